@@ -1,0 +1,93 @@
+# Every command of this repository. Bare `make` lists them.
+#
+# The last line that a target prints is `exit N` (0 holds, 1 failed, 2 bad input, 3 nondeterminism,
+# 4 inconclusive, 70 internal error, 130 interrupted), because make itself turns every failure into 2.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+SUITE ?= full
+PROFILE ?=
+PYTHON ?=
+LINTED := src engine/src engine/tests tests tools sim
+TYPED := src engine/src tests tools sim
+
+# An environment that was copied or moved with the repository still points at the old place, and
+# one whose interpreter has gone does not start: both are made anew.
+ifneq ($(shell $(PY) -c 0 2>/dev/null && cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+# $(call finish,COMMAND): run it, say `exit N`, fail when N is not 0.
+finish = status=0; { $(1); } || status=$$?; echo "exit $$status"; exit $$status
+# $(call steps,NAMES): run step-NAME for each, all of them even when one fails.
+steps = status=0; for step in $(1); do echo "── $$step"; $(MAKE) -s "step-$$step" || { status=1; \
+	echo "── $$step FAILED"; }; done; echo "exit $$status"; exit $$status
+present = $(wildcard $(1))
+
+.PHONY: help
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | \
+		sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
+	@echo "exit 0"
+
+.PHONY: testops-regression
+testops-regression: $(STAMP)  ## qualify this repository: SUITE=full (default) or any suite in suites/
+	@$(call finish,$(PY) -m testops run "$(SUITE)" $(if $(PROFILE),--profile "$(PROFILE)"))
+
+.PHONY: test
+test: $(STAMP)  ## everything that must hold before a push: lint, unit, engine, simulation, acceptance
+	@$(call steps,lint unit engine simulation acceptance)
+
+.PHONY: test-long
+test-long: $(STAMP)  ## the tests marked long
+	@$(call steps,long)
+
+.PHONY: lint
+lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
+	@$(call steps,lint)
+
+.PHONY: bench
+bench: $(STAMP)  ## measure the engine
+	@$(call steps,bench)
+
+.PHONY: clean
+clean:  ## remove the environment and everything that a run leaves behind
+	@$(call finish,rm -rf $(VENV) snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
+		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
+
+.PHONY: step-lint step-unit step-engine step-simulation step-acceptance step-long step-bench
+step-lint:
+	@status=0; \
+	$(PY) -m ruff check $(call present,$(LINTED)) || status=1; \
+	$(PY) -m ruff format --check $(call present,$(LINTED)) || status=1; \
+	$(PY) -m mypy $(call present,$(TYPED)) || status=1; \
+	$(VENV)/bin/lint-imports --no-logo || status=1; \
+	exit $$status
+
+step-unit:
+	@$(PY) -m pytest -q tests/unit $(call present,tests/architecture)
+
+step-engine:
+	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"
+
+step-simulation:
+	@$(PY) -m pytest -q tests/simulation -m "not long"
+
+step-acceptance:
+	@$(PY) -m pytest -q tests/acceptance -m "not long"
+
+step-long:
+	@$(PY) -m pytest -q -c pyproject.toml --rootdir . tests engine/tests -m long
+
+step-bench:
+	@for bench in $(call present,engine/benchmarks/*.py); do $(PY) "$$bench" || exit 1; done
+
+$(STAMP): pyproject.toml engine/pyproject.toml constraints.txt
+	@tools/make_environment.sh "$(VENV)" "$(STAMP)" "$(CURDIR)" $(PYTHON) || \
+		{ status=$$?; echo "exit $$status"; exit $$status; }

@@ -1,0 +1,1 @@
+"""Ryuzen TestOps: one command qualifies a release, one seed reproduces any failure."""

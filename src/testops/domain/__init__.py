@@ -1,0 +1,1 @@
+"""The words of the product as frozen values; what they do is for the boxes above."""

@@ -1,0 +1,78 @@
+"""A gate: a rule over one metric of one stage, and what became of it."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from testops.domain.stage import StageName
+from testops.domain.verdict import Verdict
+
+
+class Op(StrEnum):
+    """How a metric is held against its threshold."""
+
+    AT_LEAST = ">="
+    ABOVE = ">"
+    AT_MOST = "<="
+    BELOW = "<"
+    EQUAL = "=="
+    NOT_EQUAL = "!="
+
+    def holds(self, value: float, threshold: float) -> bool:
+        return _COMPARE[self](value, threshold)
+
+
+_COMPARE: dict[Op, Callable[[float, float], bool]] = {
+    Op.AT_LEAST: operator.ge,
+    Op.ABOVE: operator.gt,
+    Op.AT_MOST: operator.le,
+    Op.BELOW: operator.lt,
+    Op.EQUAL: operator.eq,
+    Op.NOT_EQUAL: operator.ne,
+}
+
+
+class Severity(StrEnum):
+    """What a broken rule does to the release."""
+
+    BLOCK = "block"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """`metric op threshold` over what `stage` measured."""
+
+    stage: StageName
+    metric: str
+    op: Op
+    threshold: float
+    severity: Severity = Severity.BLOCK
+
+    @property
+    def condition(self) -> str:
+        return f"{self.metric} {self.op.value} {self.threshold:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What one rule said, with the sentence that explains it to a person."""
+
+    rule: GateRule
+    verdict: Verdict
+    value: float | None
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stage": self.rule.stage.value,
+            "metric": self.rule.metric,
+            "op": self.rule.op.value,
+            "threshold": self.rule.threshold,
+            "severity": self.rule.severity.value,
+            "verdict": self.verdict.value,
+            "value": self.value,
+            "reason": self.reason,
+        }

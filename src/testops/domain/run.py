@@ -1,0 +1,128 @@
+"""A run: the question that was asked, the id that is its hash, and how one attempt went."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from testops.domain.errors import InternalError
+from testops.domain.gate import GateResult
+from testops.domain.seeds import Seeds
+from testops.domain.stage import StageReport
+from testops.domain.verdict import ExitCode, Verdict
+
+RUN_ID_LENGTH = 16
+
+
+class RunState(StrEnum):
+    """Where an attempt is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    ERRORED = "errored"
+
+
+# What may follow what; anything else is a bug of ours.
+MOVES: Mapping[RunState, frozenset[RunState]] = {
+    RunState.QUEUED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.ERRORED}),
+    RunState.RUNNING: frozenset({RunState.FINISHED, RunState.CANCELLED, RunState.ERRORED}),
+    RunState.FINISHED: frozenset(),
+    RunState.CANCELLED: frozenset(),
+    RunState.ERRORED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What was qualified: a commit, and the hash of what differs from it (empty when nothing)."""
+
+    commit: str | None
+    dirty: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"commit": self.commit, "dirty": self.dirty}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that a run's answer depends on, and nothing else."""
+
+    suite: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    seeds: Seeds
+    sim_seeds: tuple[int, ...]
+    build: Build
+    engine_version: str
+    salt: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "suite": self.suite,
+            "profile": self.profile,
+            # As text: canonical JSON has no integers beyond 2^53, and a seed may be one.
+            "seeds": {"sim": str(self.seeds.sim), "chaos": str(self.seeds.chaos)},
+            "sim_seeds": [str(self.sim_seeds[0]), len(self.sim_seeds)] if self.sim_seeds else [],
+            "build": self.build.to_json(),
+            "engine_version": self.engine_version,
+            "salt": self.salt,
+        }
+
+
+def run_id_of(canonical: bytes) -> str:
+    """The id of the question that `canonical` (RFC 8785) spells."""
+    return hashlib.sha256(canonical).hexdigest()[:RUN_ID_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at answering a question; each stage report adds to it."""
+
+    run_id: str
+    attempt: int
+    state: RunState
+    suite: str
+    profile: str
+    seeds: Seeds
+    build: Build
+    engine_version: str
+    reproduce: str
+    verdict: Verdict | None = None
+    exit_code: ExitCode | None = None
+    stages: tuple[StageReport, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    bundle: str | None = None
+    bundle_identity: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    reason: str = ""
+
+    def moved_to(self, state: RunState, **changes: Any) -> "Run":
+        """The run in `state`, with `changes`; an illegal move raises and names both ends."""
+        if state not in MOVES[self.state]:
+            raise InternalError(f"run {self.run_id} cannot go from {self.state} to {state}")
+        return replace(self, state=state, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "state": self.state.value,
+            "verdict": None if self.verdict is None else self.verdict.value,
+            "attempt": self.attempt,
+            "suite": self.suite,
+            "profile": self.profile,
+            "seeds": self.seeds.to_json(),
+            "stages": [stage.to_json() for stage in self.stages],
+            "gates": [gate.to_json() for gate in self.gates],
+            "reproduce": self.reproduce,
+            "exit_code": None if self.exit_code is None else int(self.exit_code),
+            "bundle": self.bundle,
+            "bundle_identity": self.bundle_identity,
+            "build": self.build.to_json(),
+            "engine_version": self.engine_version,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "reason": self.reason,
+        }

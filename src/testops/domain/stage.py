@@ -1,0 +1,138 @@
+"""What a stage can answer: it `ran`, it found something, or its tool failed.
+
+Exit codes of tools lie (some answer 0 when nothing was measured), so a stage is told by which of
+these three its parsed output is. Judging the metrics belongs to `warroom`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from testops.domain.verdict import Verdict
+
+
+class StageName(StrEnum):
+    """The stages of the mission, in the order in which a pipeline runs them."""
+
+    LINT = "lint"
+    UNIT = "unit"
+    SIM = "sim"
+    HARDENING = "hardening"
+    CHAOS = "chaos"
+    LOAD = "load"
+    SNAPSHOT_COMPARE = "snapshot-compare"
+
+
+# Named by the mission, and not part of any suite yet: they are listed and get no verdict.
+STAGES_TO_COME = (StageName.HARDENING, StageName.CHAOS, StageName.LOAD)
+
+
+class StageState(StrEnum):
+    """How far a stage came."""
+
+    RAN = "ran"
+    TOOL_ERROR = "tool_error"
+    CANCELLED = "cancelled"
+    NOT_IN_SUITE = "not in this suite"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured number, and the file or tool that says so. What was not measured has none."""
+
+    name: str
+    value: float
+    source: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a stage found, with the command that shows it again."""
+
+    where: str
+    message: str
+    rule: str = ""
+    reproduce: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {
+            "where": self.where,
+            "message": self.message,
+            "rule": self.rule,
+            "reproduce": self.reproduce,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The stage measured what it should; `findings` may still be many."""
+
+    metrics: tuple[Metric, ...]
+    findings: tuple[Finding, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolError:
+    """The stage could not measure. `retryable` when the cause may be gone the next time."""
+
+    message: str
+    retryable: bool = True
+    artifacts: tuple[str, ...] = ()
+
+
+StageOutcome = Ran | ToolError
+
+
+@dataclass(frozen=True, slots=True)
+class StageAttempt:
+    """One try of a stage; only a tool error is followed by another."""
+
+    number: int
+    outcome: str
+    wall_s: float
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "outcome": self.outcome,
+            "wall_s": round(self.wall_s, 3),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """A stage as the run keeps it: how far it came, what it measured, how it was judged."""
+
+    name: StageName
+    state: StageState
+    verdict: Verdict | None = None
+    attempts: tuple[StageAttempt, ...] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name.value,
+            "state": self.state.value,
+            "verdict": None if self.verdict is None else self.verdict.value,
+            "attempts": len(self.attempts),
+            "attempt_log": [attempt.to_json() for attempt in self.attempts],
+            "metrics": {name: _number(metric.value) for name, metric in self.metrics.items()},
+            "findings": [finding.to_json() for finding in self.findings],
+            "artifacts": list(self.artifacts),
+            "notes": list(self.notes),
+            "reason": self.reason,
+        }
+
+
+def _number(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else round(value, 4)

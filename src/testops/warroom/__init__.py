@@ -1,0 +1,1 @@
+"""Turns what stages measured into go or no-go, each with its reason."""

@@ -1,0 +1,64 @@
+"""Where a project begins on the disk, and where its suites, snapshots and reports are in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from testops.domain.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The folder that holds `suites/`; every path of a suite is relative to it."""
+
+    root: Path
+
+    @property
+    def suites(self) -> Path:
+        return self.root / "suites"
+
+    @property
+    def profiles(self) -> Path:
+        return self.root / "profiles"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    def shown(self, path: Path) -> str:
+        """`path` as a person in the project's folder would write it."""
+        return (
+            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        )
+
+    def inside(self, relative: str, *, where: str) -> Path:
+        """The absolute path of a suite's `relative` one; one that leaves the project is refused."""
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise BadInput(
+                f"{relative!r} leaves the project",
+                where=where,
+                fix=f"give a path below {self.root}",
+            )
+        return self.root / relative
+
+
+def project_around(folder: Path) -> Project:
+    """The project of `folder`: the nearest folder upwards with `suites/`, or else `folder`."""
+    folder = folder.resolve()
+    for candidate in (folder, *folder.parents):
+        if (candidate / "suites").is_dir():
+            return Project(candidate)
+    return Project(folder)
+
+
+def project_of(suite_file: Path, *, working_folder: Path) -> Project:
+    """The project of a suite given as a file: around its `suites/`, or around where we stand.
+
+    A suite outside any `suites/` is somebody's experiment with the project they stand in.
+    """
+    folder = suite_file.resolve().parent
+    return Project(folder.parent) if folder.name == "suites" else project_around(working_folder)

@@ -1,0 +1,1 @@
+"""One module per stage: each drives a tool, parses what it wrote, and answers a typed outcome."""

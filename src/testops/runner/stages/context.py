@@ -1,0 +1,65 @@
+"""What a stage is given: the question, the places, and the ways to the outside."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testops.domain.seeds import Seeds
+from testops.domain.stage import StageName
+from testops.domain.suite import Profile
+from testops.runner.ports import Execution, Simulator, Snapshots
+from testops.runner.projects import Project
+from testops.runner.suites import SimPlan, SuiteFile
+from testops.telemetry.clock import Clock
+from testops.telemetry.events import Event, Listener, StageProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """How a person here starts our programs; it depends on where they are installed."""
+
+    testops: str = "testops"
+    toron: str = "toron"
+
+
+@dataclass(slots=True)
+class Simulated:
+    """What the sim stage leaves for snapshot-compare."""
+
+    executions: list[Execution] = field(default_factory=list)
+    identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """One run, as its stages see it."""
+
+    project: Project
+    suite_file: SuiteFile
+    profile: Profile
+    seeds: Seeds
+    sim_seeds: tuple[int, ...]
+    plan: SimPlan | None
+    jobs: int
+    bundle: Path
+    environment: Mapping[str, str]
+    python: str
+    clock: Clock
+    simulator: Simulator
+    snapshots: Snapshots
+    commands: Commands
+    listener: Listener
+    simulated: Simulated
+
+    def tell(self, event: Event) -> None:
+        self.listener(event)
+
+    def progress(self, stage: StageName) -> Callable[[int, int], None]:
+        """A function that tells `done` of `total` for `stage`."""
+        return lambda done, total: self.tell(StageProgress(stage, done, total))
+
+    def interpreter(self, asked: str | None) -> str:
+        """The Python that a stage uses: the suite's, relative to the project, or our own."""
+        if asked is None:
+            return self.python
+        return str(self.project.root / asked) if "/" in asked else asked

@@ -48,11 +48,3 @@ class PropertyFailed(StopRun):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
         self.name = name
-
-
-class TaskFailed(StopRun):
-    """The main task of a simulated host ended with an exception that nobody awaited."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.error = error

@@ -1,0 +1,1 @@
+"""What judges a run: the properties that a kernel declares."""

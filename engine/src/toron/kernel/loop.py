@@ -1,0 +1,326 @@
+"""CPython's own selector event loop on a simulated kernel.
+
+Transports, streams, servers, TLS, `sock_*` and `drain` are asyncio's unmodified code. Only the
+single iteration `_run_once` is ours, because it is where a schedule is chosen: what asyncio leaves
+open is permuted by the seed, and what asyncio promises (first-in first-out of `call_soon`, of lock
+and queue waiters) is kept. Permuted are runs of consecutive task steps, timers that are due at the
+same instant, and, in the selector, the order of ready descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import CodeType, FrameType
+from typing import Any
+
+from toron.errors import EscapeError, Livelock
+from toron.kernel.choices import ChoiceSource, shuffle
+from toron.kernel.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
+from toron.kernel.process import CURRENT, Process
+from toron.kernel.selector import SimSelector
+from toron.kernel.trace import Trace
+from toron.kernel.values import brief, strip_addresses
+
+STEPS_WITHOUT_WAITING_MAX = 500_000
+_COLLECT_EVERY_STEPS = 20_000
+
+Resolver = Callable[..., list[tuple[Any, ...]]]
+TaskCoroutine = Generator[Any, None, Any] | Coroutine[Any, Any, Any]
+
+
+class SimFuture(asyncio.Future[Any]):
+    """A future that hashes by creation order, so that a set of futures iterates alike in each run."""
+
+    def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
+        self._toron_number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._toron_number
+
+
+class SimTask(asyncio.Task[Any]):
+    """A task that hashes by creation order and knows on which host it runs."""
+
+    def __init__(self, coro: Any, number: int, process: Process | None, **options: Any) -> None:
+        # Before `super`: the base class schedules the first step and registers in a WeakSet.
+        self.toron_number = number
+        self.toron_process = process
+        self.toron_label = f"task#{number} {coroutine_name(coro)}"
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self.toron_number
+
+
+def coroutine_name(coro: object) -> str:
+    """The qualified name of a coroutine, without an address."""
+    name = getattr(coro, "__qualname__", None) or type(coro).__qualname__
+    return strip_addresses(str(name))
+
+
+class SimLoop(asyncio.SelectorEventLoop):
+    """The event loop of a simulated world; see the module."""
+
+    def __init__(
+        self,
+        *,
+        selector: SimSelector,
+        clock: Clock,
+        choices: ChoiceSource,
+        trace: Trace,
+        resolver: Resolver,
+        after_step: Callable[[], None],
+    ) -> None:
+        self._toron_clock = clock
+        self._toron_choices = choices
+        self._toron_trace = trace
+        self._toron_selector = selector
+        self._toron_resolver = resolver
+        self._toron_after_step = after_step
+        self._toron_numbers = 0
+        self._toron_jumps = 0
+        self._toron_busy_since = 0
+        self.steps = 0
+        self.graveyard: list[object] = []
+        """What a power cut left behind: kept, so that no `finally` of a dead host ever runs."""
+        self.failed_tasks: list[tuple[SimTask, int]] = []
+        """Tasks that ended with an exception, and when; whether it was retrieved is seen later."""
+        self.reported: list[tuple[dict[str, Any], int]] = []
+        """What asyncio gave to the exception handler, and when."""
+        self.collect: Callable[[], object] = lambda: None
+        super().__init__(selector)
+        self._clock_resolution = 1e-9
+
+    # What asyncio asks the operating system for
+
+    def time(self) -> float:
+        """Virtual monotonic seconds."""
+        return (MONOTONIC_BASE_NS + self._toron_clock.now_ns) / SECOND_NS
+
+    def create_future(self) -> SimFuture:
+        """A future of this loop."""
+        self._toron_numbers += 1
+        return SimFuture(self._toron_numbers, loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: TaskCoroutine,
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **options: Any,
+    ) -> asyncio.Task[Any]:
+        """A task of this loop; a task factory of the program's own is honoured."""
+        if self.get_task_factory() is not None:
+            return super().create_task(coro, name=name, context=context, **options)  # type: ignore[arg-type]
+        self._check_closed()  # type: ignore[attr-defined]
+        self._toron_numbers += 1
+        process = CURRENT.get(None) if context is None else context.get(CURRENT)
+        task = SimTask(
+            coro,
+            self._toron_numbers,
+            process,
+            loop=self,
+            name=None if name is None else str(name),
+            context=context,
+        )
+        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", sys._getframe(1))
+        return task
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Resolve in the simulated world, after a seeded delay."""
+        await asyncio.sleep(self._toron_choices.pick("net.dns", 1_000) / 1_000_000)
+        return self._toron_resolver(host, port, **options)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+        """Refused: threads are not simulated yet."""
+        raise EscapeError(
+            f"run_in_executor({coroutine_name(func)}) needs a thread, which this version of Toron "
+            "does not simulate; call the function directly in the kernel"
+        )
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Remember what the program left unhandled, then do what asyncio does."""
+        self.reported.append((context, self._toron_clock.now_ns))
+        error = context.get("exception")
+        self._toron_trace.add("unhandled", f"{context.get('message')} {brief(error)}")
+        super().call_exception_handler(context)
+
+    # One iteration
+
+    def _run_once(self) -> None:
+        clock, scheduled = self._toron_clock, self._scheduled  # type: ignore[attr-defined]
+        ready = self._ready  # type: ignore[attr-defined]
+        while scheduled and scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)._scheduled = False
+        deadline_ns: int | None = None
+        if ready or self._stopping:  # type: ignore[attr-defined]
+            deadline_ns = clock.now_ns
+        elif scheduled:
+            deadline_ns = max(clock.now_ns, _due_ns(scheduled[0]))
+        self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
+        now = self.time() + self._clock_resolution
+        while scheduled and scheduled[0]._when < now:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            ready.append(handle)
+        batch = list(ready)
+        ready.clear()
+        self._permute(batch)
+        taken = 0
+        try:
+            for handle in batch:
+                taken += 1
+                if not handle._cancelled:
+                    self._step(handle)
+        finally:
+            if taken < len(batch):
+                ready.extendleft(reversed(batch[taken:]))
+
+    def _permute(self, batch: list[Any]) -> None:
+        """Shuffle each maximal run of handles whose mutual order asyncio leaves open."""
+        start = 0
+        while start < len(batch):
+            kind = _lane(batch[start])
+            end = start + 1
+            if kind is not None:
+                while end < len(batch) and _lane(batch[end]) == kind:
+                    end += 1
+                if end - start > 1:
+                    run = batch[start:end]
+                    shuffle(self._toron_choices, "schedule", run)
+                    batch[start:end] = run
+            start = end
+
+    def _step(self, handle: Any) -> None:
+        process = handle._context.get(CURRENT)
+        if process is not None and not process.alive:
+            self.graveyard.append(handle)
+            return
+        clock, trace = self._toron_clock, self._toron_trace
+        clock.now_ns += STEP_NS
+        self.steps += 1
+        self._guard()
+        trace.host = process.name if process is not None else "main"
+        callback = handle._callback
+        task = getattr(callback, "__self__", None)
+        if isinstance(task, SimTask):
+            frame = suspended_frame(task) if trace.level == "full" else None
+            trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", frame)
+            handle._run()
+            if task.done():
+                self._ended(task)
+        else:
+            trace.add("call", callback_name(callback))
+            handle._run()
+        self._toron_after_step()
+
+    def _ended(self, task: SimTask) -> None:
+        if task.cancelled():
+            self._toron_trace.add("end", f"task#{task.toron_number} cancelled")
+            return
+        error = task._exception  # type: ignore[attr-defined]
+        if error is not None:
+            self.failed_tasks.append((task, self._toron_clock.now_ns))
+        text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
+        self._toron_trace.add("end", f"task#{task.toron_number} {text}")
+
+    def _guard(self) -> None:
+        if self._toron_jumps != self._toron_selector.jumps:
+            self._toron_jumps = self._toron_selector.jumps
+            self._toron_busy_since = self.steps
+        elif self.steps - self._toron_busy_since > STEPS_WITHOUT_WAITING_MAX:
+            raise Livelock(
+                f"{STEPS_WITHOUT_WAITING_MAX} steps in a row and nothing waited for time or I/O"
+            )
+        if self.steps % _COLLECT_EVERY_STEPS == 0:
+            self.collect()
+
+    def bury(self, process: Process) -> None:
+        """Take everything that ``process`` has scheduled off the loop, without running any of it."""
+        process.alive = False
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        dead = [handle for handle in scheduled if handle._context.get(CURRENT) is process]
+        if dead:
+            kept = [handle for handle in scheduled if handle._context.get(CURRENT) is not process]
+            heapq.heapify(kept)
+            scheduled[:] = kept
+        self.graveyard.extend(dead)
+        self.graveyard.extend(
+            task
+            for task in sorted(asyncio.all_tasks(self), key=hash)
+            if isinstance(task, SimTask) and task.toron_process is process
+        )
+
+
+def _due_ns(handle: Any) -> int:
+    when = handle._when
+    due = int(when * SECOND_NS)
+    while due / SECOND_NS < when:
+        due += 1
+    return due - MONOTONIC_BASE_NS
+
+
+def _lane(handle: Any) -> object:
+    """What handles must have in common for asyncio not to promise their order; None: promised."""
+    if isinstance(handle, asyncio.TimerHandle):
+        return handle.when()
+    if isinstance(getattr(handle._callback, "__self__", None), asyncio.Task):
+        return "task"
+    return None
+
+
+def _outcome(arguments: Any) -> str:
+    """What a task is resumed with: the result of the future that it waited for."""
+    if not arguments or not isinstance(arguments[0], asyncio.Future):
+        return ""
+    future: Any = arguments[0]
+    if not future.done():
+        return ""
+    if future.cancelled():
+        return " <- cancelled"
+    error = future._exception
+    return f" <- {brief(error if error is not None else future._result)}"
+
+
+def _arguments(coro: Any) -> str:
+    """The plain arguments with which a coroutine was called, before its first step."""
+    frame, code = getattr(coro, "cr_frame", None), getattr(coro, "cr_code", None)
+    if not isinstance(frame, FrameType) or not isinstance(code, CodeType):
+        return ""
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    local = frame.f_locals
+    plain = ((name, local[name]) for name in names if name in local)
+    return ", ".join(
+        f"{name}={brief(value)}"
+        for name, value in plain
+        if value is None or isinstance(value, (str, bytes, bool, int, float))
+    )
+
+
+def suspended_frame(task: SimTask) -> FrameType | None:
+    """The innermost Python frame in which a task waits."""
+    frame: FrameType | None = None
+    awaitable: Any = task.get_coro()
+    while awaitable is not None:
+        inner = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
+        if inner is None:
+            break
+        frame = inner
+        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
+    return frame
+
+
+def callback_name(callback: Any) -> str:
+    """A stable name of a callback: module and qualified name, through `partial`."""
+    while hasattr(callback, "func"):
+        callback = callback.func
+    name = getattr(callback, "__qualname__", None) or type(callback).__qualname__
+    module = getattr(callback, "__module__", None) or ""
+    return strip_addresses(f"{module}.{name}")

@@ -1,0 +1,76 @@
+"""Says where in the program something happened, alike on every machine.
+
+A place is ``file:line in function`` with the file relative to the project, or to the library that
+it belongs to. The program's own frames are preferred over a library's, a library's over Python's.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+from types import FrameType, TracebackType
+
+_TORON = str(Path(__file__).resolve().parent.parent) + os.sep
+_STDLIB = str(Path(sysconfig.get_paths()["stdlib"]).resolve()) + os.sep
+_STACK_MAX = 200
+
+
+class Places:
+    """Names places relative to ``root``, the project of the program under test."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root.resolve()) + os.sep
+
+    def of_frame(self, frame: FrameType | None) -> str:
+        """The innermost frame of the program on the stack of ``frame``."""
+        stack: list[tuple[str, int, str]] = []
+        while frame is not None and len(stack) < _STACK_MAX:
+            code = frame.f_code
+            stack.append((code.co_filename, frame.f_lineno, code.co_qualname))
+            frame = frame.f_back
+        return self._best(stack)
+
+    def of_traceback(self, traceback: TracebackType | None) -> str:
+        """The innermost frame of the program in ``traceback``."""
+        stack: list[tuple[str, int, str]] = []
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            stack.append((code.co_filename, traceback.tb_lineno, code.co_qualname))
+            traceback = traceback.tb_next
+        return self._best(stack[::-1])
+
+    def _best(self, stack: list[tuple[str, int, str]]) -> str:
+        """Choose from ``stack``, innermost frame first."""
+        for rank in (self._is_program, self._is_library, self._is_outside_toron):
+            for name, line, function in stack:
+                if rank(name):
+                    return f"{self.name_of(name)}:{line} in {function}"
+        return ""
+
+    def _is_program(self, name: str) -> bool:
+        return name.startswith(self._root) and not self._is_installed(name)
+
+    def _is_library(self, name: str) -> bool:
+        return self._is_outside_toron(name) and (
+            "site-packages" in name or not name.startswith(_STDLIB)
+        )
+
+    @staticmethod
+    def _is_outside_toron(name: str) -> bool:
+        return not name.startswith(_TORON) and not name.startswith("<")
+
+    @staticmethod
+    def _is_installed(name: str) -> bool:
+        return name.startswith((_TORON, _STDLIB)) or "site-packages" in name
+
+    def name_of(self, name: str) -> str:
+        """A file's name without what differs between machines."""
+        marker = f"site-packages{os.sep}"
+        if marker in name:
+            return name[name.index(marker) :]
+        if name.startswith(_STDLIB):
+            return "python/" + name.removeprefix(_STDLIB)
+        if name.startswith(self._root):
+            return name.removeprefix(self._root)
+        return Path(name).name

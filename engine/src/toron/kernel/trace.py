@@ -1,0 +1,82 @@
+"""What happened, in order, hashed as it happens.
+
+Every event is one line of text: virtual time, host, kind, detail. The digest is BLAKE2b-256 over
+all lines, so two runs with one digest had the same steps, the same bytes on the wire, the same
+results, draws, exceptions and recorded outputs. Levels change what is *kept*, never what is hashed:
+``digest`` keeps the last lines only, ``full`` keeps every line with the place in the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Literal
+
+from toron.kernel.clock import Clock
+
+Level = Literal["digest", "full"]
+
+TAIL_EVENTS = 40
+FULL_EVENTS_MAX = 500_000
+_FLUSH_LINES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the trace; ``where`` is only filled at level ``full``."""
+
+    number: int
+    text: str
+    where: str
+
+
+class Trace:
+    """The growing record of one run."""
+
+    def __init__(self, clock: Clock, level: Level, place: Callable[[FrameType | None], str]) -> None:
+        self._clock = clock
+        self._place = place
+        self._digest = hashlib.blake2b(digest_size=32)
+        self._pending: list[str] = []
+        self._full = level == "full"
+        self.level: Level = level
+        self.count = 0
+        self.tail: deque[str] = deque(maxlen=TAIL_EVENTS)
+        self.events: list[Event] = []
+        self.host = "main"
+        """The host that acts now; set by the loop before each step."""
+
+    def add(self, kind: str, detail: str, frame: FrameType | None = None) -> None:
+        """Record one event; ``frame`` is where the program stands, else the caller's stack."""
+        line = f"{self._clock.now_ns} {self.host} {kind} {detail}\n"
+        self.count += 1
+        self._pending.append(line)
+        if len(self._pending) >= _FLUSH_LINES:
+            self._flush()
+        if self._full and len(self.events) < FULL_EVENTS_MAX:
+            where = self._place(frame if frame is not None else sys._getframe(1))
+            self.events.append(Event(self.count, line[:-1], where))
+
+    def add_bytes(self, kind: str, detail: str, payload: bytes) -> None:
+        """Record bytes that crossed a boundary: their number and their own digest."""
+        fingerprint = hashlib.blake2b(payload, digest_size=12).hexdigest()
+        self.add(kind, f"{detail} {len(payload)} {fingerprint}", sys._getframe(1))
+
+    def _flush(self) -> None:
+        self.tail.extend(self._pending[-TAIL_EVENTS:])
+        self._digest.update("".join(self._pending).encode("utf-8", "surrogatepass"))
+        self._pending.clear()
+
+    def hexdigest(self) -> str:
+        """The digest so far, 64 hexadecimal digits."""
+        self._flush()
+        return self._digest.hexdigest()
+
+    def last_lines(self) -> list[str]:
+        """The last events, oldest first."""
+        self._flush()
+        return [line.rstrip("\n") for line in self.tail]

@@ -1,0 +1,262 @@
+"""One execution, from the boot of the world to its outcome. Runs in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from toron.checks.properties import Ledger
+from toron.errors import (
+    Deadlock,
+    EscapeError,
+    LimitReached,
+    Livelock,
+    PropertyFailed,
+    StopRun,
+)
+from toron.kernel.agenda import Agenda
+from toron.kernel.choices import SeededChoices
+from toron.kernel.clock import Clock, to_ns
+from toron.kernel.loop import SimLoop, SimTask, suspended_frame
+from toron.kernel.places import Places
+from toron.kernel.process import CURRENT
+from toron.kernel.selector import Descriptors, SimSelector
+from toron.kernel.trace import Level, Trace
+from toron.kernel.values import brief, canonical, strip_addresses
+from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
+from toron.world.boundary.edge import Edge
+from toron.world.faults import FaultPlanner
+from toron.world.network import Network
+from toron.world.world import MAIN_HOST, World
+
+_STUCK_LISTED = 12
+_MESSAGE_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What to execute."""
+
+    kernel: Callable[..., Any]
+    name: str
+    sim_seed: int
+    chaos_seed: int
+    time_limit_s: float
+    level: Level = "digest"
+
+
+class Run:
+    """The parts of one simulated world, wired together."""
+
+    def __init__(self, setup: Setup, edge: Edge, places: Places) -> None:
+        self.setup = setup
+        self.edge = edge
+        self.places = places
+        self.clock = Clock()
+        self.agenda = Agenda()
+        self.choices = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        self.trace = Trace(self.clock, setup.level, places.of_frame)
+        self.descriptors = Descriptors()
+        self.network = Network(
+            clock=self.clock,
+            agenda=self.agenda,
+            choices=self.choices,
+            trace=self.trace,
+            descriptors=self.descriptors,
+        )
+        self.ledger = Ledger(self.clock, self.agenda, self.trace)
+        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
+        self.loop: SimLoop
+        self.world = World(
+            clock=self.clock,
+            network=self.network,
+            trace=self.trace,
+            ledger=self.ledger,
+            planner=self.planner,
+            loop=lambda: self.loop,
+        )
+
+    def execute(self) -> Outcome:
+        """Run the kernel to its end, or to what ends it."""
+        self.edge.begin(self.network, self.clock, self.setup.sim_seed)
+        context = contextvars.copy_context()
+        failure = context.run(self._execute_in_context)
+        self.trace.add("random", _digest(self.edge.entropy.state_digest_input()))
+        self.edge.end()
+        escapes = self.edge.refusals.escapes
+        if escapes:
+            what, where = escapes[0]
+            failure = Failure("escape", what, self.clock.now_ns, where)
+        if failure is not None:
+            self.trace.add("failure", f"{failure.kind} {failure.message}")
+        return self._outcome(failure)
+
+    def _execute_in_context(self) -> Failure | None:
+        CURRENT.set(self.world.host(MAIN_HOST).process)
+        selector = SimSelector(
+            self.clock,
+            self.agenda,
+            self.descriptors,
+            self.choices,
+            to_ns(self.setup.time_limit_s),
+        )
+        self.loop = SimLoop(
+            selector=selector,
+            clock=self.clock,
+            choices=self.choices,
+            trace=self.trace,
+            resolver=self.network.resolve,
+            after_step=self.ledger.after_step,
+        )
+        self.loop.collect = gc.collect
+        asyncio.set_event_loop(self.loop)
+        failure = self._run_main()
+        if failure is None or failure.kind in ("deadlock", "limit"):
+            failure = self._left_behind() or failure
+        return failure
+
+    def _run_main(self) -> Failure | None:
+        main: asyncio.Task[Any] | None = None
+        try:
+            main = self.loop.create_task(self._call_kernel())
+            result = self.loop.run_until_complete(main)
+            if result is not None:
+                self.trace.add("result", brief(result))
+                self.world.outputs.setdefault("result", _plain_or_name(result))
+            self._cancel_rest()
+            self.ledger.at_end()
+        except StopRun as stop:
+            return self._stopped(stop)
+        except asyncio.CancelledError as error:
+            return self._failure("exception", "the kernel was cancelled", error)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
+            return self._failure(kind, _describe(error), error)
+        return None
+
+    def _call_kernel(self) -> Any:
+        takes_world = bool(inspect.signature(self.setup.kernel).parameters)
+        return self.setup.kernel(self.world) if takes_world else self.setup.kernel()
+
+    def _cancel_rest(self) -> None:
+        """End the kernel's own tasks as `asyncio.run` does; other hosts simply lose power."""
+        home = self.world.host(MAIN_HOST).process
+        for host in self.world.hosts:
+            if host.up:
+                self.network.power_off(host.process)
+                self.loop.bury(host.process)
+        rest = [
+            task
+            for task in sorted(asyncio.all_tasks(self.loop), key=hash)
+            if isinstance(task, SimTask) and task.toron_process in (home, None)
+        ]
+        for task in rest:
+            task.cancel()
+        if rest:
+            gathered = asyncio.gather(*rest, return_exceptions=True)
+            self.loop.run_until_complete(gathered)
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+
+    def _stopped(self, stop: StopRun) -> Failure:
+        if isinstance(stop, PropertyFailed):
+            where = self.places.of_traceback(stop.__traceback__)
+            cause = stop.__cause__
+            if cause is not None:
+                where = self.places.of_traceback(cause.__traceback__)
+            return Failure("property", str(stop), self.clock.now_ns, where, stop.name)
+        if isinstance(stop, Deadlock):
+            waiting, where = self._stuck()
+            return Failure("deadlock", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+        if isinstance(stop, Livelock):
+            _, where = self._stuck()
+            return Failure("livelock", str(stop), self.clock.now_ns, where)
+        assert isinstance(stop, LimitReached)
+        waiting, where = self._stuck()
+        return Failure("limit", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+
+    def _stuck(self) -> tuple[str, str]:
+        """Which tasks wait and where, the kernel's own first."""
+        tasks = sorted(asyncio.all_tasks(self.loop), key=hash)
+        lines, first = [], ""
+        for task in tasks:
+            if not isinstance(task, SimTask) or (
+                task.toron_process is not None and not task.toron_process.alive
+            ):
+                continue
+            where = self.places.of_frame(suspended_frame(task))
+            first = first or where
+            lines.append(f"{task.toron_label} at {where}")
+        more = f" and {len(lines) - _STUCK_LISTED} more" if len(lines) > _STUCK_LISTED else ""
+        return "; ".join(lines[:_STUCK_LISTED]) + more, first
+
+    def _left_behind(self) -> Failure | None:
+        """The first exception that nobody looked at."""
+        found: list[tuple[int, str, BaseException]] = []
+        for task, at_ns in self.loop.failed_tasks:
+            process = task.toron_process
+            if task._log_traceback:  # type: ignore[attr-defined]
+                error = task.exception()
+                assert error is not None
+                name = process.name if process is not None else MAIN_HOST
+                text = f"{_describe(error)} ended {task.toron_label} on {name}, and nobody awaited it"
+                found.append((at_ns, text, error))
+        for report, at_ns in self.loop.reported:
+            error = report.get("exception")
+            if error is not None:
+                found.append((at_ns, f"{report.get('message')}: {_describe(error)}", error))
+        if not found:
+            return None
+        at_ns, text, error = min(found, key=lambda item: item[0])
+        kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
+        where = self.places.of_traceback(error.__traceback__)
+        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where)
+
+    def _failure(self, kind: FailureKind, text: str, error: BaseException) -> Failure:
+        where = self.places.of_traceback(error.__traceback__)
+        return Failure(kind, text[:_MESSAGE_MAX], self.clock.now_ns, where)
+
+    def _outcome(self, failure: Failure | None) -> Outcome:
+        if failure is None:
+            verdict: Any = "pass"
+        else:
+            verdict = "inconclusive" if failure.kind in INCONCLUSIVE_KINDS else "fail"
+        return Outcome(
+            kernel=self.setup.name,
+            sim_seed=self.setup.sim_seed,
+            chaos_seed=self.setup.chaos_seed,
+            verdict=verdict,
+            trace_digest=self.trace.hexdigest(),
+            outputs=self.world.outputs,
+            properties=self.ledger.to_json(),
+            failure=failure,
+            steps=self.loop.steps,
+            virtual_ns=self.clock.now_ns,
+            token="",
+            faults=self.planner.plan,
+        )
+
+
+def _describe(error: BaseException) -> str:
+    """An exception as text; of a group, its members too."""
+    if isinstance(error, BaseExceptionGroup):
+        members = ", ".join(_describe(member) for member in error.exceptions)
+        return f"{type(error).__name__}({error.message}: {members})"
+    text = strip_addresses(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _plain_or_name(value: Any) -> Any:
+    try:
+        return canonical(value, "result")
+    except TypeError:
+        return type(value).__qualname__
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

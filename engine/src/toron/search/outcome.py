@@ -1,0 +1,93 @@
+"""What one execution came to: values that cross processes as JSON."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["pass", "warn", "fail", "inconclusive"]
+FailureKind = Literal[
+    "property",
+    "exception",
+    "deadlock",
+    "livelock",
+    "leaked_task",
+    "escape",
+    "limit",
+    "crash",
+]
+INCONCLUSIVE_KINDS = ("limit", "crash")
+"""Kinds that say nothing about the program: the run was cut short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run is not a pass."""
+
+    kind: FailureKind
+    message: str
+    virtual_ns: int
+    where: str
+    property: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one execution; equal outcomes mean equal behaviour.
+
+    ``virtual_ns`` is virtual time, ``steps`` counts handles that the loop ran, ``properties`` maps
+    each name to its counts, ``token`` replays the execution with ``toron replay``.
+    """
+
+    kernel: str
+    sim_seed: int
+    chaos_seed: int
+    verdict: Verdict
+    trace_digest: str
+    outputs: dict[str, Any]
+    properties: dict[str, dict[str, Any]]
+    failure: Failure | None
+    steps: int
+    virtual_ns: int
+    token: str
+    faults: list[str] = field(default_factory=list)
+    python: str = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Outcome:
+        """The outcome that `to_json` wrote."""
+        failure = data["failure"]
+        return Outcome(**{**data, "failure": None if failure is None else Failure(**failure)})
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything held."""
+        return self.verdict in ("pass", "warn")
+
+    def differs_from(self, other: Outcome) -> bool:
+        """Whether two executions of one seed behaved differently."""
+        return self.to_json() != other.to_json()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEvent:
+    """One event of a full trace."""
+
+    number: int
+    text: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """An outcome with what does not belong to the behaviour: its trace and what was printed."""
+
+    outcome: Outcome
+    events: list[TraceEvent]
+    tail: list[str]
+    stderr: str

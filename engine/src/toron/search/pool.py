@@ -1,0 +1,303 @@
+"""Starts worker processes, asks them for executions and survives whatever they do.
+
+A worker is a fresh interpreter with a fixed hash seed and, where the system allows it, without
+address randomisation; `verify` also starts some with another hash seed and random addresses. A
+worker that dies or hangs is an answer (kind ``crash`` or ``limit``), never a wait without end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toron.errors import BadKernel, ToronError, WorkerDied
+from toron.search.frames import read_frame, write_frame
+from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
+from toron.search.references import make_token, project_root
+from toron.search.worker import GO
+
+ADDR_NO_RANDOMIZE = 0x0040000
+_PERSONALITY_QUERY = 0xFFFFFFFF
+START_LIMIT_S = 60.0
+WALL_LIMIT_S = 120.0
+_ENVIRONMENT = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+)
+"""All of the environment that reaches a program under test: no result may depend on the rest."""
+_spawning = threading.Lock()
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which interpreter conditions a worker runs."""
+
+    hash_seed: int = 0
+    random_addresses: bool = False
+
+
+FIXED = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One execution to ask for."""
+
+    name: str
+    sim_seed: int
+    chaos_seed: int
+    level: str = "digest"
+    time_limit_s: float | None = None
+
+
+class Worker:
+    """One worker process for one kernel file. Use as a context manager."""
+
+    def __init__(
+        self,
+        path: Path,
+        conditions: Conditions = FIXED,
+        *,
+        wall_limit_s: float = WALL_LIMIT_S,
+        readable: Sequence[Path] = (),
+    ) -> None:
+        self.path = path.resolve()
+        self.conditions = conditions
+        self.wall_limit_s = wall_limit_s
+        self._readable = [str(folder) for folder in readable]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers = -1
+        self.kernels: dict[str, int] = {}
+
+    def __enter__(self) -> Worker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the process and import the program; BadKernel when it does not import."""
+        answers, write_end = os.pipe()
+        command = [sys.executable, "-P", "-X", "utf8", "-m", "toron.search.worker"]
+        command += [str(write_end), str(self.path), str(self._root()), *self._readable]
+        with _spawning, _addresses(self.conditions.random_addresses):
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own module)
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                pass_fds=[write_end],
+                env=self._environment(),
+                start_new_session=True,
+            )
+        os.close(write_end)
+        self._answers = answers
+        try:
+            message = self._read(time.monotonic() + START_LIMIT_S)
+        except EOFError as error:
+            self.stop()
+            raise WorkerDied(f"the worker for {self.path} died while it started") from error
+        except TimeoutError as error:
+            self.stop()
+            raise WorkerDied(
+                f"importing {self.path} took more than {START_LIMIT_S:g} s"
+            ) from error
+        if message["kind"] == "refused":
+            self.stop()
+            raise BadKernel(message["message"])
+        self.kernels = message["kernels"]
+
+    def _root(self) -> Path:
+        """What file names in results are relative to."""
+        working = Path.cwd().resolve()
+        return working if self.path.is_relative_to(working) else project_root(self.path)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        home = str(Path(__file__).resolve().parents[2])
+        paths = [home, *filter(None, [kept.get("PYTHONPATH")])]
+        return {
+            **kept,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONHASHSEED": str(self.conditions.hash_seed),
+            "TZ": "UTC",
+        }
+
+    def stop(self) -> None:
+        """End the process and everything that it forked."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        os.close(self._answers)
+
+    def _read(self, deadline: float) -> dict[str, Any]:
+        ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        return read_frame(self._answers)
+
+    def execute(self, request: Request) -> Execution:
+        """Run one execution in a fork of the clean process; BadKernel for an unknown name."""
+        if self._process is None:
+            self.start()
+        process = self._process
+        assert process is not None and process.stdin is not None
+        deadline = time.monotonic() + self.wall_limit_s
+        answer: dict[str, Any] | None = None
+        try:
+            os.write(process.stdin.fileno(), GO)
+            write_frame(
+                process.stdin.fileno(),
+                {
+                    "name": request.name,
+                    "sim_seed": request.sim_seed,
+                    "chaos_seed": request.chaos_seed,
+                    "level": request.level,
+                    "time_limit_s": request.time_limit_s,
+                },
+            )
+            message = self._read(deadline)
+            while message["kind"] != "end":
+                answer = message
+                message = self._read(deadline)
+        except TimeoutError:
+            self.stop()
+            text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
+            return self._cut_short(request, "limit", text)
+        except (EOFError, BrokenPipeError):
+            self.stop()
+            return self._cut_short(request, "crash", "the worker process died")
+        if answer is None:
+            self.stop()  # the request may be half read: what is left in the pipe is unknown
+            return self._cut_short(request, "crash", _death(message["status"]))
+        if answer["kind"] == "refused":
+            raise BadKernel(answer["message"])
+        if answer["kind"] == "error":
+            raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
+        return self._execution(answer)
+
+    def _execution(self, answer: dict[str, Any]) -> Execution:
+        data = answer["outcome"]
+        data["token"] = make_token(
+            self.path, data["kernel"], data["sim_seed"], data["chaos_seed"], data["trace_digest"]
+        )
+        return Execution(
+            outcome=Outcome.from_json(data),
+            events=[TraceEvent(*event) for event in answer["events"]],
+            tail=answer["tail"],
+            stderr=answer["stderr"],
+        )
+
+    def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+        token = make_token(self.path, request.name, request.sim_seed, request.chaos_seed, "")
+        outcome = Outcome(
+            kernel=request.name,
+            sim_seed=request.sim_seed,
+            chaos_seed=request.chaos_seed,
+            verdict="inconclusive",
+            trace_digest="",
+            outputs={},
+            properties={},
+            failure=Failure(kind, text, 0, ""),
+            steps=0,
+            virtual_ns=0,
+            token=token,
+        )
+        return Execution(outcome, [], [], "")
+
+
+def _death(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        return f"the process of this execution was killed by {name}"
+    code = os.waitstatus_to_exitcode(status)
+    return f"the process of this execution ended by itself with exit code {code} (os._exit?)"
+
+
+@contextlib.contextmanager
+def _addresses(random: bool) -> Iterator[None]:
+    """Start processes without address randomisation, where the system allows it.
+
+    The setting is inherited, so it is made here and taken back; inside a container a seccomp
+    filter may forbid it, and `verify` then finds what moves.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = libc.personality(_PERSONALITY_QUERY)
+    if before == -1:
+        yield
+        return
+    wanted = before & ~ADDR_NO_RANDOMIZE if random else before | ADDR_NO_RANDOMIZE
+    libc.personality(wanted)
+    try:
+        yield
+    finally:
+        libc.personality(before)
+
+
+def in_parallel(
+    items: Sequence[_T],
+    work: Callable[[_T, int], _R],
+    *,
+    jobs: int,
+) -> Iterator[_R]:
+    """``work(item, lane)`` for each item on ``jobs`` threads, results in the order of the items.
+
+    Two items never share a lane at one time, so a lane may own a worker process.
+    """
+    lanes = list(range(max(1, jobs)))
+    free = threading.Condition()
+
+    def on_lane(item: _T) -> _R:
+        with free:
+            lane = lanes.pop()
+        try:
+            return work(item, lane)
+        finally:
+            with free:
+                lanes.append(lane)
+
+    executor = ThreadPoolExecutor(max_workers=max(1, jobs))
+    pending: dict[Future[_R], int] = {}
+    done: dict[int, _R] = {}
+    position, next_out = 0, 0
+    try:
+        while position < len(items) or pending:
+            while position < len(items) and len(pending) < 2 * max(1, jobs):
+                pending[executor.submit(on_lane, items[position])] = position
+                position += 1
+            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                done[pending.pop(future)] = future.result()
+            while next_out in done:
+                yield done.pop(next_out)
+                next_out += 1
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)

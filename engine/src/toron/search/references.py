@@ -1,0 +1,237 @@
+"""Finds kernels in files and names them: ``FILE.py::NAME``, seeds, and replay tokens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from toron import ENGINE_VERSION
+from toron.errors import BadKernel
+from toron.kernel.choices import SEED_MAX
+
+MARK = "__toron_kernel__"
+_TOKEN_PREFIX = "t1-"  # noqa: S105  (a version mark)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelOptions:
+    """What a kernel asks for itself: how many seeds by default, and its limit in virtual seconds."""
+
+    seeds: int = 100
+    time_limit: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRef:
+    """A kernel by file and name."""
+
+    path: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"{display_path(self.path)}::{self.name}"
+
+
+def display_path(path: Path) -> str:
+    """A path as a person would type it here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def split_reference(text: str) -> tuple[Path, str | None]:
+    """``FILE.py[::NAME]`` as file and name; BadKernel when there is no such file."""
+    file, _, name = text.partition("::")
+    path = Path(file)
+    if not path.is_file():
+        raise BadKernel(f"{file}: no such file; name a Python file, as in FILE.py::NAME")
+    return path.resolve(), name or None
+
+
+def project_root(path: Path) -> Path:
+    """The folder from which the file's imports work: above its outermost package."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import ``path`` as its project would; BadKernel with the line where it failed."""
+    root = project_root(path)
+    name = ".".join(path.relative_to(root).with_suffix("").parts)
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BadKernel(f"{display_path(path)} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise BadKernel(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except Exception as error:
+        line = _line_in(path, error)
+        raise BadKernel(
+            f"{display_path(path)}{line} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    traceback, line = error.__traceback__, ""
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == str(path):
+            line = f":{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return line
+
+
+def kernel_names(module: ModuleType) -> list[str]:
+    """The names of a module's kernels, else of its plain ``async def`` without arguments."""
+    functions = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.iscoroutinefunction(value) and value.__module__ == module.__name__
+    }
+    marked = [name for name, value in functions.items() if hasattr(value, MARK)]
+    if marked:
+        return marked
+    plain = [name for name in functions if not name.startswith("_")]
+    return [name for name in plain if not inspect.signature(functions[name]).parameters]
+
+
+def find_kernel(module: ModuleType, path: Path, name: str | None) -> Callable[..., Any]:
+    """The kernel called ``name``, or the only one; BadKernel lists the names otherwise."""
+    names = kernel_names(module)
+    listing = ", ".join(names) if names else "none"
+    if name is None:
+        if len(names) != 1:
+            raise BadKernel(
+                f"{display_path(path)} has {len(names)} kernels ({listing}); "
+                f"name one, as in {display_path(path)}::NAME"
+            )
+        name = names[0]
+    function = getattr(module, name, None)
+    if function is None:
+        raise BadKernel(f"{display_path(path)} has no kernel {name!r}; it has: {listing}")
+    check_kernel(function, f"{display_path(path)}::{name}")
+    return function  # type: ignore[no-any-return]
+
+
+def check_kernel(function: Any, label: str) -> None:
+    """BadKernel unless ``function`` is an async function with no argument or one."""
+    if not inspect.iscoroutinefunction(function):
+        raise BadKernel(f"{label} is not an async function; a kernel is `async def`")
+    required = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(required) > 1:
+        raise BadKernel(f"{label} takes {len(required)} arguments; a kernel takes the world or none")
+
+
+def options_of(function: Any) -> KernelOptions:
+    """The options of a kernel; a plain function has the defaults."""
+    options = getattr(function, MARK, None)
+    return options if isinstance(options, KernelOptions) else KernelOptions()
+
+
+def parse_seed(text: str | int, name: str) -> int:
+    """A seed, 0 to 2**64 - 1; BadKernel names ``name``."""
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed <= SEED_MAX:
+        raise BadKernel(f"{name} {text!r} must be a whole number from 0 to 2^64-1")
+    return seed
+
+
+def parse_seed_range(text: str, name: str = "--seeds") -> range:
+    """``A:B`` half-open, or one seed."""
+    first, colon, last = text.partition(":")
+    begin = parse_seed(first or "0", name)
+    if not colon:
+        return range(begin, begin + 1)
+    end = parse_seed(last, name)
+    if end <= begin:
+        raise BadKernel(f"{name} {text!r} is empty; write A:B with A below B")
+    return range(begin, end)
+
+
+# Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a replay needs: which kernel, which seeds, and which behaviour to expect."""
+
+    file: str
+    name: str
+    sim_seed: int
+    chaos_seed: int
+    digest: str
+    source: str
+    engine: str = ENGINE_VERSION
+
+    def encode(self) -> str:
+        """The token as text without spaces."""
+        fields = [
+            self.file,
+            self.name,
+            self.sim_seed,
+            self.chaos_seed,
+            self.digest,
+            self.source,
+            self.engine,
+        ]
+        raw = json.dumps(fields, separators=(",", ":")).encode()
+        packed = zlib.crc32(raw).to_bytes(4, "big") + raw
+        return _TOKEN_PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @staticmethod
+    def decode(text: str) -> Token:
+        """The token in ``text``; BadKernel when it was cut or altered."""
+        if not text.startswith(_TOKEN_PREFIX):
+            raise BadKernel(f"{text[:20]!r} is not a replay token; tokens begin with {_TOKEN_PREFIX}")
+        body = text.removeprefix(_TOKEN_PREFIX)
+        try:
+            packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+            raw = packed[4:]
+            if zlib.crc32(raw).to_bytes(4, "big") != packed[:4]:
+                raise ValueError("checksum")
+            return Token(*json.loads(raw))
+        except (ValueError, TypeError, binascii.Error) as error:
+            raise BadKernel("the replay token is damaged; copy it whole") from error
+
+
+DIGEST_PREFIX = 16
+
+
+def source_digest(path: Path) -> str:
+    """A short digest of the kernel's file, to tell changed code from nondeterminism."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+
+
+def make_token(path: Path, name: str, sim_seed: int, chaos_seed: int, digest: str) -> str:
+    """The token of one execution; the path is relative to the working directory."""
+    source = source_digest(path) if path.is_file() else ""
+    file = os.path.relpath(path)
+    return Token(file, name, sim_seed, chaos_seed, digest[:DIGEST_PREFIX], source).encode()

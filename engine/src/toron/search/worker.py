@@ -1,0 +1,127 @@
+"""The process in which kernels run: imports the program once, forks a clean copy per execution.
+
+The parent half only waits: between two forks it allocates nothing that stays, so that every child
+starts from the same heap and even containers ordered by address come out alike. The request itself
+is read by the child. Nothing here is imported by the program under test.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from toron.errors import BadKernel, ToronError
+from toron.kernel.places import Places
+from toron.search.execute import Run, Setup
+from toron.search.frames import read_frame, write_frame
+from toron.search.references import find_kernel, kernel_names, load_module, options_of
+from toron.world.boundary.edge import Edge
+
+REQUESTS = 0
+GO = b"G"
+_PR_SET_PDEATHSIG = 1
+_STDERR_MAX = 16_384
+
+
+def main(arguments: list[str]) -> int:
+    """``worker ANSWERS_FD FILE ROOT [READABLE...]``: serve until the requests end."""
+    answers, path, root = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
+    _die_with_parent()
+    os.dup2(2, 1)  # what the program prints must not meet anybody's JSON
+    places = Places(root)
+    edge = Edge(places.of_frame, [root, path.parent, *map(Path, arguments[3:])])
+    edge.install()
+    try:
+        module = load_module(path)
+        names = kernel_names(module)
+    except BadKernel as error:
+        write_frame(answers, {"kind": "refused", "message": str(error)})
+        return 2
+    plain = {name: options_of(getattr(module, name)).seeds for name in names}
+    write_frame(answers, {"kind": "ready", "kernels": plain})
+    gc.collect()
+    gc.freeze()
+    _serve(answers, edge, places, module, path)
+    return 0
+
+
+def _serve(answers: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
+    _wait_for(os.fork() or os._exit(0))  # the first fork warms what forking itself allocates
+    while os.read(REQUESTS, 1) == GO:
+        child = os.fork()
+        if child == 0:
+            _child(answers, edge, places, module, path)
+        write_frame(answers, {"kind": "end", "status": _wait_for(child)})
+
+
+def _wait_for(child: int) -> int:
+    return os.waitpid(child, 0)[1]
+
+
+def _child(answers: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
+    """Read one request, execute it, answer, and leave without any clean-up."""
+    try:
+        _die_with_parent()
+        request = read_frame(REQUESTS)
+        write_frame(answers, perform(request, edge, places, module, path))
+    except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
+        message = {"kind": "error", "message": traceback.format_exc(limit=20)}
+        edge.end()
+        write_frame(answers, message)
+    os._exit(0)
+
+
+def perform(
+    request: dict[str, Any], edge: Edge, places: Places, module: Any, path: Path
+) -> dict[str, Any]:
+    """Execute ``request`` in this process, which can run nothing else afterwards."""
+    try:
+        kernel = find_kernel(module, path, request["name"])
+    except BadKernel as error:
+        return {"kind": "refused", "message": str(error)}
+    captured = os.memfd_create("toron-stderr")
+    os.dup2(captured, 1)
+    os.dup2(captured, 2)
+    limit_s = request.get("time_limit_s") or options_of(kernel).time_limit
+    setup = Setup(
+        kernel=kernel,
+        name=kernel.__name__,
+        sim_seed=request["sim_seed"],
+        chaos_seed=request["chaos_seed"],
+        time_limit_s=limit_s,
+        level=request.get("level", "digest"),
+    )
+    run = Run(setup, edge, places)
+    outcome = run.execute()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return {
+        "kind": "outcome",
+        "outcome": outcome.to_json(),
+        "events": [[event.number, event.text, event.where] for event in run.trace.events],
+        "tail": run.trace.last_lines(),
+        "stderr": _tail_of(captured),
+    }
+
+
+def _tail_of(fd: int) -> str:
+    size = os.lseek(fd, 0, os.SEEK_END)
+    os.lseek(fd, max(0, size - _STDERR_MAX), os.SEEK_SET)
+    return os.read(fd, _STDERR_MAX).decode("utf-8", "replace")
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, however it dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise ToronError("prctl(PR_SET_PDEATHSIG) failed; a killed run could leave processes")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What the program sees: hosts, a network, sockets, clocks and entropy; and what it may not see."""

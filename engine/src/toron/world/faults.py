@@ -1,0 +1,153 @@
+"""Draws a plan of faults from CHAOS_SEED and carries it out.
+
+A plan is a swarm (Groce et al., "Swarm Testing", ISSTA 2012): of the kinds of fault that a kernel
+allows, each run uses a random subset, because a run with every fault at once hides the bugs that
+need one of them for long. All faults end before the horizon; after it the network is whole and all
+hosts are up, so that liveness can be demanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from toron.kernel.agenda import Agenda
+from toron.kernel.choices import ChoiceSource
+from toron.kernel.clock import Clock, to_ns
+from toron.world.hosts import Host
+from toron.world.network import Network
+
+_LABEL = "chaos.plan"
+_MILLI = 1_000
+_WINDOWS_MAX = 4
+_SHORTEST_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: from when to when, in virtual seconds, and what it does."""
+
+    begin_s: float
+    end_s: float
+    text: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
+class FaultPlanner:
+    """Draws and schedules the faults of one run."""
+
+    def __init__(
+        self, clock: Clock, agenda: Agenda, choices: ChoiceSource, network: Network
+    ) -> None:
+        self._clock = clock
+        self._agenda = agenda
+        self._choices = choices
+        self._network = network
+        self.plan: list[str] = []
+
+    def draw(self, kinds: Sequence[str], hosts: Sequence[Host], horizon_s: float) -> list[str]:
+        """Draw a plan for ``hosts`` over the next ``horizon_s`` seconds and schedule it."""
+        pairs = [(a, b) for a in hosts for b in hosts if a is not b]
+        usable = [kind for kind in kinds if kind == "crashes" or pairs]
+        chosen = [kind for kind in usable if self._choices.pick(_LABEL, 2)]
+        if usable and not chosen:
+            chosen = [usable[self._choices.pick(_LABEL, len(usable))]]
+        faults: list[Fault] = []
+        for kind in chosen:
+            for _ in range(1 + self._choices.pick(_LABEL, _WINDOWS_MAX)):
+                begin_s, end_s = self._window(horizon_s)
+                host = hosts[self._choices.pick(_LABEL, len(hosts))]
+                pair = pairs[self._choices.pick(_LABEL, len(pairs))] if pairs else (host, host)
+                faults.append(self._fault(kind, begin_s, end_s, host, pair))
+        faults.sort(key=lambda fault: (fault.begin_s, fault.end_s, fault.text))
+        for fault in faults:
+            self._schedule(fault)
+        lines = [f"{fault.begin_s:.3f}-{fault.end_s:.3f} s {fault.text}" for fault in faults]
+        self.plan += lines
+        return lines
+
+    def _window(self, horizon_s: float) -> tuple[float, float]:
+        begin_s = horizon_s * 0.8 * self._choices.pick(_LABEL, _MILLI) / _MILLI
+        longest_s = max(_SHORTEST_S, (horizon_s - begin_s) / 2)
+        length_s = _SHORTEST_S + (longest_s - _SHORTEST_S) * (
+            self._choices.pick(_LABEL, _MILLI) / _MILLI
+        )
+        return begin_s, min(begin_s + length_s, horizon_s)
+
+    def _schedule(self, fault: Fault) -> None:
+        trace, now_ns = self._network.trace, self._clock.now_ns
+
+        def start() -> None:
+            trace.add("fault", fault.text)
+            fault.start()
+
+        def stop() -> None:
+            trace.add("heal", fault.text)
+            fault.stop()
+
+        self._agenda.at(now_ns + to_ns(fault.begin_s), start)
+        self._agenda.at(now_ns + to_ns(fault.end_s), stop)
+
+    def _fault(
+        self, kind: str, begin_s: float, end_s: float, host: Host, pair: tuple[Host, Host]
+    ) -> Fault:
+        links, (a, b) = self._network.links, (pair[0].name, pair[1].name)
+        share = self._choices.pick(_LABEL, _MILLI) / _MILLI
+        if kind == "partitions":
+            return self._partition(begin_s, end_s, a, b, one_way=share < 0.25)
+        if kind == "crashes":
+            return Fault(begin_s, end_s, f"crash {host.name}", host.crash, _reboot(host))
+        if kind == "slow":
+            factor = round(2 + share * 50, 1)
+            return Fault(
+                begin_s,
+                end_s,
+                f"slow {a}>{b} x{factor}",
+                lambda: links.slow_down(a, b, factor),
+                lambda: links.slow_down(a, b, None),
+            )
+        if kind == "loss":
+            loss = round(0.05 + share * 0.4, 3)
+            return Fault(
+                begin_s,
+                end_s,
+                f"lose {loss:.1%} {a}>{b}",
+                lambda: links.add_loss(a, b, loss),
+                lambda: links.add_loss(a, b, None),
+            )
+        assert kind == "resets", f"unknown kind of fault {kind}"
+        network = self._network
+        return Fault(
+            begin_s,
+            begin_s,
+            f"reset connections {a}={b}",
+            lambda: network.reset_between(a, b),
+            _nothing,
+        )
+
+    def _partition(self, begin_s: float, end_s: float, a: str, b: str, *, one_way: bool) -> Fault:
+        links = self._network.links
+        ways = [(a, b)] if one_way else [(a, b), (b, a)]
+
+        def start() -> None:
+            for source, target in ways:
+                links.cut(source, target)
+
+        def stop() -> None:
+            for source, target in ways:
+                links.mend(source, target)
+
+        return Fault(begin_s, end_s, f"partition {a}{'>' if one_way else '|'}{b}", start, stop)
+
+
+def _reboot(host: Host) -> Callable[[], None]:
+    def reboot() -> None:
+        if not host.up:
+            host.restart()
+
+    return reboot
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,379 @@
+"""TCP as a program meets it: connect, accept, streams with flow control, half close, reset.
+
+Loss is what it is to a stream, a delay: a packet that does not get through is sent again after a
+retransmission timeout that doubles (RFC 6298, from Linux's 200 ms), and a connection whose packets
+never get through for 15 minutes ends with ETIMEDOUT. A closed port answers with a reset, a dead
+host does not answer at all. Addresses and ports belong to `network`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from toron.kernel.clock import SECOND_NS
+from toron.kernel.process import Process
+
+if TYPE_CHECKING:
+    from toron.world.network import Network
+
+Address = tuple[str, int]
+
+WINDOW_BYTES = 256 * 1024
+"""What one direction holds: the sender's and the receiver's buffers of a Linux socket, roughly."""
+RTO_MIN_NS = SECOND_NS // 5
+RTO_MAX_NS = 120 * SECOND_NS
+GIVE_UP_NS = 924 * SECOND_NS
+SYN_RETRIES_NS = tuple(n * SECOND_NS for n in (1, 2, 4, 8, 16, 32, 64))
+_FIN = b""
+_RST = None
+
+
+@dataclass(slots=True)
+class Segment:
+    """Bytes on their way (empty: the end of the stream; None: a reset), and when they arrive."""
+
+    payload: bytes | None
+    arrives_ns: int
+
+
+class Endpoint:
+    """One end of a connection."""
+
+    def __init__(self, network: Network, process: Process, local: Address) -> None:
+        self.network = network
+        self.process = process
+        self.local = local
+        self.remote: Address | None = None
+        self.peer: Endpoint | None = None
+        self.state = "new"
+        """new, connecting, open; then resetting (in flight), reset (by this end) or dead."""
+        self.received = bytearray()
+        self.saw_end = False
+        self.sent_end = False
+        self.closed = False
+        self.error = 0
+        self.unacked = 0
+        self.outbox: deque[Segment] = deque()
+        self.last_arrival_ns = 0
+        self.rto_ns = RTO_MIN_NS
+        self.blocked_since_ns: int | None = None
+        self.pumping = False
+        self.on_change: Callable[[], None] = _nothing
+
+    # What a socket asks
+
+    def readable(self) -> bool:
+        """Whether `receive` would not block."""
+        if self.received or self.saw_end or self.error:
+            return True
+        return self.state in ("dead", "reset")
+
+    def writable(self) -> bool:
+        """Whether `send` would not block."""
+        if self.state in ("new", "connecting"):
+            return self.error != 0
+        gone = self.sent_end or self.error != 0 or self.state in ("dead", "reset")
+        return gone or self.unacked < WINDOW_BYTES
+
+    def take_error(self) -> int:
+        """The pending error, which is then forgotten, as SO_ERROR does."""
+        error, self.error = self.error, 0
+        return error
+
+    def send(self, payload: bytes) -> int:
+        """Put as many bytes on the way as the window takes; OSError as the system's."""
+        if self.error:
+            raise _error(self.take_error())
+        if self.state in ("new", "connecting"):
+            raise _error(errno.ENOTCONN if self.state == "new" else errno.EAGAIN)
+        if self.sent_end or self.state in ("dead", "reset"):
+            raise _error(errno.EPIPE)
+        taken = min(len(payload), WINDOW_BYTES - self.unacked)
+        if taken <= 0:
+            if not payload:
+                return 0
+            raise _error(errno.EAGAIN)
+        self.unacked += taken
+        payload = payload[:taken]
+        self.network.trace.add_bytes("send", self.path(), payload)
+        for part in self.network.split(self, payload):
+            self._transmit(part)
+        return taken
+
+    def receive(self, size: int, *, peek: bool = False) -> bytes:
+        """Take up to ``size`` bytes; empty at the end of the stream; OSError as the system's."""
+        if self.received:
+            payload = bytes(self.received[:size])
+            if not peek:
+                del self.received[: len(payload)]
+                self._acknowledge(len(payload))
+            return payload
+        if self.error:
+            raise _error(self.take_error())
+        if self.saw_end or self.state in ("dead", "reset"):
+            return b""
+        raise _error(errno.ENOTCONN if self.state == "new" else errno.EAGAIN)
+
+    def shut_write(self) -> None:
+        """Half close: the peer sees the end of the stream after all that was sent."""
+        if self.state == "open" and not self.sent_end:
+            self.sent_end = True
+            self.network.trace.add("fin", self.path())
+            self._transmit(_FIN)
+        self.on_change()
+
+    def close(self, *, abort: bool) -> None:
+        """Let go of this end; unread bytes or ``abort`` make it a reset, as Linux does."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.state == "open" and (abort or self.received):
+            self.reset()
+        elif self.state == "open":
+            self.shut_write()
+        elif self.state == "connecting":
+            self.state = "dead"
+        self.received.clear()
+
+    def reset(self) -> None:
+        """End the connection at once; the peer learns it after what is already in flight."""
+        self.network.trace.add("rst", self.path())
+        self.state = "reset"
+        self._transmit(_RST)
+
+    # What the network does
+
+    def _transmit(self, payload: bytes | None) -> None:
+        network = self.network
+        arrives = max(self.last_arrival_ns, network.arrival_ns(self, len(payload or b"")))
+        self.last_arrival_ns = arrives
+        self.outbox.append(Segment(payload, arrives))
+        self._schedule_pump(arrives)
+
+    def _schedule_pump(self, at_ns: int) -> None:
+        if not self.pumping:
+            self.pumping = True
+            self.network.agenda.at(at_ns, self._pump)
+
+    def _pump(self) -> None:
+        """Deliver what has arrived by now, in order; try again later what does not get through."""
+        self.pumping = False
+        if self.state not in ("open", "reset") or not self.process.alive:
+            return
+        peer, now_ns = self.peer, self.network.clock.now_ns
+        assert peer is not None
+        while self.outbox and self.outbox[0].arrives_ns <= now_ns:
+            if not self.network.reaches(self.process, peer.process):
+                if self.state == "open":
+                    self._back_off(now_ns)
+                return
+            self.rto_ns, self.blocked_since_ns = RTO_MIN_NS, None
+            payload = self.outbox.popleft().payload
+            if payload is _RST:
+                peer.on_reset(errno.ECONNRESET)
+            elif peer.process.alive and peer.state == "open" and not peer.closed:
+                peer.on_segment(payload)
+            elif payload and self.state == "open":
+                self._refused()
+                return
+        if self.outbox:
+            self._schedule_pump(self.outbox[0].arrives_ns)
+
+    def _back_off(self, now_ns: int) -> None:
+        if self.blocked_since_ns is None:
+            self.blocked_since_ns = now_ns
+        if now_ns - self.blocked_since_ns > GIVE_UP_NS:
+            self.on_reset(errno.ETIMEDOUT)
+            return
+        self._schedule_pump(now_ns + self.rto_ns)
+        self.rto_ns = min(self.rto_ns * 2, RTO_MAX_NS)
+
+    def _refused(self) -> None:
+        """The other end no longer exists: its host answers data with a reset."""
+        self.state = "resetting"
+        self.outbox.clear()
+        self.network.after_latency(self, lambda: self.on_reset(errno.ECONNRESET))
+
+    def on_segment(self, payload: bytes) -> None:
+        """Bytes, or the end of the stream, arrived here."""
+        if payload:
+            self.received += payload
+        else:
+            self.saw_end = True
+        self.network.trace.add("deliver", f"{self.path()} {len(payload)}")
+        self.on_change()
+
+    def on_reset(self, error: int) -> None:
+        """The connection is gone; the program learns it at its next call."""
+        if self.state in ("dead", "reset"):
+            return
+        self.state = "dead"
+        self.outbox.clear()
+        if not self.closed:
+            self.error = error
+            self.network.trace.add("reset", f"{self.path()} {errno.errorcode[error]}")
+            self.on_change()
+
+    def _acknowledge(self, size: int) -> None:
+        """Give the peer its window back; at once, unless it waits for it."""
+        peer = self.peer
+        if peer is None:
+            return
+        if peer.unacked < WINDOW_BYTES:
+            peer.unacked -= size
+            return
+
+        def credit() -> None:
+            peer.unacked -= size
+            peer.on_change()
+
+        self.network.after_latency(self, credit)
+
+    def path(self) -> str:
+        """``from>to`` for the trace."""
+        remote = self.remote or ("?", 0)
+        return f"{self.local[0]}:{self.local[1]}>{remote[0]}:{remote[1]}"
+
+
+class Listener:
+    """A listening socket and the connections that wait to be accepted."""
+
+    def __init__(self, process: Process, local: Address, backlog: int) -> None:
+        self.process = process
+        self.local = local
+        self.backlog = max(1, backlog)
+        self.waiting: deque[Endpoint] = deque()
+        self.pending = 0
+        self.closed = False
+        self.on_change: Callable[[], None] = _nothing
+
+    def readable(self) -> bool:
+        """Whether `accept` would not block."""
+        return bool(self.waiting)
+
+    def writable(self) -> bool:
+        """A listener is never written to."""
+        return False
+
+    def accept(self) -> Endpoint:
+        """The next connection; EAGAIN when none waits."""
+        if not self.waiting:
+            raise _error(errno.EAGAIN)
+        return self.waiting.popleft()
+
+    def close(self) -> None:
+        """Stop listening; connections nobody accepted are reset."""
+        self.closed = True
+        for endpoint in self.waiting:
+            endpoint.reset()
+        self.waiting.clear()
+
+
+class Connect:
+    """One connection attempt, from the first SYN to open, refused or timed out."""
+
+    def __init__(self, client: Endpoint, target: Address) -> None:
+        self.client = client
+        self.target = target
+        self._attempt = 0
+        network = client.network
+        client.state = "connecting"
+        client.remote = target
+        network.trace.add("connect", client.path())
+        self._send_syn()
+
+    def _send_syn(self) -> None:
+        client, network = self.client, self.client.network
+        if client.state != "connecting" or not client.process.alive:
+            return
+        host = network.host_at(client.process, self.target[0])
+        if host is None:
+            network.agenda.at(network.clock.now_ns + 1, lambda: self._fail(errno.EHOSTUNREACH))
+            return
+        delay_ns = network.links.latency_ns(client.process.host.name, host.name)
+        lost = network.links.is_lost(client.process.host.name, host.name)
+        at_ns = network.clock.now_ns + delay_ns
+        network.agenda.at(at_ns, self._retry if lost else self._on_syn)
+
+    def _retry(self) -> None:
+        if self._attempt == len(SYN_RETRIES_NS):
+            self._fail(errno.ETIMEDOUT)
+            return
+        wait_ns = SYN_RETRIES_NS[self._attempt]
+        self._attempt += 1
+        network = self.client.network
+        network.agenda.at(network.clock.now_ns + wait_ns, self._send_syn)
+
+    def _on_syn(self) -> None:
+        client, network = self.client, self.client.network
+        if client.state != "connecting" or not client.process.alive:
+            return
+        process = network.process_at(client.process, self.target[0])
+        if process is None or not network.reaches(client.process, process):
+            self._retry()
+            return
+        listener = network.listener_at(process, self.target)
+        back_ns = network.latency_ns(process, client.process)
+        if not network.reaches(process, client.process):
+            self._retry()
+        elif listener is None:
+            at_ns = network.clock.now_ns + back_ns
+            network.agenda.at(at_ns, lambda: self._fail(errno.ECONNREFUSED))
+        elif len(listener.waiting) + listener.pending >= listener.backlog:
+            self._retry()
+        else:
+            self._establish(listener, back_ns)
+
+    def _establish(self, listener: Listener, back_ns: int) -> None:
+        client, network = self.client, self.client.network
+        server = Endpoint(network, listener.process, self.target)
+        assert client.remote is not None
+        server.remote = client.local
+        server.peer, client.peer = client, server
+        server.state = "open"
+        open_ns = network.clock.now_ns + back_ns
+        accept_ns = open_ns + network.latency_ns(client.process, listener.process)
+        client.last_arrival_ns = accept_ns
+        server.last_arrival_ns = open_ns
+        listener.pending += 1
+
+        def opened() -> None:
+            if client.state == "connecting":
+                client.state = "open"
+                network.established(client)
+                network.trace.add("open", client.path())
+                client.on_change()
+
+        def accepted() -> None:
+            listener.pending -= 1
+            if not listener.process.alive:
+                return
+            if listener.closed or client.state != "open":
+                server.reset()
+                return
+            listener.waiting.append(server)
+            listener.on_change()
+
+        network.agenda.at(open_ns, opened)
+        network.agenda.at(accept_ns, accepted)
+
+    def _fail(self, error: int) -> None:
+        client = self.client
+        if client.state == "connecting" and client.process.alive:
+            client.state = "new"
+            client.error = error
+            client.network.trace.add("refused", f"{client.path()} {errno.errorcode[error]}")
+            client.on_change()
+
+
+def _nothing() -> None:
+    return None
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -202,9 +202,10 @@ class Worker:
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
-        return self._execution(answer)
+        return self.execution_from(answer)
 
-    def _execution(self, answer: dict[str, Any]) -> Execution:
+    def execution_from(self, answer: dict[str, Any]) -> Execution:
+        """An answer as a value, with the token that replays it."""
         data = answer["outcome"]
         data["token"] = make_token(
             self.path, data["kernel"], data["sim_seed"], data["chaos_seed"], data["trace_digest"]

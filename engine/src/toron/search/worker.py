@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from toron.errors import BadKernel, ToronError
 from toron.kernel.places import Places
 from toron.search.execute import Run, Setup
 from toron.search.frames import read_frame, write_frame
-from toron.search.references import find_kernel, kernel_names, load_module, options_of
+from toron.search.references import (
+    KernelOptions,
+    find_kernel,
+    kernel_names,
+    load_module,
+    options_of,
+)
 from toron.world.boundary.edge import Edge
 
 REQUESTS = 0
@@ -69,7 +76,12 @@ def _child(answers: int, edge: Edge, places: Places, module: Any, path: Path) ->
     try:
         _die_with_parent()
         request = read_frame(REQUESTS)
-        write_frame(answers, perform(request, edge, places, module, path))
+        try:
+            kernel = find_kernel(module, path, request["name"])
+        except BadKernel as error:
+            write_frame(answers, {"kind": "refused", "message": str(error)})
+        else:
+            write_frame(answers, perform(request, edge, places, kernel, options_of(kernel)))
     except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
         message = {"kind": "error", "message": traceback.format_exc(limit=20)}
         edge.end()
@@ -78,23 +90,22 @@ def _child(answers: int, edge: Edge, places: Places, module: Any, path: Path) ->
 
 
 def perform(
-    request: dict[str, Any], edge: Edge, places: Places, module: Any, path: Path
+    request: dict[str, Any],
+    edge: Edge,
+    places: Places,
+    kernel: Callable[..., Any],
+    options: KernelOptions,
 ) -> dict[str, Any]:
     """Execute ``request`` in this process, which can run nothing else afterwards."""
-    try:
-        kernel = find_kernel(module, path, request["name"])
-    except BadKernel as error:
-        return {"kind": "refused", "message": str(error)}
     captured = os.memfd_create("toron-stderr")
     os.dup2(captured, 1)
     os.dup2(captured, 2)
-    limit_s = request.get("time_limit_s") or options_of(kernel).time_limit
     setup = Setup(
         kernel=kernel,
         name=kernel.__name__,
         sim_seed=request["sim_seed"],
         chaos_seed=request["chaos_seed"],
-        time_limit_s=limit_s,
+        time_limit_s=request.get("time_limit_s") or options.time_limit,
         level=request.get("level", "digest"),
     )
     run = Run(setup, edge, places)

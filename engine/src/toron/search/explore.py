@@ -1,0 +1,165 @@
+"""Runs a kernel under many seeds and groups what failed by cause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toron.search.outcome import Execution, Outcome
+from toron.search.pool import WALL_LIMIT_S, Request, Worker, in_parallel
+from toron.search.references import KernelRef
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Failures with one cause: the first of them, and the seeds of all."""
+
+    outcome: Outcome
+    seeds: list[int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The outcome with the ``seeds`` that fail like it."""
+        return {**self.outcome.to_json(), "seeds": self.seeds}
+
+
+@dataclass(slots=True)
+class Exploration:
+    """What many seeds came to."""
+
+    kernel: str
+    chaos_seed: int
+    seeds_run: int = 0
+    failing_seeds: list[int] = field(default_factory=list)
+    inconclusive_seeds: list[int] = field(default_factory=list)
+    failures: list[Cluster] = field(default_factory=list)
+    properties: dict[str, dict[str, Any]] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+    interrupted: bool = False
+    runs_to_first_failure: int | None = None
+    """How many seeds, in order, until the first failed; None when none did."""
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Measure what happens inside; Ctrl-C ends it with what was learned so far."""
+        begin = time.perf_counter()
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self.elapsed_s += time.perf_counter() - begin
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.seeds_run += 1
+        for name, counts in outcome.properties.items():
+            known = self.properties.setdefault(
+                name, {"kind": counts["kind"], "pass": 0, "fail": 0, "never_reached": True}
+            )
+            known["pass"] += counts["pass"]
+            known["fail"] += counts["fail"]
+            known["never_reached"] = known["never_reached"] and counts["never_reached"]
+        if outcome.verdict == "inconclusive":
+            self.inconclusive_seeds.append(outcome.sim_seed)
+        elif outcome.verdict == "fail":
+            self.failing_seeds.append(outcome.sim_seed)
+            self.runs_to_first_failure = self.runs_to_first_failure or self.seeds_run
+        if outcome.failure is not None:
+            self._cluster(outcome)
+
+    def _cluster(self, outcome: Outcome) -> None:
+        cause = _cause(outcome)
+        for cluster in self.failures:
+            if _cause(cluster.outcome) == cause:
+                cluster.seeds.append(outcome.sim_seed)
+                return
+        self.failures.append(Cluster(outcome, [outcome.sim_seed]))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        rate = self.seeds_run / self.elapsed_s if self.elapsed_s else 0.0
+        return {
+            "kernel": self.kernel,
+            "chaos_seed": self.chaos_seed,
+            "seeds_run": self.seeds_run,
+            "failing_seeds": self.failing_seeds,
+            "inconclusive_seeds": self.inconclusive_seeds,
+            "runs_to_first_failure": self.runs_to_first_failure,
+            "failures": [cluster.to_json() for cluster in self.failures],
+            "distinct_failures": len(self.failures),
+            "properties": self.properties,
+            "seeds_per_second": round(rate, 1),
+            "interrupted": self.interrupted,
+        }
+
+
+def _cause(outcome: Outcome) -> tuple[str, str | None, str]:
+    """What two failures must share to count as one: kind, property and place."""
+    failure = outcome.failure
+    assert failure is not None
+    return failure.kind, failure.property, failure.where
+
+
+class WorkerLanes:
+    """One worker for each lane and kernel file, started when first needed."""
+
+    def __init__(self, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
+        self._stack = ExitStack()
+        self._wall_limit_s = wall_limit_s
+        self._workers: dict[Any, Worker] = {}
+
+    def __enter__(self) -> WorkerLanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def get(self, key: Any, make: Callable[[], Worker]) -> Worker:
+        """The worker at ``key``, made by ``make`` if there is none yet."""
+        worker = self._workers.get(key)
+        if worker is None:
+            worker = self._workers[key] = make()
+            worker.wall_limit_s = self._wall_limit_s
+            self._stack.callback(worker.stop)
+        return worker
+
+
+def run_many(
+    reference: KernelRef, seeds: Sequence[int], chaos_seed: int, *, jobs: int = 1
+) -> Iterator[Execution]:
+    """Execute every seed, results in the order of the seeds."""
+
+    def work(seed: int, lane: int) -> Execution:
+        worker = lanes.get(lane, lambda: Worker(reference.path))
+        return worker.execute(Request(reference.name, seed, chaos_seed))
+
+    with WorkerLanes() as lanes:
+        yield from in_parallel(list(seeds), work, jobs=jobs)
+
+
+def explore(
+    reference: KernelRef,
+    seeds: Sequence[int],
+    chaos_seed: int,
+    *,
+    jobs: int = 1,
+    on_execution: Callable[[Execution], None] | None = None,
+) -> Exploration:
+    """Execute every seed and group the failures. Ctrl-C ends early with what was learned."""
+    exploration = Exploration(reference.name, chaos_seed)
+    with exploration.timed():
+        for execution in run_many(reference, seeds, chaos_seed, jobs=jobs):
+            exploration.add(execution.outcome)
+            if on_execution is not None:
+                on_execution(execution)
+    return exploration
+
+
+def kernels_of(path: Path) -> dict[str, int]:
+    """The kernels of a file and how many seeds each asks for."""
+    with Worker(path) as worker:
+        return dict(worker.kernels)

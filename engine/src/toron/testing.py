@@ -1,0 +1,232 @@
+"""The public face: declare kernels, run them, explore seeds, verify, replay."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from toron.errors import BadKernel, ToronError
+from toron.kernel.places import Places
+from toron.search import explore as _explore
+from toron.search import verify as _verify
+from toron.search.frames import read_frame, write_frame
+from toron.search.outcome import Execution, Outcome
+from toron.search.pool import Request, Worker
+from toron.search.references import (
+    MARK,
+    KernelOptions,
+    KernelRef,
+    Token,
+    check_kernel,
+    display_path,
+    options_of,
+    parse_seed,
+    source_digest,
+)
+from toron.search.worker import perform
+from toron.world.boundary.edge import Edge
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+_WORKERS_KEPT = 4
+_workers: dict[Path, Worker] = {}
+
+
+@overload
+def kernel(function: Kernel, /) -> Kernel: ...
+
+
+@overload
+def kernel(*, seeds: int = ..., time_limit: float = ...) -> Callable[[Kernel], Kernel]: ...
+
+
+def kernel(
+    function: Kernel | None = None, /, *, seeds: int = 100, time_limit: float = 3600.0
+) -> Kernel | Callable[[Kernel], Kernel]:
+    """Mark an ``async def`` with one argument (the `World`) or none as a kernel.
+
+    ``seeds`` is how many seeds an exploration uses when it is not told; ``time_limit`` is in
+    virtual seconds, and a run that reaches it is inconclusive.
+    """
+    if seeds < 1 or time_limit <= 0:
+        raise BadKernel(f"kernel(seeds={seeds}, time_limit={time_limit}): both must be above 0")
+
+    def mark(marked: Kernel) -> Kernel:
+        check_kernel(marked, getattr(marked, "__qualname__", repr(marked)))
+        setattr(marked, MARK, KernelOptions(seeds, time_limit))
+        return marked
+
+    return mark if function is None else mark(function)
+
+
+def _reference_of(function: Callable[..., Any]) -> KernelRef | None:
+    """Where a fresh process finds ``function``, or None for one that only exists in this one."""
+    file = inspect.getsourcefile(function)
+    name = getattr(function, "__qualname__", "")
+    if file is None or "." in name or not Path(file).is_file():
+        return None
+    return KernelRef(Path(file).resolve(), name)
+
+
+def _worker(path: Path) -> Worker:
+    known = _workers.get(path)
+    if known is None:
+        while len(_workers) >= _WORKERS_KEPT:
+            _workers.pop(next(iter(_workers))).stop()
+        known = _workers[path] = Worker(path)
+    return known
+
+
+@atexit.register
+def _stop_workers() -> None:
+    for worker in _workers.values():
+        worker.stop()
+    _workers.clear()
+
+
+def execute(
+    function: Callable[..., Any] | KernelRef, *, seed: int, chaos_seed: int = 0, level: str = "digest"
+) -> Execution:
+    """`run`, with the trace and what the program printed."""
+    seed, chaos_seed = parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed")
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if reference is None:
+        assert not isinstance(function, KernelRef)
+        return _execute_here(function, seed, chaos_seed, level)
+    return _worker(reference.path).execute(Request(reference.name, seed, chaos_seed, level))
+
+
+def run(function: Callable[..., Any] | KernelRef, *, seed: int, chaos_seed: int = 0) -> Outcome:
+    """Execute a kernel once and return its `Outcome`.
+
+    A function that stands in a file runs in a fresh process with a fixed hash seed, which imports
+    that file: equal seeds give equal bytes anywhere. One that exists only here (a closure, a lambda
+    of a test) runs in a fork of this process, where the hash seed is this process's own.
+    """
+    return execute(function, seed=seed, chaos_seed=chaos_seed).outcome
+
+
+def _execute_here(
+    function: Callable[..., Any], seed: int, chaos_seed: int, level: str
+) -> Execution:
+    check_kernel(function, getattr(function, "__qualname__", repr(function)))
+    file = inspect.getsourcefile(function)
+    path = Path(file).resolve() if file else Path.cwd() / "?"
+    answers, write_end = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of the caller stay behind
+        child = os.fork()
+    if child == 0:
+        os.close(answers)
+        _answer_and_exit(function, path, write_end, seed, chaos_seed, level)
+    os.close(write_end)
+    try:
+        message = read_frame(answers)
+    except EOFError as error:
+        raise ToronError(f"the process that ran {function!r} died") from error
+    finally:
+        os.close(answers)
+        os.waitpid(child, 0)
+    if message["kind"] != "outcome":
+        raise ToronError(message["message"])
+    return Worker(path).execution_from(message)
+
+
+def _answer_and_exit(
+    function: Callable[..., Any], path: Path, fd: int, seed: int, chaos_seed: int, level: str
+) -> None:
+    """In the forked child: one execution, one answer, the end."""
+    try:
+        places = Places(Path.cwd())
+        edge = Edge(places.of_frame, [Path.cwd(), path.parent])
+        edge.install()
+        request = {"sim_seed": seed, "chaos_seed": chaos_seed, "level": level}
+        write_frame(fd, perform(request, edge, places, function, options_of(function)))
+    except BaseException as error:  # noqa: BLE001  (reported to the parent, then the process ends)
+        write_frame(fd, {"kind": "error", "message": f"{type(error).__name__}: {error}"})
+    os._exit(0)
+
+
+def explore(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seeds: Iterable[int] | None = None,
+    chaos_seed: int = 0,
+    jobs: int = 1,
+) -> _explore.Exploration:
+    """Execute a kernel under many seeds; failures come grouped by cause."""
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if seeds is None:
+        seeds = range(KernelOptions().seeds if isinstance(function, KernelRef) else options_of(function).seeds)
+    checked = [parse_seed(seed, "seeds") for seed in seeds]
+    if reference is not None:
+        return _explore.explore(reference, checked, chaos_seed, jobs=jobs)
+    assert not isinstance(function, KernelRef)
+    exploration = _explore.Exploration(function.__name__, chaos_seed)
+    with exploration.timed():
+        for seed in checked:
+            exploration.add(_execute_here(function, seed, chaos_seed, "digest").outcome)
+    return exploration
+
+
+def verify(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seeds: Iterable[int],
+    chaos_seed: int = 0,
+    jobs: int = 1,
+    hash_seeds: _verify.HashSeeds = "varied",
+) -> _verify.Verification:
+    """Execute every seed in two processes and compare; see `toron verify`."""
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if reference is None:
+        raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be verified")
+    return _verify.verify(
+        reference,
+        [parse_seed(seed, "seeds") for seed in seeds],
+        chaos_seed,
+        jobs=jobs,
+        hash_seeds=hash_seeds,
+    )
+
+
+class ReplayDiffers(ToronError):
+    """A token was replayed and the behaviour is not the one it was made from.
+
+    ``code_changed`` tells whether the kernel's file is another than then; if it is not, the program
+    is not deterministic or a library below it has changed. ``outcome`` is what happened now.
+    """
+
+    def __init__(self, message: str, outcome: Outcome, *, code_changed: bool) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.code_changed = code_changed
+
+
+def replay(token: str) -> Outcome:
+    """Execute again what ``token`` stands for; ReplayDiffers when it behaves otherwise now."""
+    decoded = Token.decode(token)
+    path = Path(decoded.file).resolve()
+    if not path.is_file():
+        raise BadKernel(
+            f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
+        )
+    reference = KernelRef(path, decoded.name)
+    outcome = run(reference, seed=decoded.sim_seed, chaos_seed=decoded.chaos_seed)
+    if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
+        changed = source_digest(path) != decoded.source
+        why = (
+            f"{display_path(path)} has changed since"
+            if changed
+            else "its code has not changed: a library has, or it is not deterministic (toron verify)"
+        )
+        if decoded.digest:
+            raise ReplayDiffers(
+                f"the replay behaves differently: {why}", outcome, code_changed=changed
+            )
+    return outcome

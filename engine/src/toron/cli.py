@@ -31,7 +31,15 @@ from toron.search.references import (
 from toron.search.verify import Verification, Verified, verify
 from toron.testing import ReplayDiffers, execute, replay
 
-HOLDS, FAILED, BAD_INPUT, NONDETERMINISM, INCONCLUSIVE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+HOLDS, FAILED, BAD_INPUT, NONDETERMINISM, INCONCLUSIVE, INTERNAL, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    70,
+    130,
+)
 _EXIT_BY_VERDICT = {"pass": HOLDS, "warn": HOLDS, "fail": FAILED, "inconclusive": INCONCLUSIVE}
 _SEED_HELP = "0 to 2^64-1, or `random`; else the environment's {variable}, else 0"
 _OUTPUT_TEXT_MAX = 400
@@ -58,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="toron", description="Deterministic simulation for asyncio.")
+    parser = argparse.ArgumentParser(
+        prog="toron", description="Deterministic simulation for asyncio."
+    )
     parser.add_argument("--version", action="version", version=ENGINE_VERSION)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     run = _verb(verbs, "run", _run, "execute a kernel once")
@@ -97,7 +107,9 @@ def _add_kernel(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_seeds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", metavar="A:B", help="half-open; default: what the kernel asks for")
+    parser.add_argument(
+        "--seeds", metavar="A:B", help="half-open; default: what the kernel asks for"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
 
 

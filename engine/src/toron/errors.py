@@ -27,7 +27,7 @@ class WorkerDied(ToronError):
 
 
 class StopRun(BaseException):
-    """Root of what ends a run from inside the loop. Never caught by a program's ``except Exception``."""
+    """Root of what ends a run from inside the loop; no ``except Exception`` catches it."""
 
 
 class Deadlock(StopRun):

@@ -90,7 +90,11 @@ def _stop_workers() -> None:
 
 
 def execute(
-    function: Callable[..., Any] | KernelRef, *, seed: int, chaos_seed: int = 0, level: str = "digest"
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seed: int,
+    chaos_seed: int = 0,
+    level: str = "digest",
 ) -> Execution:
     """`run`, with the trace and what the program printed."""
     seed, chaos_seed = parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed")
@@ -162,7 +166,9 @@ def explore(
     """Execute a kernel under many seeds; failures come grouped by cause."""
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
     if seeds is None:
-        seeds = range(KernelOptions().seeds if isinstance(function, KernelRef) else options_of(function).seeds)
+        seeds = range(
+            KernelOptions().seeds if isinstance(function, KernelRef) else options_of(function).seeds
+        )
     checked = [parse_seed(seed, "seeds") for seed in seeds]
     if reference is not None:
         return _explore.explore(reference, checked, chaos_seed, jobs=jobs)
@@ -223,7 +229,7 @@ def replay(token: str) -> Outcome:
         why = (
             f"{display_path(path)} has changed since"
             if changed
-            else "its code has not changed: a library has, or it is not deterministic (toron verify)"
+            else "its code has not: a library has, or it is not deterministic (see toron verify)"
         )
         if decoded.digest:
             raise ReplayDiffers(

@@ -33,7 +33,7 @@ TaskCoroutine = Generator[Any, None, Any] | Coroutine[Any, Any, Any]
 
 
 class SimFuture(asyncio.Future[Any]):
-    """A future that hashes by creation order, so that a set of futures iterates alike in each run."""
+    """A future that hashes by creation order, so that sets of futures iterate alike in each run."""
 
     def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
         self._toron_number = number
@@ -107,7 +107,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._toron_numbers += 1
         return SimFuture(self._toron_numbers, loop=self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
         coro: TaskCoroutine,
         *,
@@ -117,7 +117,7 @@ class SimLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Task[Any]:
         """A task of this loop; a task factory of the program's own is honoured."""
         if self.get_task_factory() is not None:
-            return super().create_task(coro, name=name, context=context, **options)  # type: ignore[arg-type]
+            return super().create_task(coro, name=name, context=context, **options)
         self._check_closed()  # type: ignore[attr-defined]
         self._toron_numbers += 1
         process = CURRENT.get(None) if context is None else context.get(CURRENT)
@@ -132,12 +132,14 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", sys._getframe(1))
         return task
 
-    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:  # type: ignore[override]
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """Resolve in the simulated world, after a seeded delay."""
         await asyncio.sleep(self._toron_choices.pick("net.dns", 1_000) / 1_000_000)
         return self._toron_resolver(host, port, **options)
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Any, *args: Any
+    ) -> Any:
         """Refused: threads are not simulated yet."""
         raise EscapeError(
             f"run_in_executor({coroutine_name(func)}) needs a thread, which this version of Toron "
@@ -157,7 +159,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         clock, scheduled = self._toron_clock, self._scheduled  # type: ignore[attr-defined]
         ready = self._ready  # type: ignore[attr-defined]
         while scheduled and scheduled[0]._cancelled:
-            self._timer_cancelled_count -= 1
+            self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
             heapq.heappop(scheduled)._scheduled = False
         deadline_ns: int | None = None
         if ready or self._stopping:  # type: ignore[attr-defined]
@@ -225,7 +227,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         if task.cancelled():
             self._toron_trace.add("end", f"task#{task.toron_number} cancelled")
             return
-        error = task._exception  # type: ignore[attr-defined]
+        error = task._exception
         if error is not None:
             self.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
@@ -243,7 +245,7 @@ class SimLoop(asyncio.SelectorEventLoop):
             self.collect()
 
     def bury(self, process: Process) -> None:
-        """Take everything that ``process`` has scheduled off the loop, without running any of it."""
+        """Take all that ``process`` has scheduled off the loop, without running any of it."""
         process.alive = False
         scheduled = self._scheduled  # type: ignore[attr-defined]
         dead = [handle for handle in scheduled if handle._context.get(CURRENT) is process]

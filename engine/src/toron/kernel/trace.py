@@ -37,7 +37,9 @@ class Event:
 class Trace:
     """The growing record of one run."""
 
-    def __init__(self, clock: Clock, level: Level, place: Callable[[FrameType | None], str]) -> None:
+    def __init__(
+        self, clock: Clock, level: Level, place: Callable[[FrameType | None], str]
+    ) -> None:
         self._clock = clock
         self._place = place
         self._digest = hashlib.blake2b(digest_size=32)

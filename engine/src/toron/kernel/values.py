@@ -16,7 +16,8 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 INT_MAX = 2**53 - 1
@@ -55,7 +56,7 @@ def _canonical_container(value: Any, where: str) -> Any:
         return {
             _key(key, where): canonical(item, f"{where}[{key!r}]") for key, item in value.items()
         }
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return sorted((canonical(item, where) for item in value), key=dumps)
     if isinstance(value, Sequence):
         return [canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]

@@ -135,7 +135,7 @@ class Run:
             return self._stopped(stop)
         except asyncio.CancelledError as error:
             return self._failure("exception", "the kernel was cancelled", error)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (it is the result)
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
             return self._failure(kind, _describe(error), error)
         return None
@@ -200,11 +200,13 @@ class Run:
         found: list[tuple[int, str, BaseException]] = []
         for task, at_ns in self.loop.failed_tasks:
             process = task.toron_process
-            if task._log_traceback:  # type: ignore[attr-defined]
+            if task._log_traceback:
                 error = task.exception()
                 assert error is not None
                 name = process.name if process is not None else MAIN_HOST
-                text = f"{_describe(error)} ended {task.toron_label} on {name}, and nobody awaited it"
+                text = (
+                    f"{_describe(error)} ended {task.toron_label} on {name}, and nobody awaited it"
+                )
                 found.append((at_ns, text, error))
         for report, at_ns in self.loop.reported:
             error = report.get("exception")

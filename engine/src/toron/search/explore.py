@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import WALL_LIMIT_S, Request, Worker, in_parallel
@@ -112,7 +112,7 @@ class WorkerLanes:
         self._wall_limit_s = wall_limit_s
         self._workers: dict[Any, Worker] = {}
 
-    def __enter__(self) -> WorkerLanes:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

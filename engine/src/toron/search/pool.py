@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from toron.errors import BadKernel, ToronError, WorkerDied
 from toron.search.frames import read_frame, write_frame
@@ -90,7 +90,7 @@ class Worker:
         self._answers = -1
         self.kernels: dict[str, int] = {}
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -103,7 +103,7 @@ class Worker:
         command = [sys.executable, "-P", "-X", "utf8", "-m", "toron.search.worker"]
         command += [str(write_end), str(self.path), str(self._root()), *self._readable]
         with _spawning, _addresses(self.conditions.random_addresses):
-            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own module)
+            self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -121,9 +121,7 @@ class Worker:
             raise WorkerDied(f"the worker for {self.path} died while it started") from error
         except TimeoutError as error:
             self.stop()
-            raise WorkerDied(
-                f"importing {self.path} took more than {START_LIMIT_S:g} s"
-            ) from error
+            raise WorkerDied(f"importing {self.path} took more than {START_LIMIT_S:g} s") from error
         if message["kind"] == "refused":
             self.stop()
             raise BadKernel(message["message"])
@@ -169,7 +167,8 @@ class Worker:
         if self._process is None:
             self.start()
         process = self._process
-        assert process is not None and process.stdin is not None
+        assert process is not None
+        assert process.stdin is not None
         deadline = time.monotonic() + self.wall_limit_s
         answer: dict[str, Any] | None = None
         try:

@@ -27,7 +27,7 @@ _TOKEN_PREFIX = "t1-"  # noqa: S105  (a version mark)
 
 @dataclass(frozen=True, slots=True)
 class KernelOptions:
-    """What a kernel asks for itself: how many seeds by default, and its limit in virtual seconds."""
+    """What a kernel asks for: how many seeds by default, and its limit in virtual seconds."""
 
     seeds: int = 100
     time_limit: float = 3600.0
@@ -144,7 +144,9 @@ def check_kernel(function: Any, label: str) -> None:
         and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     if len(required) > 1:
-        raise BadKernel(f"{label} takes {len(required)} arguments; a kernel takes the world or none")
+        raise BadKernel(
+            f"{label} takes {len(required)} arguments; a kernel takes the world or none"
+        )
 
 
 def options_of(function: Any) -> KernelOptions:
@@ -210,7 +212,9 @@ class Token:
     def decode(text: str) -> Token:
         """The token in ``text``; BadKernel when it was cut or altered."""
         if not text.startswith(_TOKEN_PREFIX):
-            raise BadKernel(f"{text[:20]!r} is not a replay token; tokens begin with {_TOKEN_PREFIX}")
+            raise BadKernel(
+                f"{text[:20]!r} is not a replay token; tokens begin with {_TOKEN_PREFIX}"
+            )
         body = text.removeprefix(_TOKEN_PREFIX)
         try:
             packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))

@@ -17,7 +17,7 @@ DEFAULT_LATENCY = (0.000_300, 0.002_000)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One direction between two hosts: seconds of latency, share of lost packets, bytes a second."""
+    """One direction between two hosts: latency (s), share of lost packets, bytes a second."""
 
     latency: tuple[float, float] = DEFAULT_LATENCY
     loss: float = 0.0

@@ -1,8 +1,9 @@
 """`socket.socket` of the simulated world: the same class to a program, another kernel behind it.
 
 Each simulated socket holds an inert real descriptor (a unix datagram socket that is never bound),
-so that `fileno` and `fcntl` work on it and no number is used twice; no byte ever goes through it. Sockets do
-not block: asyncio's never do, and a blocking call in the loop's thread would stop the world.
+so that `fileno` and `fcntl` work on it and no number is used twice; no byte ever goes through it.
+Sockets do not block: asyncio's never do, and a blocking call in the loop's thread would stop the
+world.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ class SimSocket(RealSocket):
         return self._timeout != 0.0
 
     @property
-    def timeout(self) -> float | None:  # type: ignore[override]
+    def timeout(self) -> float | None:
         """The timeout as it was set."""
         return self._timeout
 
@@ -285,7 +286,7 @@ class SimSocket(RealSocket):
         """Refused: the descriptor behind a simulated socket carries no bytes."""
         raise EscapeError("socket.detach() hands a simulated socket to the real world")
 
-    def dup(self) -> socket.socket:
+    def dup(self) -> SimSocket:
         """Refused, like `detach`."""
         raise EscapeError("socket.dup() of a simulated socket is not simulated by this version")
 
@@ -344,7 +345,7 @@ class SimSocket(RealSocket):
     def recvmsg_into(self, buffers: Iterable[Any], *arguments: Any) -> tuple[Any, ...]:
         """Take bytes into the first buffer that holds any."""
         for buffer in buffers:
-            if len(memoryview(buffer)):
+            if memoryview(buffer):
                 return self.recv_into(buffer), [], 0, None
         return 0, [], 0, None
 

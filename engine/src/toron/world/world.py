@@ -61,8 +61,10 @@ class Net:
         bandwidth: float | None = None,
         one_way: bool = False,
     ) -> None:
-        """Shape the link between two hosts: seconds (or a range) of latency, share of lost packets,
-        bytes a second. Both directions, unless ``one_way``.
+        """Shape the link between two hosts, both directions unless ``one_way``.
+
+        ``latency`` is seconds or a range of them, ``loss`` a share of packets from 0 to below 1,
+        ``bandwidth`` bytes a second.
         """
         low, high = (latency, latency) if isinstance(latency, (int, float)) else latency
         if not 0 <= low <= high:
@@ -134,13 +136,15 @@ class World:
         known = self._hosts.get(name)
         if known is None:
             if not name or name != name.strip().lower() or "." in name or name == "localhost":
-                raise ValueError(f"host name {name!r} must be a lower-case word other than localhost")
+                raise ValueError(
+                    f"host name {name!r} must be a lower-case word other than localhost"
+                )
             known = self._hosts[name] = Host(name, self._network, self._loop)
         return known
 
     @property
     def hosts(self) -> list[Host]:
-        """The hosts of this world in the order in which they were made, the kernel's own left out."""
+        """The hosts of this world as they were made, the kernel's own left out."""
         return [host for name, host in self._hosts.items() if name != MAIN_HOST]
 
     def faults(

@@ -17,8 +17,7 @@ class Stand:
         self._replacement = replacement
         self.__wrapped__ = original
         self.__name__ = self.__qualname__ = getattr(original, "__name__", "?")
-        self.__doc__ = getattr(original, "__doc__", None)
-        self.__module__ = getattr(original, "__module__", None) or "builtins"
+        self.__module__ = str(getattr(original, "__module__", "builtins"))
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._replacement(*arguments, **keywords)
@@ -34,8 +33,8 @@ def replace(module: ModuleType, name: str, replacement: Any) -> None:
         return
     setattr(module, name, replacement)
     for other in list(sys.modules.values()):
-        if not isinstance(other, ModuleType) or other.__name__.startswith("toron."):
+        if str(getattr(other, "__name__", "")).startswith("toron."):
             continue
-        for alias, value in list(vars(other).items()):
+        for alias, value in list(getattr(other, "__dict__", {}).items()):
             if value is original:
                 setattr(other, alias, replacement)

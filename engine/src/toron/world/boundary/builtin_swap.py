@@ -59,7 +59,8 @@ def _callback(flags: int, replacement: Replacement) -> Any:
             return replacement(this, tuple(args[i] for i in range(count)), keywords)
 
         return ctypes.PYFUNCTYPE(py, py, vector, size, ctypes.c_void_p)(with_keywords)
-    assert flags & _METH_VARARGS and not flags & _METH_KEYWORDS, f"calling convention {flags:#x}"
+    convention = flags & (_METH_VARARGS | _METH_KEYWORDS)
+    assert convention == _METH_VARARGS, f"calling convention {flags:#x}"
     kind = ctypes.PYFUNCTYPE(py, py, ctypes.c_void_p)
 
     def with_tuple(this: Any, args_at: int | None) -> Any:

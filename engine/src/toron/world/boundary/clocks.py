@@ -21,12 +21,22 @@ class ClockSource:
     def __init__(self) -> None:
         self.clock = Clock()
 
+    def monotonic(self) -> int:
+        """Nanoseconds of the monotonic clock now."""
+        return self.clock.monotonic_ns()
+
+    def wall(self) -> int:
+        """Nanoseconds of the wall clock now."""
+        return self.clock.wall_ns()
+
+    def own(self) -> int:
+        """Nanoseconds since the run began: what a process has "used"."""
+        return self.clock.now_ns
+
 
 def install(source: ClockSource) -> None:
     """Replace every reading of time in this process. The time zone of a run is UTC."""
-    monotonic = _reader(lambda: source.clock.monotonic_ns())
-    wall = _reader(lambda: source.clock.wall_ns())
-    own = _reader(lambda: source.clock.now_ns)
+    monotonic, wall, own = _Reader(source.monotonic), _Reader(source.wall), _Reader(source.own)
     for name, read in (
         ("time", wall),
         ("monotonic", monotonic),
@@ -43,7 +53,9 @@ def install(source: ClockSource) -> None:
     _install_raising(source)
 
 
-class _reader:  # noqa: N801  (a pair of functions, not a thing)
+class _Reader:
+    """The two functions of one clock: in seconds and in nanoseconds."""
+
     def __init__(self, read_ns: Callable[[], int]) -> None:
         self._read_ns = read_ns
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from toron.errors import EscapeError
 from toron.kernel.clock import Clock
+from toron.kernel.selector import Pollable
 from toron.world.boundary import clocks, entropy, polling
 from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.refusals import Refusals
@@ -68,12 +69,15 @@ class Edge:
     def _install_sockets(self) -> None:
         replace(socket, "socket", SimSocket)
         replace(socket, "socketpair", sim_socketpair)
-        polling.install(lambda fd: self._world("poll").descriptors.get(fd))
+        polling.install(self._pollable)
         replace(socket, "getaddrinfo", Stand(socket.getaddrinfo, self._getaddrinfo))
         replace(socket, "gethostname", Stand(socket.gethostname, self._gethostname))
         replace(socket, "getfqdn", Stand(socket.getfqdn, self._getfqdn))
         replace(socket, "gethostbyname", Stand(socket.gethostbyname, self._gethostbyname))
         replace(socket, "fromfd", Stand(socket.fromfd, _refuse_fromfd))
+
+    def _pollable(self, fd: int) -> Pollable | None:
+        return self._world("poll").descriptors.get(fd)
 
     def _world(self, call: str) -> Network:
         if self._network is None:

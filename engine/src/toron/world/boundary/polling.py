@@ -20,6 +20,11 @@ Lookup = Callable[[int], Pollable | None]
 def install(lookup: Lookup) -> None:
     """Replace `select.select` and `select.poll`."""
 
+    class BoundPoll(SimPoll):
+        """A poll object over the descriptors of this process."""
+
+        _lookup = staticmethod(lookup)
+
     def sim_select(
         readers: Iterable[Any],
         writers: Iterable[Any],
@@ -35,39 +40,42 @@ def install(lookup: Lookup) -> None:
             raise EscapeError("select.select() would block the event loop's thread")
         return readable, writable, []
 
-    class SimPoll:
-        """A poll object over simulated descriptors."""
-
-        def __init__(self) -> None:
-            self._events: dict[int, int] = {}
-
-        def register(self, fd: Any, eventmask: int = select.POLLIN | select.POLLOUT, /) -> None:
-            """Watch ``fd``."""
-            _pollable(lookup, fd)
-            self._events[_number(fd)] = eventmask
-
-        def modify(self, fd: Any, eventmask: int, /) -> None:
-            """Watch for other events."""
-            self._events[_number(fd)] = eventmask
-
-        def unregister(self, fd: Any, /) -> None:
-            """Stop watching."""
-            del self._events[_number(fd)]
-
-        def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
-            """What is ready now."""
-            ready = []
-            for fd, wanted in self._events.items():
-                pollable = _pollable(lookup, fd)
-                mask = select.POLLIN * pollable.readable() | select.POLLOUT * pollable.writable()
-                if mask & wanted:
-                    ready.append((fd, mask & wanted))
-            if not ready and timeout != 0:
-                raise EscapeError("poll() would block the event loop's thread")
-            return ready
-
     replace(select, "select", Stand(select.select, sim_select))
-    replace(select, "poll", SimPoll)
+    replace(select, "poll", BoundPoll)
+
+
+class SimPoll:
+    """A poll object over simulated descriptors."""
+
+    _lookup: Lookup
+
+    def __init__(self) -> None:
+        self._events: dict[int, int] = {}
+
+    def register(self, fd: Any, eventmask: int = select.POLLIN | select.POLLOUT, /) -> None:
+        """Watch ``fd``."""
+        _pollable(self._lookup, fd)
+        self._events[_number(fd)] = eventmask
+
+    def modify(self, fd: Any, eventmask: int, /) -> None:
+        """Watch for other events."""
+        self._events[_number(fd)] = eventmask
+
+    def unregister(self, fd: Any, /) -> None:
+        """Stop watching."""
+        del self._events[_number(fd)]
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """What is ready now."""
+        ready = []
+        for fd, wanted in self._events.items():
+            pollable = _pollable(self._lookup, fd)
+            mask = select.POLLIN * pollable.readable() | select.POLLOUT * pollable.writable()
+            if mask & wanted:
+                ready.append((fd, mask & wanted))
+        if not ready and timeout != 0:
+            raise EscapeError("poll() would block the event loop's thread")
+        return ready
 
 
 def _number(fd: Any) -> int:

@@ -29,6 +29,7 @@ _ABSENT = (
 )
 """Files of the machine that programs probe for; in a simulated world they do not exist."""
 
+_THREAD = "starts a thread, which this version of Toron does not simulate"
 _REFUSED = {
     "subprocess.Popen": "starts a process",
     "os.system": "starts a process",
@@ -38,8 +39,8 @@ _REFUSED = {
     "os.fork": "forks the process",
     "os.forkpty": "forks the process",
     "pty.spawn": "starts a process",
-    "_thread.start_new_thread": "starts a thread, which this version of Toron does not simulate",
-    "_thread.start_joinable_thread": "starts a thread, which this version of Toron does not simulate",
+    "_thread.start_new_thread": _THREAD,
+    "_thread.start_joinable_thread": _THREAD,
     "os.remove": "deletes a real file",
     "os.rename": "renames a real file",
     "os.mkdir": "makes a real folder",
@@ -124,7 +125,7 @@ def _own_roots() -> list[Path]:
 
 
 def _real(name: str) -> str:
-    return os.path.realpath(name) if os.path.exists(name) else os.path.abspath(name)  # noqa: PTH
+    return os.path.realpath(name)
 
 
 def _first(arguments: tuple[Any, ...]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from types import CodeType, FrameType
@@ -129,7 +128,7 @@ class SimLoop(asyncio.SelectorEventLoop):
             name=None if name is None else str(name),
             context=context,
         )
-        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", sys._getframe(1))
+        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})")
         return task
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
@@ -178,9 +177,9 @@ class SimLoop(asyncio.SelectorEventLoop):
         taken = 0
         try:
             for handle in batch:
-                taken += 1
                 if not handle._cancelled:
                     self._step(handle)
+                taken += 1
         finally:
             if taken < len(batch):
                 ready.extendleft(reversed(batch[taken:]))
@@ -213,25 +212,26 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
-            frame = suspended_frame(task) if trace.level == "full" else None
-            trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", frame)
+            stack = suspended_stack(task) if trace.level == "full" else []
+            trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", stack)
             handle._run()
             if task.done():
-                self._ended(task)
+                self._ended(task, stack)
         else:
             trace.add("call", callback_name(callback))
             handle._run()
         self._toron_after_step()
 
-    def _ended(self, task: SimTask) -> None:
+    def _ended(self, task: SimTask, stack: list[FrameType]) -> None:
+        """Record how a task ended; ``stack`` is where it last waited, the nearest known place."""
         if task.cancelled():
-            self._toron_trace.add("end", f"task#{task.toron_number} cancelled")
+            self._toron_trace.add("end", f"task#{task.toron_number} cancelled", stack)
             return
         error = task._exception
         if error is not None:
             self.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
-        self._toron_trace.add("end", f"task#{task.toron_number} {text}")
+        self._toron_trace.add("end", f"task#{task.toron_number} {text}", stack)
 
     def _guard(self) -> None:
         if self._toron_jumps != self._toron_selector.jumps:
@@ -243,6 +243,11 @@ class SimLoop(asyncio.SelectorEventLoop):
             )
         if self.steps % _COLLECT_EVERY_STEPS == 0:
             self.collect()
+
+    def fall_silent(self) -> None:
+        """The run is over: what is still pending is no news."""
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def bury(self, process: Process) -> None:
         """Take all that ``process`` has scheduled off the loop, without running any of it."""
@@ -306,17 +311,17 @@ def _arguments(coro: Any) -> str:
     )
 
 
-def suspended_frame(task: SimTask) -> FrameType | None:
-    """The innermost Python frame in which a task waits."""
-    frame: FrameType | None = None
+def suspended_stack(task: SimTask) -> list[FrameType]:
+    """The frames in which a task waits, innermost first."""
+    frames: list[FrameType] = []
     awaitable: Any = task.get_coro()
     while awaitable is not None:
         inner = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
         if inner is None:
             break
-        frame = inner
+        frames.append(inner)
         awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
-    return frame
+    return frames[::-1]
 
 
 def callback_name(callback: Any) -> str:

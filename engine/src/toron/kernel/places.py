@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -30,6 +31,24 @@ class Places:
             stack.append((code.co_filename, frame.f_lineno, code.co_qualname))
             frame = frame.f_back
         return self._best(stack)
+
+    def of_stack(self, frames: Sequence[FrameType]) -> str:
+        """The innermost frame of the program in ``frames``, given innermost first."""
+        return self._best(
+            [
+                (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+                for frame in frames
+            ]
+        )
+
+    def of_line(self, frame: FrameType, line: int) -> str:
+        """A line of the function that ``frame`` executes."""
+        code = frame.f_code
+        return f"{self.name_of(code.co_filename)}:{line} in {code.co_qualname}"
+
+    def is_followed(self, name: str) -> bool:
+        """Whether a file is the program's or a library's, and not Python's or Toron's own."""
+        return self._is_program(name) or self._is_library(name)
 
     def of_traceback(self, traceback: TracebackType | None) -> str:
         """The innermost frame of the program in ``traceback``."""

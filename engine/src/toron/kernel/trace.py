@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
 from toron.kernel.clock import Clock
+from toron.kernel.places import Places
 
 Level = Literal["digest", "full"]
 
@@ -27,7 +28,7 @@ _FLUSH_LINES = 512
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the trace; ``where`` is only filled at level ``full``."""
+    """One line of the trace and its place; a note of a program line has number 0."""
 
     number: int
     text: str
@@ -37,9 +38,7 @@ class Event:
 class Trace:
     """The growing record of one run."""
 
-    def __init__(
-        self, clock: Clock, level: Level, place: Callable[[FrameType | None], str]
-    ) -> None:
+    def __init__(self, clock: Clock, level: Level, place: Places) -> None:
         self._clock = clock
         self._place = place
         self._digest = hashlib.blake2b(digest_size=32)
@@ -52,21 +51,31 @@ class Trace:
         self.host = "main"
         """The host that acts now; set by the loop before each step."""
 
-    def add(self, kind: str, detail: str, frame: FrameType | None = None) -> None:
-        """Record one event; ``frame`` is where the program stands, else the caller's stack."""
+    def add(self, kind: str, detail: str, stack: Sequence[FrameType] = ()) -> None:
+        """Record one event; ``stack`` is where the program stands, else the caller's frames."""
         line = f"{self._clock.now_ns} {self.host} {kind} {detail}\n"
         self.count += 1
         self._pending.append(line)
         if len(self._pending) >= _FLUSH_LINES:
             self._flush()
-        if self._full and len(self.events) < FULL_EVENTS_MAX:
-            where = self._place(frame if frame is not None else sys._getframe(1))
+        if self._full and not self.is_full():
+            place = self._place
+            where = place.of_stack(stack) if stack else place.of_frame(sys._getframe(1))
             self.events.append(Event(self.count, line[:-1], where))
 
     def add_bytes(self, kind: str, detail: str, payload: bytes) -> None:
         """Record bytes that crossed a boundary: their number and their own digest."""
         fingerprint = hashlib.blake2b(payload, digest_size=12).hexdigest()
-        self.add(kind, f"{detail} {len(payload)} {fingerprint}", sys._getframe(1))
+        self.add(kind, f"{detail} {len(payload)} {fingerprint}")
+
+    def is_full(self) -> bool:
+        """Whether no more events are kept."""
+        return len(self.events) >= FULL_EVENTS_MAX
+
+    def note_line(self, text: str, frame: FrameType, line: int) -> None:
+        """Keep, but do not hash, what one line of the program did."""
+        if not self.is_full():
+            self.events.append(Event(0, text, self._place.of_line(frame, line)))
 
     def _flush(self) -> None:
         self.tail.extend(self._pending[-TAIL_EVENTS:])

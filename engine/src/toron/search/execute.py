@@ -23,7 +23,8 @@ from toron.errors import (
 from toron.kernel.agenda import Agenda
 from toron.kernel.choices import SeededChoices
 from toron.kernel.clock import Clock, to_ns
-from toron.kernel.loop import SimLoop, SimTask, suspended_frame
+from toron.kernel.lines import LineRecorder
+from toron.kernel.loop import SimLoop, SimTask, suspended_stack
 from toron.kernel.places import Places
 from toron.kernel.process import CURRENT
 from toron.kernel.selector import Descriptors, SimSelector
@@ -61,7 +62,8 @@ class Run:
         self.clock = Clock()
         self.agenda = Agenda()
         self.choices = SeededChoices(setup.sim_seed, setup.chaos_seed)
-        self.trace = Trace(self.clock, setup.level, places.of_frame)
+        self.trace = Trace(self.clock, setup.level, places)
+        self.lines = LineRecorder(self.trace, places.is_followed)
         self.descriptors = Descriptors()
         self.network = Network(
             clock=self.clock,
@@ -86,7 +88,10 @@ class Run:
         """Run the kernel to its end, or to what ends it."""
         self.edge.begin(self.network, self.clock, self.setup.sim_seed)
         context = contextvars.copy_context()
+        if self.setup.level == "full":
+            context.run(self.lines.start)
         failure = context.run(self._execute_in_context)
+        self.lines.stop()
         self.trace.add("random", _digest(self.edge.entropy.state_digest_input()))
         self.edge.end()
         escapes = self.edge.refusals.escapes
@@ -119,6 +124,7 @@ class Run:
         failure = self._run_main()
         if failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
+        self.loop.fall_silent()
         return failure
 
     def _run_main(self) -> Failure | None:
@@ -189,7 +195,7 @@ class Run:
                 task.toron_process is not None and not task.toron_process.alive
             ):
                 continue
-            where = self.places.of_frame(suspended_frame(task))
+            where = self.places.of_stack(suspended_stack(task))
             first = first or where
             lines.append(f"{task.toron_label} at {where}")
         more = f" and {len(lines) - _STUCK_LISTED} more" if len(lines) > _STUCK_LISTED else ""

@@ -126,23 +126,33 @@ class _Verification:
         for _ in range(_REPEATS):
             a = self._execute("first", FIXED, "full")
             b = self._execute("second", self._conditions(), "full")
-            found = _first_difference(a.events, b.events)
+            found = _first_difference(_hashed(a.events), _hashed(b.events))
             if found is not None:
-                return self._divergence(*found, moves)
+                return self._divergence(*found, _first_line(a.events, b.events), moves)
         return self._divergence_of_outcomes(first, second, moves)
 
     def _divergence(
-        self, a: TraceEvent | None, b: TraceEvent | None, moves: Literal["hash_seed", "always"]
+        self,
+        a: TraceEvent | None,
+        b: TraceEvent | None,
+        line: tuple[TraceEvent, TraceEvent] | None,
+        moves: Literal["hash_seed", "always"],
     ) -> Divergence:
+        """The first program line whose values differ, else the first event that does."""
         event = b or a
         assert event is not None
+        first = a.text if a else "(the execution had ended)"
+        second = b.text if b else "(the execution had ended)"
+        where = event.where
+        if line is not None:
+            first, second, where = line[0].text, line[1].text, line[1].where
         return Divergence(
             kernel=self.question.reference.name,
             sim_seed=self.question.sim_seed,
             event=event.number,
-            where=event.where,
-            first=a.text if a else "(the execution had ended)",
-            second=b.text if b else "(the execution had ended)",
+            where=where,
+            first=first,
+            second=second,
             moves=moves,
         )
 
@@ -162,6 +172,30 @@ class _Verification:
             second=f"{field}: {b[field]} (seen once, not again in {_REPEATS} repeats)",
             moves=moves,
         )
+
+
+def _hashed(events: list[TraceEvent]) -> list[TraceEvent]:
+    """The events of the trace proper, without the notes about program lines."""
+    return [event for event in events if event.number]
+
+
+def _first_line(a: list[TraceEvent], b: list[TraceEvent]) -> tuple[TraceEvent, TraceEvent] | None:
+    """The first line that left other values, the program's own before those of its libraries."""
+    for accepts in (_is_of_program, _is_any):
+        left = [event for event in a if not event.number and accepts(event.where)]
+        right = [event for event in b if not event.number and accepts(event.where)]
+        for one, other in zip(left, right, strict=False):
+            if one.where != other.where or one.text != other.text:
+                return one, other
+    return None
+
+
+def _is_of_program(place: str) -> bool:
+    return not place.startswith(("site-packages", "python/"))
+
+
+def _is_any(_place: str) -> bool:
+    return True
 
 
 def _first_difference(

@@ -1,0 +1,61 @@
+"""The use case behind `testops snapshot compare` and `tools/snapshot_compare.py`.
+
+It compares, hands the result to a reporter, and answers with what to print and the exit code.
+Parsing options and rendering reports belong to the boxes above and beside.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from testops.domain.verdict import ExitCode, exit_code_of
+from testops.snapshots.canonical import Json
+from testops.snapshots.compare import Comparison, compare_paths
+
+_DELTAS_PRINTED_MAX = 10
+
+# Given the comparison as JSON, writes the reports and returns their paths.
+Reporter = Callable[[Mapping[str, Json]], Sequence[Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """What a terminal and a machine are told."""
+
+    comparison: Comparison
+    exit_code: ExitCode
+    reports: Sequence[Path]
+
+    def to_json(self) -> dict[str, Json]:
+        """The one object of `--json`."""
+        return {
+            **self.comparison.to_json(),
+            "exit_code": int(self.exit_code),
+            "reports": [str(path) for path in self.reports],
+        }
+
+    def text(self) -> str:
+        """The lines for a person: verdict, the first deltas, what else to know, what to do."""
+        comparison = self.comparison
+        lines = [f"snapshot-compare: {comparison.verdict.upper()}: {comparison.reason}"]
+        # The reason of a failure names the first delta already.
+        lines += [f"  {delta.text()}" for delta in comparison.deltas[1:_DELTAS_PRINTED_MAX]]
+        hidden = comparison.delta_count - min(len(comparison.deltas), _DELTAS_PRINTED_MAX)
+        if hidden > 0:
+            lines.append(f"  and {hidden} more in the report")
+        lines += [f"  finding: {finding['message']}" for finding in comparison.findings]
+        lines += [f"  note: {note}" for note in comparison.notes]
+        if comparison.fix:
+            lines.append(f"  next: {comparison.fix}")
+        lines += [f"  report: {path}" for path in self.reports]
+        return "\n".join(lines)
+
+
+def compare_command(
+    base: Path, target: Path, *, masks: Path | None, strict: bool, report: Reporter
+) -> CompareResult:
+    """Compare and report. BadInput and OutputNotWritable pass through for the caller to answer."""
+    comparison = compare_paths(base, target, masks=masks)
+    reports = report(comparison.to_json())
+    code = exit_code_of(comparison.verdict, strict=strict)
+    return CompareResult(comparison=comparison, exit_code=code, reports=reports)

@@ -149,6 +149,7 @@ def _answer_and_exit(
         places = Places(Path.cwd())
         edge = Edge(places.of_frame, [Path.cwd(), path.parent])
         edge.install()
+        edge.settle()
         request = {"sim_seed": seed, "chaos_seed": chaos_seed, "level": level}
         write_frame(fd, perform(request, edge, places, function, options_of(function)))
     except BaseException as error:  # noqa: BLE001  (reported to the parent, then the process ends)

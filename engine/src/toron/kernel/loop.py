@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine, Generator
+import weakref
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from types import CodeType, FrameType
 from typing import Any
@@ -62,6 +63,46 @@ def coroutine_name(coro: object) -> str:
     return strip_addresses(str(name))
 
 
+class Generators:
+    """The loop's asynchronous generators, in the order of their first step, by process.
+
+    asyncio keeps a WeakSet, whose order is one of addresses, and closes them in that order; it also
+    knows nothing of hosts, whose generators end with a power cut and are never closed.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Any], Process | None]] = {}
+
+    def add(self, generator: Any) -> None:
+        """Remember a generator."""
+        self._known[id(generator)] = (weakref.ref(generator), None)
+
+    def belongs(self, generator: Any, process: Process | None) -> None:
+        """Say which process has begun to iterate it."""
+        self._known[id(generator)] = (weakref.ref(generator), process)
+
+    def discard(self, generator: Any) -> None:
+        """Forget a generator that was closed or finalised."""
+        self._known.pop(id(generator), None)
+
+    def take(self, process: Process) -> list[Any]:
+        """Forget, and hand over, the generators of a process that lost power."""
+        mine = [key for key, (_, owner) in self._known.items() if owner is process]
+        taken = [self._known.pop(key)[0]() for key in mine]
+        return [generator for generator in taken if generator is not None]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __iter__(self) -> Iterator[Any]:
+        alive = [ref() for ref, _ in self._known.values()]
+        return iter([generator for generator in alive if generator is not None])
+
+
 class SimLoop(asyncio.SelectorEventLoop):
     """The event loop of a simulated world; see the module."""
 
@@ -94,6 +135,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self.collect: Callable[[], object] = lambda: None
         super().__init__(selector)
         self._clock_resolution = 1e-9
+        self._asyncgens = Generators()
 
     # What asyncio asks the operating system for
 
@@ -149,8 +191,13 @@ class SimLoop(asyncio.SelectorEventLoop):
         """Remember what the program left unhandled, then do what asyncio does."""
         self.reported.append((context, self._toron_clock.now_ns))
         error = context.get("exception")
-        self._toron_trace.add("unhandled", f"{context.get('message')} {brief(error)}")
+        message = strip_addresses(str(context.get("message")))
+        self._toron_trace.add("unhandled", f"{message} {brief(error)}")
         super().call_exception_handler(context)
+
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
+        self._asyncgens.belongs(agen, CURRENT.get(None))
 
     # One iteration
 
@@ -165,6 +212,7 @@ class SimLoop(asyncio.SelectorEventLoop):
             deadline_ns = clock.now_ns
         elif scheduled:
             deadline_ns = max(clock.now_ns, _due_ns(scheduled[0]))
+        self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
         now = self.time() + self._clock_resolution
         while scheduled and scheduled[0]._when < now:
@@ -259,6 +307,7 @@ class SimLoop(asyncio.SelectorEventLoop):
             heapq.heapify(kept)
             scheduled[:] = kept
         self.graveyard.extend(dead)
+        self.graveyard.extend(self._asyncgens.take(process))
         self.graveyard.extend(
             task
             for task in sorted(asyncio.all_tasks(self), key=hash)

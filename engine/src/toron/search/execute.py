@@ -217,7 +217,8 @@ class Run:
         for report, at_ns in self.loop.reported:
             error = report.get("exception")
             if error is not None:
-                found.append((at_ns, f"{report.get('message')}: {_describe(error)}", error))
+                text = f"{strip_addresses(str(report.get('message')))}: {_describe(error)}"
+                found.append((at_ns, text, error))
         if not found:
             return None
         at_ns, text, error = min(found, key=lambda item: item[0])

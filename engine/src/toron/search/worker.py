@@ -8,7 +8,6 @@ is read by the child. Nothing here is imported by the program under test.
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -52,8 +51,7 @@ def main(arguments: list[str]) -> int:
         return 2
     plain = {name: options_of(getattr(module, name)).seeds for name in names}
     write_frame(answers, {"kind": "ready", "kernels": plain})
-    gc.collect()
-    gc.freeze()
+    edge.settle()
     _serve(answers, edge, places, module, path)
     return 0
 

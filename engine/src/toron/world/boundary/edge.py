@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import mimetypes
 import os
 import platform
 import signal
@@ -19,7 +20,7 @@ from typing import Any
 from toron.errors import EscapeError
 from toron.kernel.clock import Clock
 from toron.kernel.selector import Pollable
-from toron.world.boundary import clocks, entropy, polling
+from toron.world.boundary import clocks, entropy, identity, polling
 from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
@@ -41,12 +42,19 @@ class Edge:
         os.environ["TZ"] = "UTC"
         time.tzset()
         platform.uname()  # shells out to `uname -p` once and remembers
+        mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
         self._install_sockets()
         self._install_signals()
         self._install_asyncio()
         sys.addaudithook(self.refusals.hook)
+
+    def settle(self) -> None:
+        """Call when the program is imported: from here on its classes are known."""
+        identity.install()
+        gc.collect()
+        gc.freeze()
 
     def begin(self, network: Network, clock: Clock, seed: int) -> None:
         """Hand the edge to one run; from here on nothing gets out."""
@@ -56,8 +64,6 @@ class Edge:
         self.entropy.on_draw = lambda payload: network.trace.add_bytes("entropy", "", payload)
         attach(network)
         sys.dont_write_bytecode = True
-        gc.collect()
-        gc.freeze()
         gc.disable()
         self.refusals.active = True
 

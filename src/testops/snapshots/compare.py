@@ -18,7 +18,13 @@ from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import Json, form, integer_json
 from testops.snapshots.differ import Change, diff
 from testops.snapshots.executions import ExecutionId, ExecutionRecord, read_executions
-from testops.snapshots.locate import NoBaseline, base_candidates, pick_base, target_at
+from testops.snapshots.locate import (
+    NoBaseline,
+    approve_command,
+    base_candidates,
+    pick_base,
+    target_at,
+)
 from testops.snapshots.masks import (
     NO_MASKS,
     MaskCount,
@@ -400,7 +406,7 @@ def _judge(
     findings: Sequence[Mapping[str, str]],
     target: Bundle,
 ) -> tuple[Verdict, str, str]:
-    approve = f"testops snapshot approve {target.origin} --who NAME --why TEXT"
+    approve = approve_command(target.origin)
     if tally.delta_count:
         deltas = _count(tally.delta_count, "delta")
         executions = _count(tally.differing_count, "execution")

@@ -134,6 +134,11 @@ def _minor(python: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _approve(target: Bundle | None = None, *, why: str = "") -> str:
-    source = str(target.origin) if target is not None else "BUNDLE"
-    return f"review it, then `testops snapshot approve {source} --who NAME --why '{why or 'TEXT'}'`"
+def approve_command(bundle: Path | str, *, why: str = "REASON") -> str:
+    """What a person types to make `bundle` the baseline."""
+    return f"testops snapshot approve {bundle} --why '{why}'"
+
+
+def _approve(target: Bundle | None = None, *, why: str = "REASON") -> str:
+    source = target.origin if target is not None else "BUNDLE"
+    return f"review the run, then `{approve_command(source, why=why)}`"

@@ -13,6 +13,7 @@ from testops.snapshots.refusal import Refusal
 
 EVENT_COUNT_MAX = 20_000
 _AROUND = 3
+_EVENT_LENGTH_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,22 @@ class Trace:
 
     def span(self, start: int, stop: int) -> list[dict[str, Json]]:
         start, stop = max(start, self.first), min(stop, self.total)
-        return [{"number": number, "event": self.event(number)} for number in range(start, stop)]
+        return [
+            {"number": number, "text": _event_text(self.event(number))}
+            for number in range(start, stop)
+        ]
+
+
+def _event_text(event: Json) -> str:
+    match event:
+        case {"text": str(text), "where": str(where)}:
+            spelled = f"{text}  [{where}]" if where else text
+        case str():
+            spelled = event
+        case _:
+            spelled = form(event)
+    short = spelled[:_EVENT_LENGTH_MAX]
+    return short if short == spelled else f"{short}… ({len(spelled)} characters)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import re
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
@@ -25,6 +26,7 @@ from toron.kernel.selector import SimSelector
 from toron.kernel.trace import Trace
 from toron.kernel.values import brief, strip_addresses
 
+_FOLDERS = re.compile(r"(?:/[^\s/:'\"]+)+/(?=[^\s/]+\.py)")
 STEPS_WITHOUT_WAITING_MAX = 500_000
 _COLLECT_EVERY_STEPS = 20_000
 
@@ -191,8 +193,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         """Remember what the program left unhandled, then do what asyncio does."""
         self.reported.append((context, self._toron_clock.now_ns))
         error = context.get("exception")
-        message = strip_addresses(str(context.get("message")))
-        self._toron_trace.add("unhandled", f"{message} {brief(error)}")
+        self._toron_trace.add("unhandled", f"{report_text(context)} {brief(error)}")
         super().call_exception_handler(context)
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
@@ -313,6 +314,14 @@ class SimLoop(asyncio.SelectorEventLoop):
             for task in sorted(asyncio.all_tasks(self), key=hash)
             if isinstance(task, SimTask) and task.toron_process is process
         )
+
+
+def report_text(context: dict[str, Any]) -> str:
+    """What asyncio reported, without the addresses and folders that its own text has."""
+    handle = context.get("handle")
+    if handle is not None:
+        return f"Exception in callback {callback_name(handle._callback)}"
+    return _FOLDERS.sub("", strip_addresses(str(context.get("message"))))
 
 
 def _due_ns(handle: Any) -> int:

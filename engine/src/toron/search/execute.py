@@ -24,7 +24,7 @@ from toron.kernel.agenda import Agenda
 from toron.kernel.choices import SeededChoices
 from toron.kernel.clock import Clock, to_ns
 from toron.kernel.lines import LineRecorder
-from toron.kernel.loop import SimLoop, SimTask, suspended_stack
+from toron.kernel.loop import SimLoop, SimTask, report_text, suspended_stack
 from toron.kernel.places import Places
 from toron.kernel.process import CURRENT
 from toron.kernel.selector import Descriptors, SimSelector
@@ -216,8 +216,9 @@ class Run:
                 found.append((at_ns, text, error))
         for report, at_ns in self.loop.reported:
             error = report.get("exception")
-            if error is not None:
-                text = f"{strip_addresses(str(report.get('message')))}: {_describe(error)}"
+            # CPython 3.11 reports the cancellation of a stream handler as an error (gh-110894).
+            if error is not None and not isinstance(error, asyncio.CancelledError):
+                text = f"{report_text(report)}: {_describe(error)}"
                 found.append((at_ns, text, error))
         if not found:
             return None

@@ -58,12 +58,13 @@ class GateRule:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What one rule said, with the sentence that explains it to a person."""
+    """What one rule said, and the sentence for a person; `missing`: why there is no value."""
 
     rule: GateRule
     verdict: Verdict
     value: float | None
     reason: str
+    missing: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -56,17 +56,18 @@ class Question:
     sim_seeds: tuple[int, ...]
     build: Build
     engine_version: str
+    stages: tuple[str, ...]
     salt: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "suite": self.suite,
             "profile": self.profile,
-            # As text: canonical JSON has no integers beyond 2^53, and a seed may be one.
-            "seeds": {"sim": str(self.seeds.sim), "chaos": str(self.seeds.chaos)},
-            "sim_seeds": [str(self.sim_seeds[0]), len(self.sim_seeds)] if self.sim_seeds else [],
+            "seeds": self.seeds.to_json(),
+            "sim_seeds": list(self.sim_seeds),
             "build": self.build.to_json(),
             "engine_version": self.engine_version,
+            "stages": list(self.stages),
             "salt": self.salt,
         }
 

@@ -35,6 +35,7 @@ class StageState(StrEnum):
     TOOL_ERROR = "tool_error"
     CANCELLED = "cancelled"
     NOT_IN_SUITE = "not in this suite"
+    NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,11 @@ def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict:
     """
     run = store.begin(queued)
     rules = [gate.as_rule() for gate in context.suite_file.suite.gates]
-    asked = context.suite_file.suite.stages.named()
-    context.tell(RunStarted(run, [(name, name in asked) for name in StageName]))
+    context.tell(RunStarted(run, [(name, name in context.asked) for name in StageName]))
     judged: list[Judged] = []
     try:
         for name in StageName:
-            judged.append(_run_stage(name, asked.get(name), context, rules))
+            judged.append(_run_stage(name, context, rules))
             _tell(judged[-1], context)
         run = _finished(run, judged, context, strict=strict)
         store.save(run)
@@ -70,11 +69,12 @@ def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict:
     return run
 
 
-def _run_stage(
-    name: StageName, stage: Stage | None, context: StageContext, rules: list[GateRule]
-) -> Judged:
+def _run_stage(name: StageName, context: StageContext, rules: list[GateRule]) -> Judged:
+    stage = context.asked.get(name)
     if stage is None:
-        return Judged(StageReport(name, StageState.NOT_IN_SUITE), ())
+        in_suite = name in context.suite_file.suite.stages.named()
+        state = StageState.NOT_ASKED if in_suite else StageState.NOT_IN_SUITE
+        return Judged(StageReport(name, state), ())
     outcome, attempts = _try(name, stage, context)
     gates = tuple(judge(name, outcome, rules))
     return Judged(_report(name, outcome, attempts, gates), gates)
@@ -127,7 +127,8 @@ def _report(
     gates: tuple[GateResult, ...],
 ) -> StageReport:
     verdict = worst(gate.verdict for gate in gates)
-    reason = "; ".join(gate.reason for gate in gates if gate.verdict is not Verdict.PASS)
+    reasons = (gate.missing or gate.reason for gate in gates if gate.verdict is not Verdict.PASS)
+    reason = "; ".join(dict.fromkeys(reasons))
     if isinstance(outcome, ToolError):
         return StageReport(
             name,

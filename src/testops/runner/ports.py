@@ -1,7 +1,7 @@
 """What the pipeline needs from the engine and the snapshots; `testops.wiring` supplies it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,22 +46,33 @@ class Simulator(Protocol):
         sim_seeds: Sequence[int],
         chaos_seed: int,
         jobs: int,
-        project_root: Path,
         wall_limit_s: float,
     ) -> Iterator[Execution]:
         """Every kernel under every seed, as they finish."""
         ...
 
 
-class Comparison(Protocol):
-    """What comparing two bundles found."""
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One difference to the baseline, for a person."""
 
-    @property
-    def verdict(self) -> Verdict: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def deltas(self) -> Sequence[Any]: ...
+    where: str
+    what: str
+    reproduce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What comparing two bundles found; `deltas` may be the first of more."""
+
+    verdict: Verdict
+    reason: str
+    fix: str
+    delta_count: int
+    executions_compared: int
+    deltas: tuple[Delta, ...]
+    findings: tuple[str, ...]
+    reports: tuple[Path, ...]
 
 
 class Snapshots(Protocol):
@@ -76,22 +87,17 @@ class Snapshots(Protocol):
         suite: str,
         profile: str,
         seeds: Seeds,
+        sources: Mapping[str, str],
+        masks: Path | None,
     ) -> str:
-        """Write the bundle and replace the folder `unpacked`; the bundle's identity."""
+        """Write the bundle and replace the folder `unpacked`; the bundle's identity.
+
+        `sources` says for each kernel where it stands: `FILE.py::FUNCTION`.
+        """
         ...
 
     def report_determinism(self, executions: Sequence[Execution], reports: Path) -> Path: ...
 
-    def compare(self, base: Path, target: Path, *, masks: Path | None) -> Comparison: ...
-
-    def describe(self, delta: Any) -> tuple[str, str, str]:
-        """Where the delta is, what it is, and the command that shows it again (or nothing)."""
-        ...
-
-    def report_comparison(self, comparison: Comparison, reports: Path) -> Sequence[Path]:
-        """Write the reports of a comparison; the text one comes first."""
-        ...
-
-    def approve(self, source: Path, golden: Path, *, who: str, why: str, at: datetime) -> Path:
-        """Make a bundle the baseline of its key; who and why are recorded beside it."""
+    def compare(self, base: Path, target: Path, *, masks: Path | None, reports: Path) -> Comparison:
+        """Compare and write the reports, the text one first."""
         ...

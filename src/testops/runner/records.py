@@ -19,6 +19,7 @@ from testops.domain.run import Run, RunState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.files import make_folder, not_writable, write_atomically, write_new
 from testops.runner.projects import Project
+from testops.telemetry.events import Tell
 
 LOCK_WAIT_S = 600.0
 _LOCK_POLL_S = 0.2
@@ -33,9 +34,7 @@ class RunStore:
         self._runs = project.snapshots / "runs"
 
     @contextlib.contextmanager
-    def exclusive(
-        self, *, pause: Callable[[float], None], told: Callable[[str], None]
-    ) -> Iterator[None]:
+    def exclusive(self, *, pause: Callable[[float], None], told: Tell) -> Iterator[None]:
         """Hold the project for one run; waits for another run, at most `LOCK_WAIT_S`."""
         path = make_folder(self._project.snapshots) / ".lock"
         try:
@@ -53,7 +52,7 @@ class RunStore:
         descriptor: int,
         path: Path,
         pause: Callable[[float], None],
-        told: Callable[[str], None],
+        told: Tell,
     ) -> None:
         for turn in range(int(LOCK_WAIT_S / _LOCK_POLL_S)):
             try:

@@ -28,6 +28,12 @@ class SuiteFile:
     suite: Suite
     document: Document
 
+    @property
+    def shown(self) -> str:
+        """How a person in the project names it: by name, or by file where it is not in suites/."""
+        known = self.path.parent == self.project.suites
+        return self.suite.name if known else self.project.shown(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedKernel:
@@ -47,6 +53,7 @@ class SimPlan:
     suite: str
     stage: SimStage
     kernels: tuple[ResolvedKernel, ...]
+    masks: Path | None
 
 
 def load_suite(asked: str | None, *, working_folder: Path) -> SuiteFile:
@@ -103,7 +110,34 @@ def resolve_sim(suite_file: SuiteFile, kernels_in: Callable[[Path], Sequence[str
     resolved = tuple(
         _resolve_kernel(owner, name, kernel, kernels_in) for name, kernel in stage.kernels.items()
     )
-    return SimPlan(owner.suite.name, stage, resolved)
+    _refuse_twins(owner, stage)
+    return SimPlan(owner.suite.name, stage, resolved, _masks_of(owner))
+
+
+def _refuse_twins(owner: SuiteFile, stage: SimStage) -> None:
+    """One function under two names would be executed twice to say the same."""
+    names: dict[str, str] = {}
+    for name, kernel in stage.kernels.items():
+        if kernel.run in names:
+            pointer: Pointer = ("stages", "sim", "kernels", name, "run")
+            raise BadInput(
+                f"{kernel.run} is already the kernel {names[kernel.run]}",
+                where=f"{owner.document.place(pointer)}: {pointer_text(pointer)}",
+                fix="list each function once",
+            )
+        names[kernel.run] = name
+
+
+def _masks_of(owner: SuiteFile) -> Path | None:
+    compare = owner.suite.stages.snapshot_compare
+    if compare is None or compare.masks is None:
+        return None
+    pointer: Pointer = ("stages", "snapshot-compare", "masks")
+    where = f"{owner.document.place(pointer)}: {pointer_text(pointer)}"
+    path = owner.project.inside(compare.masks, where=where)
+    if not path.is_file():
+        raise BadInput(f"there is no file {compare.masks}", where=where, fix="correct the path")
+    return path
 
 
 def _resolve_kernel(

@@ -88,6 +88,8 @@ Event = (
     | RunFinished
 )
 Listener = Callable[[Event], None]
+# One line for a person, outside any stage.
+Tell = Callable[[str], None]
 
 
 def unharmed(listener: Listener) -> Listener:

@@ -24,6 +24,7 @@ DEFAULT_RULES: tuple[GateRule, ...] = (
     GateRule(StageName.SIM, "kernels_inconclusive", Op.EQUAL, 0),
     GateRule(StageName.SIM, "kernels_warned", Op.EQUAL, 0, Severity.WARN),
     GateRule(StageName.SNAPSHOT_COMPARE, "deltas", Op.EQUAL, 0),
+    GateRule(StageName.SNAPSHOT_COMPARE, "findings", Op.EQUAL, 0, Severity.WARN),
 )
 
 
@@ -58,7 +59,7 @@ def _apply(rule: GateRule, measured: Mapping[str, Metric], outcome: Ran) -> Gate
 
 def _unmeasured(rule: GateRule, why: str) -> GateResult:
     reason = f"{rule.metric} was not measured, wanted {rule.op.value} {rule.threshold:g}: {why}"
-    return GateResult(rule, Verdict.INCONCLUSIVE, None, reason)
+    return GateResult(rule, Verdict.INCONCLUSIVE, None, reason, missing=why)
 
 
 def exit_code_of_gate(result: GateResult, *, strict: bool) -> ExitCode:

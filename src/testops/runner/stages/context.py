@@ -6,7 +6,7 @@ from pathlib import Path
 
 from testops.domain.seeds import Seeds
 from testops.domain.stage import StageName
-from testops.domain.suite import Profile
+from testops.domain.suite import Profile, Stage
 from testops.runner.ports import Execution, Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.suites import SimPlan, SuiteFile
@@ -20,6 +20,8 @@ class Commands:
 
     testops: str = "testops"
     toron: str = "toron"
+    # What comes before the name of a suite.
+    run: str = "testops run"
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class StageContext:
     seeds: Seeds
     sim_seeds: tuple[int, ...]
     plan: SimPlan | None
+    asked: Mapping[StageName, Stage]
     jobs: int
     bundle: Path
     environment: Mapping[str, str]
@@ -50,6 +53,14 @@ class StageContext:
     commands: Commands
     listener: Listener
     simulated: Simulated
+
+    @property
+    def again(self) -> str:
+        """The command that runs this very question again."""
+        return (
+            f"{self.commands.run} {self.suite_file.shown} --profile {self.profile.name}"
+            f" --seed {self.seeds.sim} --chaos-seed {self.seeds.chaos}"
+        )
 
     def tell(self, event: Event) -> None:
         self.listener(event)

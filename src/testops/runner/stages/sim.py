@@ -31,6 +31,8 @@ def run_sim(plan: SimPlan, context: StageContext) -> StageOutcome:
         suite=plan.suite,
         profile=context.profile.name,
         seeds=context.seeds,
+        sources={kernel.name: f"{kernel.shown}::{kernel.function}" for kernel in plan.kernels},
+        masks=plan.masks,
     )
     context.simulated.identity = identity
     report = context.snapshots.report_determinism(executions, context.project.reports)
@@ -53,7 +55,6 @@ def _execute(plan: SimPlan, context: StageContext) -> tuple[list[Execution], lis
         sim_seeds=context.sim_seeds,
         chaos_seed=context.seeds.chaos,
         jobs=context.jobs,
-        project_root=context.project.root,
         wall_limit_s=plan.stage.wall_limit_s,
     ):
         executions.append(execution)

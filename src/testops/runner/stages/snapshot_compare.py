@@ -4,6 +4,7 @@ from testops.domain.errors import BadInput
 from testops.domain.stage import Finding, Metric, Ran, StageOutcome, ToolError
 from testops.domain.suite import SnapshotCompareStage
 from testops.domain.verdict import Verdict
+from testops.runner.ports import Delta
 from testops.runner.stages.context import StageContext
 
 FINDINGS_SHOWN_MAX = 20
@@ -11,34 +12,38 @@ FINDINGS_SHOWN_MAX = 20
 
 def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> StageOutcome:
     """Compares; never approves. Without a baseline the metric is missing, which blocks."""
-    if context.simulated.identity is None:
+    if context.simulated.identity is None or context.plan is None:
         return ToolError("the sim stage left no bundle to compare", retryable=False)
     golden = context.project.inside(stage.golden, where="/stages/snapshot-compare/golden")
-    masks = None
-    if stage.masks is not None:
-        masks = context.project.inside(stage.masks, where="/stages/snapshot-compare/masks")
     approve = f"{context.commands.testops} snapshot approve {context.bundle.name} --why REASON"
     if not golden.is_dir():
         why = f"there is no approved baseline in {stage.golden}; to approve this run: {approve}"
         return Ran((), notes=(why,))
     try:
-        comparison = context.snapshots.compare(golden, context.bundle, masks=masks)
+        comparison = context.snapshots.compare(
+            golden, context.bundle, masks=context.plan.masks, reports=context.project.reports
+        )
     except BadInput as error:
         return ToolError(str(error), retryable=False)
-    written = context.snapshots.report_comparison(comparison, context.project.reports)
-    artifacts = tuple(context.project.shown(path) for path in written)
+    artifacts = tuple(context.project.shown(path) for path in comparison.reports)
     if comparison.verdict is Verdict.INCONCLUSIVE:
-        why = comparison.reason
-        note = why if "approve" in why else f"{why}; to approve this run: {approve}"
-        return Ran((), artifacts=artifacts, notes=(note,))
-    source = artifacts[0]
-    metrics = (Metric("deltas", len(comparison.deltas), source),)
-    shown = [context.snapshots.describe(delta) for delta in comparison.deltas[:FINDINGS_SHOWN_MAX]]
-    again = f"{context.commands.testops} run {context.suite_file.suite.name}"
-    seeds = f"--seed {context.seeds.sim} --chaos-seed {context.seeds.chaos}"
+        why = f"{comparison.reason}; {comparison.fix or f'to approve this run: {approve}'}"
+        return Ran((), artifacts=artifacts, notes=(why,))
     findings = tuple(
-        Finding(where, message, "delta", reproduce or f"{again} {seeds}")
-        for where, message, reproduce in shown
+        Finding(delta.where, delta.what, "delta", _again(delta, context))
+        for delta in comparison.deltas[:FINDINGS_SHOWN_MAX]
     )
-    notes = (f"if this change is meant: {approve}",) if findings else ()
+    metrics = (
+        Metric("deltas", comparison.delta_count, artifacts[0]),
+        Metric("executions_compared", comparison.executions_compared, artifacts[0]),
+        # About the comparison itself: a mask that hits nothing, a baseline changed by hand.
+        Metric("findings", len(comparison.findings), artifacts[0]),
+    )
+    notes = (f"if this change is meant: {approve}",) if findings else comparison.findings
     return Ran(metrics, findings, artifacts, notes)
+
+
+def _again(delta: Delta, context: StageContext) -> str:
+    """The delta's own command, with Toron called as it is called here; or the whole run's."""
+    program, space, rest = delta.reproduce.partition(" ")
+    return f"{context.commands.toron}{space}{rest}" if program == "toron" else context.again

@@ -275,17 +275,12 @@ def _coverage_metrics(context: StageContext, scratch: Scratch) -> list[Metric]:
 
 
 def _failures(tests: Sequence[Mapping[str, Any]], context: StageContext) -> Iterable[Finding]:
-    suite = context.suite_file
-    again = f"{context.commands.testops} run {suite.suite.name}"
-    seeds = f"--seed {context.seeds.sim} --chaos-seed {context.seeds.chaos}"
     for test in tests:
         if test["outcome"] in ("failed", "error"):
             where = f"{context.project.shown(Path(test['path']))}:{test['line']}"
             first = str(test["message"]).strip().splitlines() or [""]
             message = f"{test['id']}: {first[0] if test['path'] else first[-1]}"
-            yield Finding(
-                where if test["path"] else test["id"], message, "test", f"{again} {seeds}"
-            )
+            yield Finding(where if test["path"] else test["id"], message, "test", context.again)
 
 
 def _refusals(refused: Sequence[Mapping[str, str]]) -> Iterable[Finding]:

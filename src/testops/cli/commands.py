@@ -1,0 +1,234 @@
+"""The commands and their options. What they do belongs to `wiring` and below."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from testops import wiring
+from testops.cli import doctor as doctor_page
+from testops.cli import starter
+from testops.cli.display import display_for
+from testops.cli.summary import print_summary
+from testops.domain.errors import BadInput
+from testops.domain.run import Run
+from testops.domain.stage import StageName
+from testops.domain.verdict import ExitCode
+from testops.runner.files import write_atomically
+from testops.runner.projects import project_around
+from testops.runner.seeding import SeedFlags
+from testops.runner.service import Request
+from testops.runner.suites import known_names, load_suite, suite_schema
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ryuzen-testops", prog_name="testops")
+def testops() -> None:
+    """Qualify a release: one command runs it, one seed reproduces any failure.
+
+    Exit codes: 0 holds, 1 failed, 2 bad input, 3 nondeterminism, 4 inconclusive, 70 internal
+    error, 130 interrupted.
+    """
+
+
+def _run_options(command: Command) -> Command:
+    options = (
+        click.option("--profile", metavar="NAME", help="Data and network profile."),
+        click.option("--seed", metavar="N", help="SIM_SEED of this run, or `random`."),
+        click.option("--chaos-seed", metavar="N", help="CHAOS_SEED of this run, or `random`."),
+        click.option("--seeds", metavar="A:B", help="Simulate the seeds A to B-1."),
+        click.option("--jobs", type=click.IntRange(1, 1024), help="Processes; default: one a CPU."),
+        click.option("--strict", is_flag=True, help="A warning is a failure."),
+        click.option(
+            "--report-path",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Write the result as JSON to this file as well.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@testops.command()
+@click.argument("suite", required=False)
+@_run_options
+def run(suite: str | None, **options: Any) -> ExitCode:
+    """Run SUITE, a name in suites/ or a file; without it the default or only suite."""
+    return _run_suite(suite, only=None, door=None, **options)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--suite", required=True, metavar="NAME|FILE", help="A name in suites/, or a file.")
+@_run_options
+def run_suite(suite: str, **options: Any) -> ExitCode:
+    """Simulate a suite: every kernel under every seed, each execution verified in another process.
+
+    Leaves snapshots/run-<id>.tar.gz, its content in snapshots/dev/, and reports/determinism.json.
+    """
+    door = "python sim/run_suite.py --suite"
+    return _run_suite(suite, only=frozenset({StageName.SIM}), door=door, **options)
+
+
+def _run_suite(
+    suite: str | None,
+    *,
+    only: frozenset[StageName] | None,
+    door: str | None,
+    profile: str | None,
+    seed: str | None,
+    chaos_seed: str | None,
+    seeds: str | None,
+    jobs: int | None,
+    strict: bool,
+    report_path: Path | None,
+    as_json: bool,
+) -> ExitCode:
+    request = Request(
+        suite=suite,
+        working_folder=Path.cwd(),
+        environment=dict(os.environ),
+        profile=profile,
+        seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
+        jobs=jobs or _cpu_count(),
+        strict=strict,
+        only=only,
+    )
+    with display_for(quiet=as_json) as display:
+        done = wiring.answer(request, listener=display.hear, told=display.told, door=door)
+    _show(done, report_path=report_path, as_json=as_json)
+    assert done.exit_code is not None
+    return done.exit_code
+
+
+def _show(done: Run, *, report_path: Path | None, as_json: bool) -> None:
+    body = json.dumps(done.to_json(), ensure_ascii=False, indent=2)
+    if report_path is not None:
+        write_atomically(report_path, body.encode() + b"\n")
+    if as_json:
+        click.echo(body)
+    else:
+        print_summary(done)
+
+
+def _cpu_count() -> int:
+    # In a container the machine's count is not ours.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+@testops.group(invoke_without_command=True)
+@click.pass_context
+def suites(context: click.Context) -> None:
+    """List the suites of this project."""
+    if context.invoked_subcommand is not None:
+        return
+    project = project_around(Path.cwd())
+    names = known_names(project.suites)
+    if not names:
+        raise BadInput(f"there is no suite in {project.suites}", fix="write one: testops init")
+    for name in names:
+        found = load_suite(name, working_folder=project.root).suite
+        stages = ", ".join(found.stages.named())
+        click.echo(f"{name}\t{stages}\t{' '.join(found.description.split())}".expandtabs(24))
+
+
+@suites.command()
+def schema() -> None:
+    """Print the JSON Schema of a suite file, for your editor."""
+    click.echo(json.dumps(suite_schema(), indent=2))
+
+
+@suites.command()
+@click.argument("suite")
+def check(suite: str) -> None:
+    """Check SUITE, its kernels included, without running it."""
+    found = wiring.check_suite(suite, working_folder=Path.cwd())
+    click.echo(f"suite {found.name} is valid: {', '.join(found.stages.named())}")
+
+
+@testops.group()
+def snapshot() -> None:
+    """Compare bundles, and approve one as the baseline."""
+
+
+_compare_options = (
+    click.option("--base", required=True, type=click.Path(path_type=Path), help="The baseline."),
+    click.option("--target", required=True, type=click.Path(path_type=Path), help="The new one."),
+    click.option("--masks", type=click.Path(path_type=Path), help="Fields that may differ."),
+    click.option("--strict", is_flag=True, help="A warning is a failure."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text."),
+)
+
+
+def _with_compare_options(command: Command) -> Command:
+    for option in reversed(_compare_options):
+        command = option(command)
+    return command
+
+
+@snapshot.command(name="compare")
+@_with_compare_options
+def compare(**options: Any) -> ExitCode:
+    """Compare two bundles, unpacked bundles, or folders of either."""
+    return _compare(**options)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@_with_compare_options
+def snapshot_compare(**options: Any) -> ExitCode:
+    """Compare two bundles, unpacked bundles, or folders of either.
+
+    Writes reports/snapshot_diff.txt, .json and .html.
+    """
+    return _compare(**options)
+
+
+def _compare(
+    *, base: Path, target: Path, masks: Path | None, strict: bool, as_json: bool
+) -> ExitCode:
+    folder = project_around(Path.cwd()).reports
+    result = wiring.compare(base, target, masks=masks, folder=folder, strict=strict)
+    body = json.dumps(result.to_json(), ensure_ascii=False, indent=2)
+    click.echo(body if as_json else result.text())
+    return result.exit_code
+
+
+@snapshot.command()
+@click.argument("source", metavar="RUN|BUNDLE")
+@click.option("--why", required=True, metavar="REASON", help="Why this behaviour is right.")
+@click.option("--who", metavar="NAME", help="Who approves; default: git's user, or yours.")
+@click.option("--allow-failing", is_flag=True, help="Approve executions that did not pass.")
+def approve(source: str, why: str, who: str | None, allow_failing: bool) -> None:
+    """Make a bundle the baseline of its suite, profile, engine and Python; it is recorded who."""
+    approved = wiring.approve(
+        source, who=who, why=why, allow_failing=allow_failing, working_folder=Path.cwd()
+    )
+    click.echo(f"approved {approved.source} as the baseline {approved.baseline}")
+    click.echo(f"recorded: {approved.who}, {approved.why}")
+    click.echo("commit both files, so that everyone compares with the same")
+
+
+@testops.command()
+def init() -> None:
+    """Write a starter suite and a first kernel for the project in this folder."""
+    starter.write_starter(Path.cwd(), echo=click.echo)
+
+
+@testops.command()
+def doctor() -> ExitCode:
+    """Check that this machine can run everything, and say what to install where it cannot."""
+    return doctor_page.check(Path.cwd(), echo=click.echo)
+
+
+@testops.command()
+def versions() -> None:
+    """Print the versions that a result depends on."""
+    for name, version in wiring.versions().items():
+        click.echo(f"{name}\t{version}".expandtabs(24))

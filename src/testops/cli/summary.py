@@ -1,0 +1,100 @@
+"""The last page of a run: the verdict first, then why, then how to see it again."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from testops.cli.words import SIGNS, STYLES, metrics_line
+from testops.domain.gate import GateResult
+from testops.domain.run import Run
+from testops.domain.stage import Finding, StageReport
+from testops.domain.verdict import Verdict
+
+FINDINGS_SHOWN_MAX = 10
+
+
+def print_summary(run: Run, console: Console | None = None) -> None:
+    """Print it to standard output; colours only where that is a terminal."""
+    page = console or Console(highlight=False, soft_wrap=True)
+    assert run.verdict is not None
+    style = STYLES[run.verdict]
+    page.print()
+    page.print(
+        Text.assemble(
+            (f"{SIGNS[run.verdict]} {run.verdict.value.upper()}", f"bold {style}"),
+            f"  {run.suite} · profile {run.profile} · seeds {run.seeds.sim}/{run.seeds.chaos}"
+            f" · run {run.run_id} attempt {run.attempt}",
+        )
+    )
+    for line in _stage_lines(run.stages):
+        page.print(line)
+    for stage in run.stages:
+        if stage.verdict not in (None, Verdict.PASS):
+            _explain(stage, run.gates, page)
+    _places(run, page)
+
+
+def _stage_lines(stages: Sequence[StageReport]) -> Iterator[Text]:
+    for stage in stages:
+        name = f"{stage.name.value:<18}"
+        if stage.verdict is None:
+            yield Text(f"     {name}{stage.state.value}", "dim")
+            continue
+        seconds = sum(attempt.wall_s for attempt in stage.attempts)
+        tries = f", attempt {len(stage.attempts)}" if len(stage.attempts) > 1 else ""
+        yield Text.assemble(
+            (f"  {SIGNS[stage.verdict]}  {name}", STYLES[stage.verdict]),
+            metrics_line(stage) or "not measured",
+            (f"  {seconds:.1f} s{tries}", "dim"),
+        )
+
+
+def _explain(stage: StageReport, gates: Sequence[GateResult], page: Console) -> None:
+    assert stage.verdict is not None
+    page.print()
+    page.print(Text(f"{stage.name.value}: {stage.verdict.value}", f"bold {STYLES[stage.verdict]}"))
+    for reason in _reasons([gate for gate in gates if gate.rule.stage is stage.name]):
+        page.print(Text(f"  {reason}"))
+    shown = stage.findings[:FINDINGS_SHOWN_MAX]
+    for finding, following in zip(shown, (*shown[1:], None), strict=True):
+        _print_finding(finding, following, page)
+    hidden = len(stage.findings) - FINDINGS_SHOWN_MAX
+    if hidden > 0:
+        page.print(Text(f"    and {hidden} more: {', '.join(stage.artifacts)}", "dim"))
+    for note in stage.notes:
+        if note not in stage.reason:  # said already as the cause of a missing metric
+            page.print(Text(f"  {note}"))
+
+
+def _reasons(gates: Sequence[GateResult]) -> list[str]:
+    """One sentence for each metric that is not as wanted; those missing for one cause share one."""
+    broken = [gate for gate in gates if gate.verdict is not Verdict.PASS]
+    first = list({gate.rule.metric: gate for gate in reversed(broken)}.values())[::-1]
+    sentences = [gate.reason for gate in first if not gate.missing]
+    for cause in dict.fromkeys(gate.missing for gate in first if gate.missing):
+        metrics = ", ".join(gate.rule.metric for gate in first if gate.missing == cause)
+        sentences.append(f"not measured: {metrics}; {cause}")
+    return sentences
+
+
+def _print_finding(finding: Finding, following: Finding | None, page: Console) -> None:
+    rule = f" [{finding.rule}]" if finding.rule else ""
+    page.print(Text(f"    {finding.where}  {finding.message}{rule}"))
+    # Neighbours that one command shows again share its line.
+    if finding.reproduce and (following is None or following.reproduce != finding.reproduce):
+        page.print(Text.assemble(("      reproduce: ", "dim"), (finding.reproduce, "cyan")))
+
+
+def _places(run: Run, page: Console) -> None:
+    page.print()
+    rows = []
+    if run.bundle is not None and run.bundle_identity is not None:
+        rows.append(("bundle", f"{run.bundle}  (identity {run.bundle_identity[:16]})"))
+    reports = [path for stage in run.stages for path in stage.artifacts if path != run.bundle]
+    if reports:
+        rows.append(("reports", "  ".join(dict.fromkeys(reports))))
+    rows.append(("record", f"snapshots/runs/{run.run_id}/attempt-{run.attempt}.json"))
+    rows.append(("again", run.reproduce))
+    for name, text in rows:
+        page.print(Text.assemble((f"{name:<9}", "dim"), text))

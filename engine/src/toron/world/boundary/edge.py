@@ -65,7 +65,7 @@ class Edge:
         attach(network)
         sys.dont_write_bytecode = True
         gc.disable()
-        self.refusals.active = True
+        self.refusals.start()
 
     def end(self) -> None:
         """Let the process report what it found."""

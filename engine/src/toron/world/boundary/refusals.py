@@ -74,9 +74,18 @@ class Refusals:
 
     def __init__(self, place: Callable[[FrameType | None], str], roots: list[Path]) -> None:
         self._place = place
-        self._roots = tuple(sorted({_real(str(root)) for root in [*roots, *_own_roots()]}))
+        self._roots: set[str] = {_real(str(root)) for root in [*roots, *_own_roots()]}
         self.escapes: list[tuple[str, str]] = []
         self.active = False
+
+    def start(self) -> None:
+        """Guard from now on; what Python may import from by now stays readable."""
+        self._roots |= {_real(entry) for entry in sys.path if entry}
+        self.active = True
+
+    def _is_readable(self, name: str) -> bool:
+        path = _real(name or ".")
+        return path in self._roots or any(path.startswith(root + os.sep) for root in self._roots)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook: cheap for what is harmless, which is nearly everything."""
@@ -84,6 +93,8 @@ class Refusals:
             return
         if event == "open":
             self._judge_open(arguments)
+        elif event in ("os.listdir", "os.scandir"):
+            self._judge_listing(arguments[0])
         elif event in _REFUSED:
             self._refuse(f"{event}({_first(arguments)}) {_REFUSED[event]}")
         elif event == "socket.__new__":
@@ -104,8 +115,15 @@ class Refusals:
             return
         if name in _ABSENT:
             raise FileNotFoundError(2, "No such file or directory in the simulated world", name)
-        if name != os.devnull and not _real(name).startswith(self._roots):
+        if name != os.devnull and not self._is_readable(name):
             self._refuse(f"open({name!r}) reads a file of the real machine")
+
+    def _judge_listing(self, path: Any) -> None:
+        if path is None or isinstance(path, int):
+            return
+        name = os.fsdecode(path)
+        if not self._is_readable(name):
+            self._refuse(f"listing {name!r} reads a folder of the real machine")
 
     def _refuse(self, what: str) -> None:
         self.active = False  # what the report itself touches is not the program's doing

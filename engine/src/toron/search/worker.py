@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> int:
     _die_with_parent()
     os.dup2(2, 1)  # what the program prints must not meet anybody's JSON
     places = Places(root)
-    edge = Edge(places.of_frame, [root, path.parent, *map(Path, arguments[3:])])
+    project = [] if root == Path(root.anchor) else [root]  # from `/`, everything would be readable
+    edge = Edge(places.of_frame, [*project, path.parent, *map(Path, arguments[3:])])
     edge.install()
     try:
         module = load_module(path)

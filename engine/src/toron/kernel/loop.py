@@ -191,7 +191,8 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Remember what the program left unhandled, then do what asyncio does."""
-        self.reported.append((context, self._toron_clock.now_ns))
+        if self.get_exception_handler() is None:  # a program's own handler has handled it
+            self.reported.append((context, self._toron_clock.now_ns))
         error = context.get("exception")
         self._toron_trace.add("unhandled", f"{report_text(context)} {brief(error)}")
         super().call_exception_handler(context)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from toron.search.outcome import Execution, Outcome
-from toron.search.pool import WALL_LIMIT_S, Request, Worker, in_parallel
+from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
 from toron.search.references import KernelRef
 
 
@@ -105,26 +105,38 @@ def _cause(outcome: Outcome) -> tuple[str, str | None, str]:
 
 
 class WorkerLanes:
-    """One worker for each lane and kernel file, started when first needed."""
+    """The workers of each lane: one for each set of conditions, all for one file at a time.
+
+    Work is ordered by file, so a lane that turns to another file is done with the one before, and
+    its workers end: a suite of many kernels never holds more than a few processes.
+    """
 
     def __init__(self, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
-        self._stack = ExitStack()
         self._wall_limit_s = wall_limit_s
-        self._workers: dict[Any, Worker] = {}
+        self._workers: dict[int, dict[tuple[str, Conditions], Worker]] = {}
+        self._paths: dict[int, Path] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        for lane in list(self._workers):
+            self._empty(lane)
 
-    def get(self, key: Any, make: Callable[[], Worker]) -> Worker:
-        """The worker at ``key``, made by ``make`` if there is none yet."""
-        worker = self._workers.get(key)
+    def _empty(self, lane: int) -> None:
+        for worker in self._workers.pop(lane, {}).values():
+            worker.stop()
+
+    def get(self, lane: int, path: Path, role: str, conditions: Conditions = FIXED) -> Worker:
+        """The worker of ``lane`` for ``path``; another ``role`` is another process."""
+        if self._paths.get(lane) != path:
+            self._empty(lane)
+            self._paths[lane] = path
+        workers = self._workers.setdefault(lane, {})
+        worker = workers.get((role, conditions))
         if worker is None:
-            worker = self._workers[key] = make()
-            worker.wall_limit_s = self._wall_limit_s
-            self._stack.callback(worker.stop)
+            worker = Worker(path, conditions, wall_limit_s=self._wall_limit_s)
+            workers[role, conditions] = worker
         return worker
 
 
@@ -134,7 +146,7 @@ def run_many(
     """Execute every seed, results in the order of the seeds."""
 
     def work(seed: int, lane: int) -> Execution:
-        worker = lanes.get(lane, lambda: Worker(reference.path))
+        worker = lanes.get(lane, reference.path, "only")
         return worker.execute(Request(reference.name, seed, chaos_seed))
 
     with WorkerLanes() as lanes:

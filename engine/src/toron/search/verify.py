@@ -17,7 +17,7 @@ from typing import Any, Literal
 from toron.kernel.choices import substream
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, TraceEvent
-from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
+from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, in_parallel
 from toron.search.references import KernelRef
 
 HashSeeds = Literal["varied", "fixed"]
@@ -110,10 +110,8 @@ class _Verification:
         return Conditions(hash_seed=seed, random_addresses=True)
 
     def _execute(self, role: str, conditions: Conditions, level: str = "digest") -> Execution:
-        path = self.question.reference.path
-        key = (self.lane, path, role, conditions)
-        worker = self.lanes.get(key, lambda: Worker(path, conditions))
         question = self.question
+        worker = self.lanes.get(self.lane, question.reference.path, role, conditions)
         name = question.reference.name
         return worker.execute(Request(name, question.sim_seed, question.chaos_seed, level))
 

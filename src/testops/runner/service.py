@@ -1,5 +1,6 @@
 """Answers a request: finds what was asked, gives it its id, and hands it to the pipeline."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,10 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
         context, queued = _prepare(
             request, tools, suite_file, profile, choice, asked, plan, listener
         )
-        return run_pipeline(queued, context, store, strict=request.strict)
+        # What programs under test see as their folder, and what messages call a file, must not
+        # depend on where in the project the person stands.
+        with contextlib.chdir(project.root):
+            return run_pipeline(queued, context, store, strict=request.strict)
 
 
 def _asked(suite_file: SuiteFile, request: Request) -> Mapping[StageName, Stage]:

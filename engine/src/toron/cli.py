@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from toron import ENGINE_VERSION
+from toron.core.choices import SEED_MAX
+from toron.core.clock import SECOND_NS
 from toron.errors import BadKernel, ToronError
-from toron.kernel.choices import SEED_MAX
-from toron.kernel.clock import SECOND_NS
 from toron.search.explore import Exploration, explore, kernels_of
 from toron.search.outcome import Execution, Outcome
 from toron.search.references import (

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
-from toron.kernel.places import Places
 from toron.search import explore as _explore
 from toron.search import verify as _verify
 from toron.search.frames import read_frame, write_frame

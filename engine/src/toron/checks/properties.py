@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from toron.core.agenda import Agenda
+from toron.core.clock import SECOND_NS, Clock, to_ns
+from toron.core.trace import Trace
 from toron.errors import PropertyFailed
-from toron.kernel.agenda import Agenda
-from toron.kernel.clock import SECOND_NS, Clock, to_ns
-from toron.kernel.trace import Trace
 
 Kind = Literal["always", "eventually", "sometimes", "reachable", "unreachable"]
 Condition = Callable[[], object] | bool

@@ -12,6 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from toron.checks.properties import Ledger
+from toron.core.agenda import Agenda
+from toron.core.choices import SeededChoices
+from toron.core.clock import Clock, to_ns
+from toron.core.lines import LineRecorder
+from toron.core.loop import SimLoop, SimTask, report_text, suspended_stack
+from toron.core.places import Places
+from toron.core.process import CURRENT
+from toron.core.selector import Descriptors, SimSelector
+from toron.core.trace import Level, Trace
+from toron.core.values import brief, canonical, strip_addresses
 from toron.errors import (
     Deadlock,
     EscapeError,
@@ -20,16 +30,6 @@ from toron.errors import (
     PropertyFailed,
     StopRun,
 )
-from toron.kernel.agenda import Agenda
-from toron.kernel.choices import SeededChoices
-from toron.kernel.clock import Clock, to_ns
-from toron.kernel.lines import LineRecorder
-from toron.kernel.loop import SimLoop, SimTask, report_text, suspended_stack
-from toron.kernel.places import Places
-from toron.kernel.process import CURRENT
-from toron.kernel.selector import Descriptors, SimSelector
-from toron.kernel.trace import Level, Trace
-from toron.kernel.values import brief, canonical, strip_addresses
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
 from toron.world.boundary.edge import Edge
 from toron.world.faults import FaultPlanner

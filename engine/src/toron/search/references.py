@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from toron import ENGINE_VERSION
+from toron.core.choices import SEED_MAX
 from toron.errors import BadKernel
-from toron.kernel.choices import SEED_MAX
 
 MARK = "__toron_kernel__"
 _TOKEN_PREFIX = "t1-"  # noqa: S105  (a version mark)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Literal
 
-from toron.kernel.choices import substream
+from toron.core.choices import substream
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, TraceEvent
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, in_parallel

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
-from toron.kernel.places import Places
 from toron.search.execute import Run, Setup
 from toron.search.frames import read_frame, write_frame
 from toron.search.references import (

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from toron.kernel.agenda import Agenda
-from toron.kernel.choices import ChoiceSource
-from toron.kernel.clock import Clock, to_ns
+from toron.core.agenda import Agenda
+from toron.core.choices import ChoiceSource
+from toron.core.clock import Clock, to_ns
 from toron.world.hosts import Host
 from toron.world.network import Network
 

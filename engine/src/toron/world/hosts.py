@@ -8,8 +8,8 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from toron.kernel.loop import SimLoop
-from toron.kernel.process import CURRENT, Process
+from toron.core.loop import SimLoop
+from toron.core.process import CURRENT, Process
 from toron.world.network import Network
 
 Main = Callable[..., Coroutine[Any, Any, Any]]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toron.kernel.choices import ChoiceSource
-from toron.kernel.clock import SECOND_NS
+from toron.core.choices import ChoiceSource
+from toron.core.clock import SECOND_NS
 
 _RESOLUTION = 1 << 20
 LOOPBACK_LATENCY = (0.000_010, 0.000_060)

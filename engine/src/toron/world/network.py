@@ -13,13 +13,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from toron.core.agenda import Agenda
+from toron.core.choices import ChoiceSource
+from toron.core.clock import SECOND_NS, Clock
+from toron.core.process import CURRENT, HostLike, Process
+from toron.core.selector import Descriptors
+from toron.core.trace import Trace
 from toron.errors import ToronError
-from toron.kernel.agenda import Agenda
-from toron.kernel.choices import ChoiceSource
-from toron.kernel.clock import SECOND_NS, Clock
-from toron.kernel.process import CURRENT, HostLike, Process
-from toron.kernel.selector import Descriptors
-from toron.kernel.trace import Trace
 from toron.world.links import Links
 from toron.world.tcp import GIVE_UP_NS, RTO_MIN_NS, Address, Endpoint, Listener
 

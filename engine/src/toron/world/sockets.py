@@ -16,9 +16,9 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+from toron.core.process import Process
+from toron.core.selector import Descriptors
 from toron.errors import EscapeError
-from toron.kernel.process import Process
-from toron.kernel.selector import Descriptors
 from toron.world.network import Network
 from toron.world.tcp import Address, Connect, Endpoint, Listener
 

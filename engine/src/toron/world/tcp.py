@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toron.kernel.clock import SECOND_NS
-from toron.kernel.process import Process
+from toron.core.clock import SECOND_NS
+from toron.core.process import Process
 
 if TYPE_CHECKING:
     from toron.world.network import Network

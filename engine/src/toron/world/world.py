@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from toron.kernel.clock import SECOND_NS, Clock
-from toron.kernel.loop import SimLoop
-from toron.kernel.trace import Trace
-from toron.kernel.values import canonical, dumps
+from toron.core.clock import SECOND_NS, Clock
+from toron.core.loop import SimLoop
+from toron.core.trace import Trace
+from toron.core.values import canonical, dumps
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
 from toron.world.links import DEFAULT_LATENCY, Link

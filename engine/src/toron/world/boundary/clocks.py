@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from toron.kernel.clock import SECOND_NS, Clock, to_ns
+from toron.core.clock import SECOND_NS, Clock, to_ns
 from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.builtin_swap import swap
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from toron.core.clock import Clock
+from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.kernel.clock import Clock
-from toron.kernel.selector import Pollable
 from toron.world.boundary import clocks, entropy, identity, polling
 from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.refusals import Refusals

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from toron.kernel.choices import substream
+from toron.core.choices import substream
 from toron.world.boundary.aliases import Stand, replace
 
 _NODE = 0x02_00_5E_00_00_01

@@ -10,8 +10,8 @@ import select
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.kernel.selector import Pollable
 from toron.world.boundary.aliases import Stand, replace
 
 Lookup = Callable[[int], Pollable | None]

@@ -11,10 +11,10 @@ import selectors
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from toron.core.agenda import Agenda
+from toron.core.choices import ChoiceSource, shuffle
+from toron.core.clock import SECOND_NS, Clock
 from toron.errors import Deadlock, EscapeError, LimitReached
-from toron.kernel.agenda import Agenda
-from toron.kernel.choices import ChoiceSource, shuffle
-from toron.kernel.clock import SECOND_NS, Clock
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE

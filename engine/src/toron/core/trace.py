@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
-from toron.kernel.clock import Clock
-from toron.kernel.places import Places
+from toron.core.clock import Clock
+from toron.core.places import Places
 
 Level = Literal["digest", "full"]
 

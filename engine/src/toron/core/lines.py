@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from toron.kernel.trace import Trace
-from toron.kernel.values import brief
+from toron.core.trace import Trace
+from toron.core.values import brief
 
 _PLAIN = (bool, int, float, str, bytes, list, tuple, dict, type(None))
 

@@ -18,13 +18,13 @@ from contextvars import Context
 from types import CodeType, FrameType
 from typing import Any
 
+from toron.core.choices import ChoiceSource, shuffle
+from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
+from toron.core.process import CURRENT, Process
+from toron.core.selector import SimSelector
+from toron.core.trace import Trace
+from toron.core.values import brief, strip_addresses
 from toron.errors import EscapeError, Livelock
-from toron.kernel.choices import ChoiceSource, shuffle
-from toron.kernel.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
-from toron.kernel.process import CURRENT, Process
-from toron.kernel.selector import SimSelector
-from toron.kernel.trace import Trace
-from toron.kernel.values import brief, strip_addresses
 
 _FOLDERS = re.compile(r"(?:/[^\s/:'\"]+)+/(?=[^\s/]+\.py)")
 STEPS_WITHOUT_WAITING_MAX = 500_000

@@ -1,4 +1,4 @@
-"""`reports/snapshot_diff.html`: a comparison as one page that needs nothing else, on screen or paper.
+"""`reports/snapshot_diff.html`: a comparison as one page that needs nothing else.
 
 No script and nothing from outside (the page forbids both to itself); every value is escaped. Its
 size is bounded: what is left out is counted and stands in the JSON beside it.
@@ -77,6 +77,7 @@ def _banner(comparison: Mapping[str, Any]) -> str:
     verdict, target, counts = comparison["verdict"], comparison["target"], comparison["executions"]
     # A failure's reason repeats its first delta, which the page shows with its context.
     reason = _text(comparison["reason"].partition("; first: ")[0])
+    suite = f"{_text(target['suite'])} · profile {_text(target['profile'])}"
     fix = (
         f'<p class="next"><b>Next</b> {_marked(comparison["fix"])}</p>' if comparison["fix"] else ""
     )
@@ -90,7 +91,7 @@ def _banner(comparison: Mapping[str, Any]) -> str:
         )
     )
     return f"""<header class="banner {_text(verdict)}">
-<p class="kicker">Snapshot comparison · {_text(target["suite"])} · profile {_text(target["profile"])}</p>
+<p class="kicker">Snapshot comparison · {suite}</p>
 <h1><span class="sign" aria-hidden="true">{_SIGNS[verdict]}</span>
 <span><b>{_text(verdict)}</b>: the target {_WORDS[verdict]}</span></h1>
 <p class="reason">{reason}</p>

@@ -28,8 +28,8 @@ h1 b { color: var(--tone); }
 h2 { margin: 2.25rem 0 .75rem; font-size: 1.1rem; }
 h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere; }
 small { color: var(--soft); font-weight: 400; font-size: .85em; }
-.banner { background: var(--card); border: 1px solid var(--line); border-left: 6px solid var(--tone);
-  border-radius: 8px; padding: 1.25rem 1.5rem; }
+.banner { background: var(--card); border: 1px solid var(--line);
+  border-left: 6px solid var(--tone); border-radius: 8px; padding: 1.25rem 1.5rem; }
 .banner.pass { --tone: var(--pass); } .banner.warn { --tone: var(--warn); }
 .banner.fail { --tone: var(--fail); } .banner.inconclusive { --tone: var(--inconclusive); }
 .sign { flex: none; width: 2rem; height: 2rem; border-radius: 50%; background: var(--tone);

@@ -1,4 +1,4 @@
-"""`reports/snapshot_diff.txt`: a comparison for a terminal, a log and a reader without a browser."""
+"""`reports/snapshot_diff.txt`: a comparison for a terminal or a log, without a browser."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -93,7 +93,9 @@ def _diff_lists(
             yield Change(
                 ChangeKind.MOVED, place_old, place_new, old_index, new_index, note=note_of(item)
             )
-        yield from _diff(old[old_index], item, place_old, place_new, note_of(item))
+        # Most pairs are equal, and what to say of one costs more than to see that.
+        if form(old[old_index]) != form(item):
+            yield from _diff(old[old_index], item, place_old, place_new, note_of(item))
 
 
 def _replaced(old: Json, new: Json, at_old: Place, at_new: Place, note: str) -> Change:

@@ -42,18 +42,18 @@ def write_tar(files: Mapping[str, bytes]) -> bytes:
         content = files[path]
         if len(path) > _NAME_LENGTH_MAX:
             record = _pax_record(path)
-            parts += [_header(_PAX_NAME, len(record), b"x"), _padded(record)]
-        parts += [_header(path.encode("ascii")[:100], len(content), b"0"), _padded(content)]
+            parts += [_header(_PAX_NAME, len(record), kind=b"x", mode=0), _padded(record)]
+        parts += [_header(path.encode("ascii")[:100], len(content)), _padded(content)]
     parts.append(bytes(2 * BLOCK))
     parts.append(bytes(-sum(map(len, parts)) % RECORD))
     return b"".join(parts)
 
 
-def _header(name: bytes, size: int, kind: bytes) -> bytes:
+def _header(name: bytes, size: int, *, kind: bytes = b"0", mode: int = 0o644) -> bytes:
     head = b"".join(
         (
             name.ljust(100, b"\0"),
-            b"0000644\0" + b"0000000\0" * 2,  # mode, uid, gid
+            b"%07o\0" % mode + b"0000000\0" * 2,  # mode, uid, gid
             b"%011o\0" % size,
             b"00000000000\0",  # mtime
             b" " * 8,  # the checksum counts itself as spaces

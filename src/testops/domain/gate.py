@@ -35,10 +35,11 @@ _COMPARE: dict[Op, Callable[[float, float], bool]] = {
 
 
 class Severity(StrEnum):
-    """What a broken rule does to the release."""
+    """What a broken rule says: a failure, a warning, or that the evidence is not enough."""
 
     BLOCK = "block"
     WARN = "warn"
+    DOUBT = "doubt"
 
 
 @dataclass(frozen=True, slots=True)

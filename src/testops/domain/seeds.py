@@ -34,7 +34,7 @@ def parse_seed(text: str, *, where: str = "seed") -> int:
     digits = text.strip()
     # isascii as well: int() also reads the digits of other scripts, and underscores.
     if not (digits.isascii() and digits.isdigit()):
-        raise BadInput(f"{text!r} is not a seed", where=where, fix=_SEED_FIX)
+        raise BadInput(f"{text[:24]!r} is not a seed", where=where, fix=_SEED_FIX)
     # A bound on the digits first: int() of a megabyte of them is refused by Python itself.
     if len(digits.lstrip("0")) > 20 or int(digits) >= SEED_COUNT:
         raise BadInput(f"{digits[:24]} is too large for a seed", where=where, fix=_SEED_FIX)
@@ -48,7 +48,7 @@ def parse_seed_range(text: str, *, where: str = "seeds") -> range:
     """The half-open range that `A:B` names."""
     first, colon, end = text.partition(":")
     if not colon:
-        raise BadInput(f"{text!r} is not a range of seeds", where=where, fix=_RANGE_FIX)
+        raise BadInput(f"{text[:50]!r} is not a range of seeds", where=where, fix=_RANGE_FIX)
     start, stop = parse_seed(first, where=where), _parse_end(end, where=where)
     if stop <= start:
         raise BadInput(f"the range {text} is empty", where=where, fix=_RANGE_FIX)

@@ -41,7 +41,7 @@ class Project:
             raise BadInput(
                 f"{relative!r} leaves the project",
                 where=where,
-                fix=f"give a path below {self.root}",
+                fix="give a path inside it",
             )
         return self.root / relative
 

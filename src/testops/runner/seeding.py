@@ -25,7 +25,6 @@ class SeedChoice:
 
     seeds: Seeds
     sim_range: range | None
-    drawn: bool
 
 
 def choose_seeds(
@@ -51,7 +50,7 @@ def choose_seeds(
     else:
         sim = _chosen(flags.sim, "--seed", environment, "SIM_SEED", draw)
     seeds = Seeds(sim=own.sim if sim is None else sim, chaos=chaos)
-    return SeedChoice(seeds, sim_range, drawn or flags.chaos == RANDOM)
+    return SeedChoice(seeds, sim_range)
 
 
 def _chosen(

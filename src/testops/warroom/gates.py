@@ -12,6 +12,12 @@ from testops.domain.verdict import ExitCode, Verdict, exit_code_of
 
 DETERMINISM = "determinism_percent"
 
+_BROKEN = {
+    Severity.BLOCK: Verdict.FAIL,
+    Severity.WARN: Verdict.WARN,
+    Severity.DOUBT: Verdict.INCONCLUSIVE,
+}
+
 DEFAULT_RULES: tuple[GateRule, ...] = (
     GateRule(StageName.LINT, "errors", Op.EQUAL, 0),
     GateRule(StageName.UNIT, "failed", Op.EQUAL, 0),
@@ -21,7 +27,7 @@ DEFAULT_RULES: tuple[GateRule, ...] = (
     # Below 100 something does move; the default lets it pass, but not in silence.
     GateRule(StageName.SIM, DETERMINISM, Op.AT_LEAST, 100, Severity.WARN),
     GateRule(StageName.SIM, "kernels_failed", Op.EQUAL, 0),
-    GateRule(StageName.SIM, "kernels_inconclusive", Op.EQUAL, 0),
+    GateRule(StageName.SIM, "kernels_inconclusive", Op.EQUAL, 0, Severity.DOUBT),
     GateRule(StageName.SIM, "kernels_warned", Op.EQUAL, 0, Severity.WARN),
     GateRule(StageName.SNAPSHOT_COMPARE, "deltas", Op.EQUAL, 0),
     GateRule(StageName.SNAPSHOT_COMPARE, "findings", Op.EQUAL, 0, Severity.WARN),
@@ -53,8 +59,9 @@ def _apply(rule: GateRule, measured: Mapping[str, Metric], outcome: Ran) -> Gate
     asked = f"{rule.op.value} {rule.threshold:g}{metric.unit}"
     if rule.op.holds(metric.value, rule.threshold):
         return GateResult(rule, Verdict.PASS, metric.value, f"{held}, {asked} ({metric.source})")
-    verdict = Verdict.FAIL if rule.severity is Severity.BLOCK else Verdict.WARN
-    return GateResult(rule, verdict, metric.value, f"{held}, wanted {asked} ({metric.source})")
+    return GateResult(
+        rule, _BROKEN[rule.severity], metric.value, f"{held}, wanted {asked} ({metric.source})"
+    )
 
 
 def _unmeasured(rule: GateRule, why: str) -> GateResult:

@@ -1,6 +1,7 @@
 """The last page of a run: the verdict first, then why, then how to see it again."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from rich.console import Console
 from rich.text import Text
@@ -57,7 +58,7 @@ def _explain(stage: StageReport, gates: Sequence[GateResult], page: Console) -> 
     for reason in _reasons([gate for gate in gates if gate.rule.stage is stage.name]):
         page.print(Text(f"  {reason}"))
     shown = stage.findings[:FINDINGS_SHOWN_MAX]
-    for finding, following in zip(shown, (*shown[1:], None), strict=True):
+    for finding, following in zip_longest(shown, shown[1:]):
         _print_finding(finding, following, page)
     hidden = len(stage.findings) - FINDINGS_SHOWN_MAX
     if hidden > 0:

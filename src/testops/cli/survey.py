@@ -4,6 +4,7 @@ import ast
 import configparser
 import importlib.util
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +111,9 @@ def _tests(folder: Path) -> Iterator[str]:
 def _apps(folder: Path) -> Iterator[App]:
     for path in _python_files(folder):
         try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            with warnings.catch_warnings(action="ignore"):
+                tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, SyntaxError):
             continue
         for name in _names_of_apps(tree):
             root = "src" if path.is_relative_to(folder / "src") else ""

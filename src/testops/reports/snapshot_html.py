@@ -208,11 +208,13 @@ def _delta(delta: Mapping[str, Any]) -> str:
     percent = delta["percent"]
     change = f"<span class='percent'>{percent:+.4g} %</span>" if percent is not None else ""
     note = f"<span class='note'>{_text(delta['note'])}</span>" if delta["note"] else ""
+    before = "index " if delta["kind"] == "moved" else ""
     return (
         f"<div class='delta'><p>{_kind(delta['kind'])} <code class='field'>{_text(delta['field'])}"
         f"</code> {change} {note}</p><dl><div class='old'><dt>was</dt><dd>"
-        f"{_value(delta['old'], present=delta['has_old'])}</dd></div><div class='new'><dt>is</dt>"
-        f"<dd>{_value(delta['new'], present=delta['has_new'])}</dd></div></dl></div>"
+        f"{before}{_value(delta['old'], present=delta['has_old'])}</dd></div><div class='new'>"
+        f"<dt>is</dt><dd>{before}{_value(delta['new'], present=delta['has_new'])}</dd></div></dl>"
+        "</div>"
     )
 
 

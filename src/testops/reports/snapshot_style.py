@@ -42,7 +42,7 @@ small { color: var(--soft); font-weight: 400; font-size: .85em; }
 .figures dt { color: var(--soft); font-size: .85rem; }
 .figures dd { margin: 0; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
-table { width: 100%; border-collapse: collapse; }
+table { width: 100%; min-width: 34rem; border-collapse: collapse; }
 th, td { padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; white-space: nowrap; }
@@ -79,7 +79,8 @@ pre.trace span.old { color: var(--old); } pre.trace span.new { color: var(--new)
     --line: #bbb; --pass: #1a7f4b; --warn: #8a5a00; --fail: #b3261e; --inconclusive: #5a4fb0;
     --old: #b3261e; --old-back: #fff; --new: #146c3f; --new-back: #fff; --code: #fff; }
   body { font-size: 10pt; }
-  main { max-width: none; padding: 0; }
+  main { max-width: none; padding: 2px 0; }
+  table { min-width: 0; }
   .scroll, .trace { overflow: visible; }
   .trace { white-space: pre-wrap; }
   .delta, tr, .banner { break-inside: avoid; }

@@ -90,7 +90,7 @@ class Delta:
             case "drifted" if self.percent is not None:
                 return f"was {old}, is {new} ({self.percent:+.4g} %)"
             case "retyped":
-                return f"was {old} ({_type(self.old)}), is {new} ({_type(self.new)})"
+                return f"was {_typed(self.old)}, is {_typed(self.new)}"
             case "trace":
                 return f"outputs are equal, but the trace differs: was {old}, is {new}"
             case _:
@@ -487,17 +487,15 @@ def _short(value: Json) -> str:
     return f"{spelled[:_TEXT_VALUE_LENGTH_MAX]}… ({len(spelled)} characters)"
 
 
-def _type(value: Json) -> str:
+def _typed(value: Json) -> str:
     match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
+        case None | bool():
+            return _short(value)
         case int() | float():
-            return "number"
+            return f"the number {_short(value)}"
         case str():
-            return "text"
+            return f"the text {_short(value)}"
         case list():
-            return "list"
+            return f"the list {_short(value)}"
         case dict():
-            return "object"
+            return f"the object {_short(value)}"

@@ -69,7 +69,7 @@ def test_without_a_source_the_command_runs_the_suite_at_the_seed(tmp_path: Path)
         ({"a": 1}, {}, "/outputs/a was 1, is absent"),
         ({}, {"a": None}, "/outputs/a was absent, is null"),
         ({"a": "x"}, {"a": 'y"'}, r'/outputs/a was "x", is "y\""'),
-        ({"a": 1}, {"a": "1"}, '/outputs/a was 1 (number), is "1" (text)'),
+        ({"a": 1}, {"a": "1"}, '/outputs/a was the number 1, is the text "1"'),
         ({"a": ["x", "y", "z"]}, {"a": ["z", "x", "y"]}, "/outputs/a/0 moved from index 2 to 0"),
         ({"a/b": {"~": 1}}, {"a/b": {"~": 2}}, "/outputs/a~1b/~0 was 1, is 2 (+100 %)"),
     ],

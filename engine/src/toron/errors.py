@@ -45,6 +45,7 @@ class LimitReached(StopRun):
 class PropertyFailed(StopRun):
     """A property that must hold does not."""
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, name: str, message: str, where: str) -> None:
         super().__init__(message)
         self.name = name
+        self.where = where

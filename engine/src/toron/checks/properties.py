@@ -25,6 +25,8 @@ class Property:
     """One declared property and how often it held."""
 
     kind: Kind
+    where: str
+    """Where it was first declared."""
     held: int = 0
     broke: int = 0
 
@@ -50,7 +52,9 @@ class Ledger:
         self._awaited: dict[str, tuple[Property, Callable[[], object], float, int]] = {}
 
     def _get(self, name: str, kind: Kind) -> Property:
-        known = self.properties.setdefault(name, Property(kind))
+        known = self.properties.get(name)
+        if known is None:
+            known = self.properties[name] = Property(kind, self._trace.here())
         if known.kind != kind:
             raise ValueError(f"property {name!r} is declared as {known.kind} and as {kind}")
         return known
@@ -124,7 +128,7 @@ class Ledger:
             return
         declared.broke += 1
         self._trace.add("broken", f"{declared.kind} {name}")
-        raise PropertyFailed(name, f"{declared.kind} {name!r} {reason}")
+        raise PropertyFailed(name, f"{declared.kind} {name!r} {reason}", declared.where)
 
     def to_json(self) -> dict[str, Any]:
         """All properties by name."""
@@ -137,5 +141,5 @@ def _holds(name: str, declared: Property, condition: Callable[[], object]) -> bo
     except Exception as error:
         declared.broke += 1
         raise PropertyFailed(
-            name, f"{declared.kind} {name!r} could not be evaluated: {error!r}"
+            name, f"{declared.kind} {name!r} could not be evaluated: {error!r}", declared.where
         ) from error

@@ -138,6 +138,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         self._clock_resolution = 1e-9
         self._asyncgens = Generators()
+        selector.is_busy = lambda: bool(self._ready)  # type: ignore[attr-defined]
 
     # What asyncio asks the operating system for
 

@@ -8,7 +8,7 @@ changed and not at every registered descriptor.
 from __future__ import annotations
 
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
@@ -35,20 +35,28 @@ class Pollable(Protocol):
 class Descriptors:
     """The table of simulated descriptors, and which of them may have become ready."""
 
-    __slots__ = ("_objects", "touched")
+    __slots__ = ("_objects", "_owners", "touched")
 
     def __init__(self) -> None:
         self._objects: dict[int, Pollable] = {}
+        self._owners: dict[int, object] = {}
         self.touched: dict[int, None] = {}
 
-    def add(self, fd: int, pollable: Pollable) -> None:
-        """Put ``pollable`` behind ``fd``."""
+    def add(self, fd: int, pollable: Pollable, owner: object) -> None:
+        """Put ``pollable`` behind ``fd``, for the process ``owner``."""
         self._objects[fd] = pollable
+        self._owners[fd] = owner
 
     def remove(self, fd: int) -> None:
         """Forget ``fd``, which is about to be closed."""
         self._objects.pop(fd, None)
+        self._owners.pop(fd, None)
         self.touched.pop(fd, None)
+
+    def remove_all_of(self, owner: object) -> None:
+        """Forget the descriptors of a process that lost power: none is ever ready again."""
+        for fd in [fd for fd, known in self._owners.items() if known is owner]:
+            self.remove(fd)
 
     def get(self, fd: int) -> Pollable | None:
         """What stands behind ``fd``, or None when it is a descriptor of the real world."""
@@ -76,6 +84,8 @@ class SimSelector(selectors.BaseSelector):
         self._choices = choices
         self._time_limit_ns = time_limit_ns
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self.is_busy: Callable[[], bool] = _never
+        """Whether the loop has something to run; what the world does by itself may start a task."""
         self.jumps = 0
         """How often time was advanced because nothing was ready."""
 
@@ -148,7 +158,7 @@ class SimSelector(selectors.BaseSelector):
                 if len(ready) > 1:
                     shuffle(self._choices, "schedule.io", ready)
                 return ready
-            if deadline_ns is not None and deadline_ns <= clock.now_ns:
+            if self.is_busy() or (deadline_ns is not None and deadline_ns <= clock.now_ns):
                 return []
             next_ns = agenda.next_ns()
             if deadline_ns is None:
@@ -186,3 +196,7 @@ class SimSelector(selectors.BaseSelector):
             else:
                 del touched[fd]
         return ready
+
+
+def _never() -> bool:
+    return False

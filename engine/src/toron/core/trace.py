@@ -68,6 +68,10 @@ class Trace:
         fingerprint = hashlib.blake2b(payload, digest_size=12).hexdigest()
         self.add(kind, f"{detail} {len(payload)} {fingerprint}")
 
+    def here(self) -> str:
+        """The place of the program that is calling."""
+        return self._place.of_frame(sys._getframe(1))
+
     def is_full(self) -> bool:
         """Whether no more events are kept."""
         return len(self.events) >= FULL_EVENTS_MAX

@@ -171,11 +171,7 @@ class Run:
 
     def _stopped(self, stop: StopRun) -> Failure:
         if isinstance(stop, PropertyFailed):
-            where = self.places.of_traceback(stop.__traceback__)
-            cause = stop.__cause__
-            if cause is not None:
-                where = self.places.of_traceback(cause.__traceback__)
-            return Failure("property", str(stop), self.clock.now_ns, where, stop.name)
+            return Failure("property", str(stop), self.clock.now_ns, stop.where, stop.name)
         if isinstance(stop, Deadlock):
             waiting, where = self._stuck()
             return Failure("deadlock", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)

@@ -77,6 +77,7 @@ class Network:
 
     def power_off(self, process: Process) -> None:
         """Forget all ports of ``process``; packets to its host get no answer until it boots."""
+        self.descriptors.remove_all_of(process)
         for key in [key for key in self._listeners if key[0] is process]:
             del self._listeners[key]
         for key in [key for key in self._bound if key[0] is process]:

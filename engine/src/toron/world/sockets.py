@@ -84,7 +84,7 @@ class SimSocket(RealSocket):
         self._listener: Listener | None = None
         self._end = _endpoint or Endpoint(network, self._process, ("0.0.0.0", 0))  # noqa: S104
         self._end.on_change = self._touch
-        self._descriptors.add(fd, self)
+        self._descriptors.add(fd, self, self._process)
         if _endpoint is not None:
             self._local = _endpoint.local
 

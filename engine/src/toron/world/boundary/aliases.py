@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -32,9 +33,18 @@ def replace(module: ModuleType, name: str, replacement: Any) -> None:
     if original is None:
         return
     setattr(module, name, replacement)
-    for other in list(sys.modules.values()):
-        if str(getattr(other, "__name__", "")).startswith("toron."):
+    for imported_as, other in list(sys.modules.items()):
+        if imported_as.startswith("toron."):
             continue
-        for alias, value in list(getattr(other, "__dict__", {}).items()):
+        for alias, value in list(_names_in(other).items()):
             if value is original:
                 setattr(other, alias, replacement)
+
+
+def _names_in(module: object) -> Mapping[str, Any]:
+    """What stands in a module, past any ``__getattribute__`` of its own: some warn or import."""
+    try:
+        names: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return {}
+    return names

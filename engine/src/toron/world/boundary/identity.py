@@ -34,8 +34,7 @@ def install() -> None:
             # Through `type`: a metaclass may guard its classes against attributes (enum, ctypes).
             type.__setattr__(cls, "__hash__", identity_hash)
     for cls in _all_classes():
-        hashes: object = cls.__hash__
-        if hashes is identity_hash:
+        if _attribute(cls, "__hash__") is identity_hash:
             patched.add(cls)
     for thing in gc.get_objects():
         if type(thing) in patched:
@@ -79,8 +78,16 @@ def _hashes_by_address(cls: type) -> bool:
     flags = cls.__flags__
     if not flags & _HEAP_TYPE or flags & _IMMUTABLE_TYPE or issubclass(cls, type):
         return False
-    if cls.__hash__ is not object.__hash__ or cls.__eq__ is not object.__eq__:
+    if _attribute(cls, "__hash__") is not object.__hash__:
+        return False
+    if _attribute(cls, "__eq__") is not object.__eq__:
         return False
     if getattr(cls, "_is_protocol", False):
         return False  # every attribute of a protocol class is a member that others must have
     return cls.__weakrefoffset__ != 0
+
+
+def _attribute(cls: type, name: str) -> object:
+    """Past any ``__getattribute__`` of the metaclass: the one of ``typing.re`` warns."""
+    value: object = type.__getattribute__(cls, name)
+    return value

@@ -34,7 +34,7 @@ class KernelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One verified execution: `outcome` is the JSON of `toron.Outcome`."""
+    """One verified execution: `outcome` is the JSON of `toron.Outcome`, a failure with its ``trace``."""
 
     kernel: str
     sim_seed: int
@@ -70,7 +70,13 @@ def simulate(
     """
     specs = {(spec.path.resolve(), spec.function): spec for spec in kernels}
     questions = [
-        Question(KernelRef(spec.path.resolve(), spec.function), seed, chaos_seed, spec.verify)
+        Question(
+            KernelRef(spec.path.resolve(), spec.function),
+            seed,
+            chaos_seed,
+            spec.verify,
+            trace_failures=True,
+        )
         for spec in kernels
         for seed in sim_seeds
     ]
@@ -90,11 +96,16 @@ def simulate(
 def _execution(spec: KernelSpec, verified: Verified, wall_s: float) -> Execution:
     outcome = verified.execution.outcome
     divergence = verified.divergence
+    document = outcome.to_json()
+    if verified.execution.events:
+        document["trace"] = [
+            {"text": event.text, "where": event.where} for event in verified.execution.events
+        ]
     return Execution(
         kernel=spec.name,
         sim_seed=outcome.sim_seed,
         chaos_seed=outcome.chaos_seed,
-        outcome=outcome.to_json(),
+        outcome=document,
         identical=verified.identical,
         first_divergence=divergence.to_json() if divergence is not None else None,
         wall_s=wall_s,

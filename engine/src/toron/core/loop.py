@@ -263,7 +263,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
-            stack = suspended_stack(task) if trace.level == "full" else []
+            stack = suspended_stack(task) if trace.level != "digest" else []
             trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", stack)
             handle._run()
             if task.done():

@@ -3,7 +3,8 @@
 Every event is one line of text: virtual time, host, kind, detail. The digest is BLAKE2b-256 over
 all lines, so two runs with one digest had the same steps, the same bytes on the wire, the same
 results, draws, exceptions and recorded outputs. Levels change what is *kept*, never what is hashed:
-``digest`` keeps the last lines only, ``full`` keeps every line with the place in the program.
+``digest`` keeps the last lines only, ``events`` keeps every line with its place in the program, and
+``full`` keeps notes of the program's own lines between them (see `lines`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal
 from toron.core.clock import Clock
 from toron.core.places import Places
 
-Level = Literal["digest", "full"]
+Level = Literal["digest", "events", "full"]
 
 TAIL_EVENTS = 40
 FULL_EVENTS_MAX = 500_000
@@ -43,7 +44,7 @@ class Trace:
         self._place = place
         self._digest = hashlib.blake2b(digest_size=32)
         self._pending: list[str] = []
-        self._full = level == "full"
+        self._keeps = level != "digest"
         self.level: Level = level
         self.count = 0
         self.tail: deque[str] = deque(maxlen=TAIL_EVENTS)
@@ -58,7 +59,7 @@ class Trace:
         self._pending.append(line)
         if len(self._pending) >= _FLUSH_LINES:
             self._flush()
-        if self._full and not self.is_full():
+        if self._keeps and not self.is_full():
             place = self._place
             where = place.of_stack(stack) if stack else place.of_frame(sys._getframe(1))
             self.events.append(Event(self.count, line[:-1], where))

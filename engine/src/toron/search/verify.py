@@ -74,6 +74,8 @@ class Question:
     sim_seed: int
     chaos_seed: int
     hash_seeds: HashSeeds = "varied"
+    trace_failures: bool = False
+    """Whether a failing execution comes with all its events; costs one execution more."""
 
 
 def verify_many(
@@ -98,6 +100,10 @@ class _Verification:
         first = self._execute("first", FIXED)
         second = self._execute("second", self._conditions())
         divergence = None
+        if self.question.trace_failures and first.outcome.verdict == "fail":
+            traced = self._execute("first", FIXED, "events")
+            if not traced.outcome.differs_from(first.outcome):
+                first = traced
         if first.outcome.differs_from(second.outcome):
             divergence = self._explain(first, second)
         return Verified(self.question.reference, first, divergence)

@@ -34,7 +34,7 @@ class KernelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One verified execution: `outcome` is the JSON of `toron.Outcome`, a failure with its ``trace``."""
+    """One verified execution: the JSON of `toron.Outcome`; of a failure also its ``trace``."""
 
     kernel: str
     sim_seed: int

@@ -16,14 +16,16 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
 
 INT_MAX = 2**53 - 1
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 _BRIEF_TEXT = 256
 _BRIEF_ITEMS = 64
+_BRIEF_INT_MAX = 10**100
 
 
 def canonical(value: Any, where: str = "value") -> Any:
@@ -31,10 +33,10 @@ def canonical(value: Any, where: str = "value") -> Any:
 
     Raises TypeError naming ``where`` for what has no stable form (an object with only an address).
     """
-    if value is None or isinstance(value, (bool, str)):
-        return str(value) if isinstance(value, str) else value
     if isinstance(value, enum.Enum):
         return canonical(value.value, where)
+    if value is None or isinstance(value, (bool, str)):
+        return str.__str__(value) if isinstance(value, str) else value
     if isinstance(value, int):
         return int(value) if -INT_MAX <= value <= INT_MAX else {"$int": str(int(value))}
     if isinstance(value, float):
@@ -53,9 +55,7 @@ def _canonical_container(value: Any, where: str) -> Any:
         fields = dataclasses.fields(value)
         return {f.name: canonical(getattr(value, f.name), f"{where}.{f.name}") for f in fields}
     if isinstance(value, Mapping):
-        return {
-            _key(key, where): canonical(item, f"{where}[{key!r}]") for key, item in value.items()
-        }
+        return _canonical_mapping(value, where)
     if isinstance(value, AbstractSet):
         return sorted((canonical(item, where) for item in value), key=dumps)
     if isinstance(value, Sequence):
@@ -66,11 +66,21 @@ def _canonical_container(value: Any, where: str) -> Any:
     )
 
 
+def _canonical_mapping(value: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _key(key, where)
+        if name in plain:
+            raise TypeError(f"{where} has two keys that both become {name!r} in JSON")
+        plain[name] = canonical(item, f"{where}[{key!r}]")
+    return plain
+
+
 def _key(key: object, where: str) -> str:
-    if isinstance(key, str):
-        return str(key)
     if isinstance(key, enum.Enum):
         return _key(key.value, where)
+    if isinstance(key, str):
+        return str.__str__(key)
     if isinstance(key, (int, float, bool)) or key is None:
         return json.dumps(key)
     raise TypeError(f"{where} has the key {key!r}; keys are strings or numbers")
@@ -94,16 +104,25 @@ def _brief(value: object, depth: int) -> str:
     kind = type(value)
     if isinstance(value, (str, bytes)) and kind in (str, bytes):
         return repr(value) if len(value) <= _BRIEF_TEXT else _fingerprint(value)
+    if isinstance(value, int) and kind is int and abs(value) > _BRIEF_INT_MAX:
+        return hex(value)  # in decimal, Python refuses beyond 4,300 digits
     if value is None or kind in (bool, int, float):
         return repr(value)
-    if depth and isinstance(value, (list, tuple)) and len(value) <= _BRIEF_ITEMS:
-        return f"{kind.__name__}({', '.join(_brief(v, depth - 1) for v in value)})"
-    if depth and kind is dict and isinstance(value, dict) and len(value) <= _BRIEF_ITEMS:
-        pairs = (f"{_brief(k, 0)}: {_brief(v, depth - 1)}" for k, v in value.items())
-        return f"{{{', '.join(pairs)}}}"
+    if depth and isinstance(value, (list, tuple)):
+        items = (_brief(v, depth - 1) for v in islice(value, _BRIEF_ITEMS))
+        return f"{kind.__name__}({', '.join(items)}{_more(value)})"
+    if depth and kind is dict and isinstance(value, dict):
+        first = islice(value.items(), _BRIEF_ITEMS)
+        pairs = (f"{_brief(k, 0)}: {_brief(v, depth - 1)}" for k, v in first)
+        return f"{{{', '.join(pairs)}{_more(value)}}}"
     if isinstance(value, BaseException):
         return f"{kind.__qualname__}({strip_addresses(str(value))})"
     return kind.__qualname__
+
+
+def _more(value: Sized) -> str:
+    more = len(value) - _BRIEF_ITEMS
+    return f", and {more} more" if more > 0 else ""
 
 
 def _fingerprint(value: str | bytes) -> str:

@@ -21,7 +21,7 @@ from toron.core.places import Places
 from toron.core.process import CURRENT
 from toron.core.selector import Descriptors, SimSelector
 from toron.core.trace import Level, Trace
-from toron.core.values import brief, canonical, strip_addresses
+from toron.core.values import canonical, dumps, strip_addresses
 from toron.errors import (
     Deadlock,
     EscapeError,
@@ -133,8 +133,9 @@ class Run:
             main = self.loop.create_task(self._call_kernel())
             result = self.loop.run_until_complete(main)
             if result is not None:
-                self.trace.add("result", brief(result))
-                self.world.outputs.setdefault("result", _plain_or_name(result))
+                plain = _plain_or_name(result)
+                self.trace.add("result", dumps(plain))
+                self.world.outputs.setdefault("result", plain)
             self._cancel_rest()
             self.ledger.at_end()
         except StopRun as stop:

@@ -83,6 +83,9 @@ def _install_random(source: EntropySource) -> None:
         original(self, source.seed_for(self) if a is None else a, version)
 
     random.Random.seed = seed  # type: ignore[method-assign]
+    # `random.seed` is a method bound before the class was changed; without arguments it would ask
+    # the system.
+    replace(random, "seed", random._inst.seed)
     # The module-level generator seeded itself before we came; `begin` seeds it, by name.
     random.seed(substream(0, "entropy.import.random"))
 

@@ -1,0 +1,1 @@
+"""Programs that are run inside the simulator, and the command that runs them."""

@@ -1,0 +1,1 @@
+"""Kernels: programs under test, each with its faults, its properties and what it records."""

@@ -1,0 +1,1 @@
+"""The kernels that every release of this repository must pass."""

@@ -38,8 +38,10 @@ def snapshot_compare_main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> NoReturn:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
-    # What ends a container is as much an interruption as Ctrl-C: both tidy up.
+    # What ends a container is as much an interruption as Ctrl-C: both tidy up. SIGINT is named as
+    # well, because a shell starts its background jobs with it ignored.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     sys.exit(int(_exit_code(command, name, arguments)))
 
 

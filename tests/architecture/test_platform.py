@@ -1,4 +1,4 @@
-"""The platform's own files agree with each other: pins, schema, suites, and the list of commands."""
+"""The platform's own files agree: pins, schema, suites, and the list of commands."""
 
 import json
 import re

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 
 class ToronError(Exception):
     """Root of what Toron raises on purpose."""
@@ -18,8 +21,17 @@ class EscapeError(ToronError, OSError):
     """The program reached for the real world; Toron refused, and names what and where.
 
     It is an ``OSError``, because that is what a program expects of a socket or a file that it may
-    not have. Swallowing it does not help: the run is failed with kind ``escape`` all the same.
+    not have. Swallowing it does not help: the run is failed with kind ``escape`` all the same,
+    because making one tells the boundary, whoever makes it.
     """
+
+    noticed: ClassVar[Callable[[str], object] | None] = None
+    """Told of every refusal; set by the boundary while a run goes on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        if EscapeError.noticed is not None:
+            EscapeError.noticed(message)
 
 
 class WorkerDied(ToronError):

@@ -186,7 +186,7 @@ class SimLoop(asyncio.SelectorEventLoop):
     ) -> Any:
         """Refused: threads are not simulated yet."""
         raise EscapeError(
-            f"run_in_executor({coroutine_name(func)}) needs a thread, which this version of Toron "
+            f"run_in_executor({callback_name(func)}) needs a thread, which this version of Toron "
             "does not simulate; call the function directly in the kernel"
         )
 

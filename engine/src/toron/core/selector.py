@@ -32,6 +32,11 @@ class Pollable(Protocol):
         ...
 
 
+def _name(fileobj: Any) -> str:
+    # Not its number, which depends on what the parent process had open.
+    return "a descriptor" if isinstance(fileobj, int) else f"the {type(fileobj).__qualname__}"
+
+
 class Descriptors:
     """The table of simulated descriptors, and which of them may have become ready."""
 
@@ -96,7 +101,7 @@ class SimSelector(selectors.BaseSelector):
             raise KeyError(f"descriptor {fd} is already registered")
         if self._descriptors.get(fd) is None:
             raise EscapeError(
-                f"{type(fileobj).__qualname__} {fd} is a descriptor of the real world; "
+                f"watching {_name(fileobj)} of the real world; "
                 "the library behind it does its own I/O in C, which Toron cannot simulate"
             )
         key = selectors.SelectorKey(fileobj, fd, events, data)

@@ -65,7 +65,7 @@ class SimSocket(RealSocket):
         type = socket.SOCK_STREAM if type == -1 else type  # noqa: A001
         plain_type = type & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if fileno is not None:
-            raise EscapeError(f"socket(fileno={fileno}) adopts a descriptor of the real world")
+            raise EscapeError("socket(fileno=...) adopts a descriptor of the real world")
         if plain_type != socket.SOCK_STREAM or family not in (*_INTERNET, socket.AF_UNIX):
             raise EscapeError(
                 f"socket({_name(family)}, {_name(socket.SocketKind(plain_type))}) is not simulated "

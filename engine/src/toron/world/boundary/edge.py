@@ -48,6 +48,7 @@ class Edge:
         self._install_sockets()
         self._install_signals()
         self._install_asyncio()
+        self.refusals.refuse_threads()
         sys.addaudithook(self.refusals.hook)
 
     def settle(self) -> None:

@@ -7,6 +7,7 @@ pymongo). A poll that would have to wait blocks the loop's thread and is refused
 from __future__ import annotations
 
 import select
+import selectors
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,6 +43,14 @@ def install(lookup: Lookup) -> None:
 
     replace(select, "select", Stand(select.select, sim_select))
     replace(select, "poll", BoundPoll)
+    if hasattr(select, "epoll"):
+        no_epoll = Stand(select.epoll, _refuse_epoll)
+        replace(select, "epoll", no_epoll)
+        selectors.EpollSelector._selector_cls = no_epoll  # type: ignore[attr-defined]
+
+
+def _refuse_epoll(*_arguments: Any, **_keywords: Any) -> None:
+    raise EscapeError("select.epoll() waits for descriptors of the real world, in real time")
 
 
 class SimPoll:
@@ -86,5 +95,5 @@ def _pollable(lookup: Lookup, fd: Any) -> Pollable:
     number = _number(fd)
     pollable = lookup(number)
     if pollable is None:
-        raise EscapeError(f"descriptor {number} is of the real world and cannot be polled")
+        raise EscapeError("a descriptor of the real world cannot be polled")
     return pollable

@@ -8,6 +8,7 @@ is allowed; writing files, other processes, threads and real sockets are not.
 
 from __future__ import annotations
 
+import _thread
 import os
 import site
 import sys
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from toron.errors import EscapeError
+from toron.world.boundary.aliases import Stand, replace
 from toron.world.sockets import Inert, SimSocket
 
 _ABSENT = (
@@ -39,8 +41,6 @@ _REFUSED = {
     "os.fork": "forks the process",
     "os.forkpty": "forks the process",
     "pty.spawn": "starts a process",
-    "_thread.start_new_thread": _THREAD,
-    "_thread.start_joinable_thread": _THREAD,
     "os.remove": "deletes a real file",
     "os.rename": "renames a real file",
     "os.mkdir": "makes a real folder",
@@ -81,7 +81,23 @@ class Refusals:
     def start(self) -> None:
         """Guard from now on; what Python may import from by now stays readable."""
         self._roots |= {_real(entry) for entry in sys.path if entry}
+        EscapeError.noticed = self._notice
         self.active = True
+
+    def refuse_threads(self) -> None:
+        """Guard the start of a thread, which CPython 3.11 does not announce."""
+        for name in ("start_new_thread", "start_joinable_thread"):
+            original = getattr(_thread, name, None)
+            if original is not None:
+                replace(_thread, name, Stand(original, self._guarded(f"_thread.{name}", original)))
+
+    def _guarded(self, event: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def start(*arguments: Any, **keywords: Any) -> Any:
+            if self.active:
+                self._refuse(f"{event}({_first(arguments)}) {_THREAD}")
+            return original(*arguments, **keywords)
+
+        return start
 
     def _is_readable(self, name: str) -> bool:
         path = _real(name or ".")
@@ -126,13 +142,25 @@ class Refusals:
             self._refuse(f"listing {name!r} reads a folder of the real machine")
 
     def _refuse(self, what: str) -> None:
+        where = self._notice(what)
+        self.active = False  # this one is known
+        try:
+            error = EscapeError(f"{what} (at {where}); a simulated program may not")
+        finally:
+            self.active = True
+        raise error
+
+    def _notice(self, what: str) -> str:
+        """Remember an escape, which fails the run even when the program swallows the error."""
+        if not self.active:
+            return ""
         self.active = False  # what the report itself touches is not the program's doing
         try:
             where = self._place(sys._getframe(2))
         finally:
             self.active = True
         self.escapes.append((what, where))
-        raise EscapeError(f"{what} (at {where}); a simulated program may not")
+        return where
 
 
 def _own_roots() -> list[Path]:
@@ -147,4 +175,8 @@ def _real(name: str) -> str:
 
 
 def _first(arguments: tuple[Any, ...]) -> str:
-    return "" if not arguments else repr(arguments[0])[:80]
+    """The first argument, if it says the same in each run: a pid or an address does not."""
+    first = arguments[0] if arguments else ""
+    if isinstance(first, (str, bytes)):
+        return repr(first)[:80] if first else ""
+    return str(getattr(first, "__qualname__", ""))

@@ -1,0 +1,157 @@
+"""A program that reaches for the real world fails its run, even when it swallows the refusal."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import toron
+from toron.search.outcome import Execution
+
+ESCAPES = Path(__file__).parents[1] / "programs" / "escapes.py"
+NAMES = re.findall(r"^async def (\w+)\(\):", ESCAPES.read_text(), re.MULTILINE)
+
+CALLS = {
+    "reads_a_file_of_the_machine": "open('/etc/passwd')",
+    "reads_by_os_open": "open('/etc/passwd')",
+    "lists_a_folder_of_the_machine": "listing '/proc'",
+    "writes_a_file": "open('left_behind.txt', 'w') writes",
+    "appends_through_a_relative_name": "open('left_behind.txt', 'a') writes",
+    "makes_a_temporary_file": "writes a real file",
+    "deletes_a_file": "os.remove(",
+    "makes_a_folder": "os.mkdir('left_behind')",
+    "starts_a_process": "subprocess.Popen('true')",
+    "starts_a_process_with_asyncio": "subprocess.Popen('true')",
+    "runs_a_shell_command": "os.system(b'true')",
+    "forks": "os.fork()",
+    "starts_a_thread": "starts a thread",
+    "uses_the_executor": "run_in_executor(builtins.print)",
+    "uses_to_thread": "run_in_executor(",
+    "uses_a_thread_pool": "starts a thread",
+    "makes_a_udp_socket": "socket(AF_INET, SOCK_DGRAM)",
+    "makes_a_udp_endpoint": "socket(AF_INET, SOCK_DGRAM)",
+    "serves_a_unix_socket": "bind('left_behind.sock')",
+    "connects_to_a_unix_socket": "connect('/run/docker.sock')",
+    "watches_a_real_descriptor": "watching a descriptor of the real world",
+    "adopts_a_descriptor": "socket(fileno=...)",
+    "adopts_a_descriptor_by_fromfd": "socket.fromfd()",
+    "detaches_a_socket": "socket.detach()",
+    "duplicates_a_socket": "socket.dup()",
+    "polls_a_real_descriptor": "cannot be polled",
+    "waits_in_poll": "poll() would block",
+    "waits_in_select": "select.select() would block",
+    "watches_with_epoll": "select.epoll()",
+    "blocks_in_connect": "socket.connect would block",
+    "blocks_in_recv": "socket.recv would block",
+    "blocks_in_accept": "socket.accept would block",
+    "blocks_in_send": "socket.send would block",
+    "kills_a_process": "os.kill()",
+    "swallows_the_refusal_of_a_file": "open('/etc/passwd')",
+    "swallows_the_refusal_of_a_thread": "run_in_executor(",
+    "swallows_the_refusal_of_a_socket": "socket(AF_INET, SOCK_DGRAM)",
+    "swallows_the_refusal_of_a_blocking_call": "socket.recv would block",
+    "swallows_the_refusal_of_a_real_descriptor": "watching a descriptor",
+    "escapes_in_a_task_that_nobody_awaits": "open('/etc/passwd')",
+    "asks_the_real_resolver": "socket.getaddrinfo('localhost')",
+    "uses_the_c_socket": "makes a real socket",
+}
+
+
+def marked_line(kernel: str) -> int:
+    lines = ESCAPES.read_text().split("\n")
+    start = lines.index(f"async def {kernel}():")
+    return next(number for number in range(start, len(lines)) if "# HERE" in lines[number]) + 1
+
+
+def test_every_program_that_escapes_is_expected_here() -> None:
+    assert sorted(CALLS) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("kernel", NAMES)
+def test_an_escape_fails_the_run_and_names_the_call_and_the_line(
+    kernel: str, execute_program: Callable[..., Execution]
+) -> None:
+    outcome = execute_program("escapes", kernel).outcome
+    assert outcome.verdict == "fail"
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "escape"
+    assert CALLS[kernel] in outcome.failure.message
+    place, _, function = outcome.failure.where.partition(" in ")
+    assert place.endswith(f"programs/escapes.py:{marked_line(kernel)}")
+    assert function.startswith(kernel)
+
+
+def test_nothing_was_written_by_programs_that_tried(
+    execute_program: Callable[..., Execution],
+) -> None:
+    for kernel in ("writes_a_file", "appends_through_a_relative_name", "makes_a_folder"):
+        execute_program("escapes", kernel)
+    assert list(Path.cwd().glob("left_behind*")) == []
+    assert list(ESCAPES.parent.glob("left_behind*")) == []
+
+
+def test_an_escape_has_the_same_digest_in_every_process() -> None:
+    reference = toron.KernelRef(ESCAPES, "kills_a_process")  # its argument is a real pid
+    assert toron.verify(reference, seeds=[1]).identical == 1
+
+
+def test_a_program_may_read_the_files_of_its_own_project(
+    program: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "table.txt").write_text("42")
+    path = program(
+        """
+        from pathlib import Path
+
+        async def reads():
+            return Path(__file__).with_name("table.txt").read_text()
+        """
+    )
+    assert toron.run(toron.KernelRef(path, "reads"), seed=0).outputs == {"result": "42"}
+
+
+def test_a_link_out_of_the_project_does_not_make_a_file_readable(
+    program: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    path = program(
+        """
+        from pathlib import Path
+
+        async def reads():
+            return Path(__file__).with_name("link").read_text()
+        """
+    )
+    failure = toron.run(toron.KernelRef(path, "reads"), seed=0).failure
+    assert failure is not None
+    assert failure.kind == "escape"
+
+
+def test_the_machines_own_tables_do_not_exist_in_a_simulated_world(
+    program: Callable[..., Path],
+) -> None:
+    path = program(
+        """
+        import os
+
+        async def looks():
+            try:
+                open("/etc/hosts")
+            except FileNotFoundError as error:
+                return error.filename
+        """
+    )
+    assert toron.run(toron.KernelRef(path, "looks"), seed=0).outputs == {"result": "/etc/hosts"}
+
+
+def test_a_signal_handler_is_kept_in_a_table_and_raised_without_a_real_signal() -> None:
+    async def kernel() -> list[object]:
+        import signal
+
+        seen: list[int] = []
+        before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+        signal.raise_signal(signal.SIGTERM)
+        return [seen, before == signal.SIG_DFL, signal.getsignal(signal.SIGINT) == signal.SIG_DFL]
+
+    assert toron.run(kernel, seed=0).outputs == {"result": [[15], True, True]}

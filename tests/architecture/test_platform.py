@@ -30,6 +30,12 @@ def test_every_dependency_is_pinned_by_the_constraints() -> None:
     assert names - {line.partition("==")[0] for line in lines} == set()
 
 
+def test_the_platform_asks_for_exactly_our_own_toron() -> None:
+    version = tomllib.loads((ROOT / "engine" / "pyproject.toml").read_text())["project"]["version"]
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"toron=={version}" in asked
+
+
 def test_the_checked_in_schema_is_the_one_that_files_are_read_by() -> None:
     schema = json.loads((ROOT / "suites" / "suite.schema.json").read_text())
     assert schema == suite_schema(), "refresh: testops suites schema > suites/suite.schema.json"

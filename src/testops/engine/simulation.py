@@ -34,7 +34,11 @@ class KernelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One verified execution: the JSON of `toron.Outcome`; of a failure also its ``trace``."""
+    """One verified execution: the JSON of `toron.Outcome`; of a failure also its ``trace``.
+
+    ``identical`` is false when a second process behaved otherwise. An execution that was cut short
+    has nothing to compare; its verdict is inconclusive.
+    """
 
     kernel: str
     sim_seed: int
@@ -106,7 +110,7 @@ def _execution(spec: KernelSpec, verified: Verified, wall_s: float) -> Execution
         sim_seed=outcome.sim_seed,
         chaos_seed=outcome.chaos_seed,
         outcome=document,
-        identical=verified.identical,
+        identical=divergence is None,
         first_divergence=divergence.to_json() if divergence is not None else None,
         wall_s=wall_s,
     )

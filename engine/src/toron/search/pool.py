@@ -163,7 +163,21 @@ class Worker:
         return read_frame(self._answers)
 
     def execute(self, request: Request) -> Execution:
-        """Run one execution in a fork of the clean process; BadKernel for an unknown name."""
+        """Run one execution in a fork of the clean process; BadKernel for an unknown name.
+
+        A process that died is tried once more: the machine may have killed it. What dies twice
+        dies by itself, and comes back as kind ``crash``.
+        """
+        execution = self._attempt(request)
+        failure = execution.outcome.failure
+        if execution.outcome.was_cut_short and failure is not None and failure.kind == "crash":
+            self.stop()
+            execution = self._attempt(request)
+        return execution
+
+    def _attempt(self, request: Request) -> Execution:
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()
         if self._process is None:
             self.start()
         process = self._process

@@ -62,8 +62,8 @@ class Verified:
 
     @property
     def identical(self) -> bool:
-        """Whether both executions behaved alike."""
-        return self.divergence is None
+        """Whether both executions behaved alike; of one that was cut short nothing is known."""
+        return self.divergence is None and not self.execution.outcome.was_cut_short
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,9 @@ class _Verification:
     def run(self) -> Verified:
         first = self._execute("first", FIXED)
         second = self._execute("second", self._conditions())
+        for execution in (first, second):
+            if execution.outcome.was_cut_short:
+                return Verified(self.question.reference, execution, None)
         divergence = None
         if self.question.trace_failures and first.outcome.verdict == "fail":
             traced = self._execute("first", FIXED, "events")

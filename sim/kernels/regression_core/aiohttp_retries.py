@@ -12,8 +12,9 @@ import random
 from dataclasses import dataclass, field
 
 import aiohttp
-import toron
 from aiohttp import web
+
+import toron
 
 CLIENTS = ("anna", "boris")
 ORDERS_EACH = 6
@@ -134,9 +135,7 @@ async def keep_shop(world: toron.World, rules: Rules) -> None:
     for name in CLIENTS:
         world.host(name).spawn(order_all, name, baskets[name])
         world.net.link(name, "shop", latency=(0.002, 0.040), loss=0.03)
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.always("no order is taken twice", lambda: not orders.has_repeats())
     world.eventually("every order is answered", is_answered, within=FAULTS_S + RECOVERY_S)
     while not is_answered() and world.now < FAULTS_S + RECOVERY_S + 1:

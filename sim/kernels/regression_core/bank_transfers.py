@@ -193,9 +193,7 @@ async def move_money(world: toron.World, rules: Rules) -> None:
         world.host(name).spawn(teller, name)
         for other in BANKS:
             world.net.link(name, other, latency=(0.001, 0.020), loss=0.05)
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.always("each step of a transfer is applied once", lambda: not audit.has_repeats())
     world.always("money is conserved", lambda: audit.total() == audit.opening_total)
     world.always("no balance is negative", lambda: audit.lowest() >= 0)

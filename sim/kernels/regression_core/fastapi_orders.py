@@ -2,7 +2,7 @@
 
 The clients send good orders and, now and then, one that validation must refuse. At the end the
 server is asked to stop and must do so by itself: accept nothing more, finish what it has, return.
-All endpoints are `async def`: FastAPI runs the others in threads, which Toron does not simulate yet.
+All endpoints are `async def`: FastAPI runs the others in threads, which Toron does not simulate.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import httpx
-import toron
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+import toron
 
 CLIENTS = ("mia", "noah")
 ORDERS_EACH = 8
@@ -167,9 +168,7 @@ async def fastapi_orders(world: toron.World) -> None:
     world.host("api").spawn(api)
     for shopper in shoppers:
         world.host(shopper.name).spawn(shopper.shop)
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.eventually("every order ends", is_done, within=FAULTS_S + RECOVERY_S)
     while not (is_done() and world.now >= FAULTS_S) and world.now < FAULTS_S + RECOVERY_S + 1:
         await world.sleep(0.25)

@@ -106,10 +106,13 @@ class Node:
         term = self.disk.term
         answers = await self._ask_all("vote", candidate=self.name)
         votes = 1 + sum(answer["granted"] for answer in answers)
-        # While the answers came in, another host may have won a later term.
-        if self.disk.term == term and self.leader is None and votes * 2 > len(HOSTS):
+        if votes * 2 > len(HOSTS) and self._still_stands_in(term):
             self.leader = self.name
             self._gallery.crown(term, self.name)
+
+    def _still_stands_in(self, term: int) -> bool:
+        """False once, while the answers came in, this host has heard of a leader or a later term."""
+        return self.disk.term == term and self.leader is None
 
     async def _ask_all(self, kind: str, **facts: str) -> list[Message]:
         """What the reachable hosts answer; a later term in any answer ends our own."""
@@ -158,13 +161,13 @@ async def elect(world: toron.World, rules: Rules) -> None:
 
     for name in HOSTS:
         world.host(name).spawn(node, name)
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.always("a term has at most one leader", lambda: not gallery.has_rivals())
     await world.sleep(FAULTS_S)
     world.eventually(
-        "all hosts follow one leader", lambda: gallery.agreed_leader() is not None, within=RECOVERY_S
+        "all hosts follow one leader",
+        lambda: gallery.agreed_leader() is not None,
+        within=RECOVERY_S,
     )
     await world.sleep(RECOVERY_S)
     world.sometimes("leadership changed hands", len(set(_winners(gallery))) > 1)

@@ -106,7 +106,8 @@ class Replica:
             case "since":
                 first = question["slot"]
                 return {"log": [[n, c] for n, c in sorted(self.disk.log.items()) if n >= first]}
-        raise ValueError(f"no replica understands {question!r}")
+            case _:
+                raise ValueError(f"no replica understands {question!r}")
 
     # Acceptor: promises and acceptances, both on disk before they are said
 
@@ -248,9 +249,7 @@ async def replicate(world: toron.World, rules: Rules) -> None:
         world.host(name).spawn(replica, name)
     for name in CLIENTS:
         world.host(name).spawn(write_commands, name, notebooks[name])
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.always("a decided entry never changes", lambda: not gallery.contradictions)
     world.eventually("replicas converge on all commands", converged, within=FAULTS_S + RECOVERY_S)
     while not converged() and world.now < FAULTS_S + RECOVERY_S + 1:

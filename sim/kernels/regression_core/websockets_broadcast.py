@@ -12,10 +12,11 @@ import contextlib
 import random
 from dataclasses import dataclass, field
 
-import toron
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, WebSocketException
+
+import toron
 
 SUBSCRIBERS = ("eva", "finn", "gus")
 NEWS = 20
@@ -43,9 +44,7 @@ class Hub:
         self._published = asyncio.Condition()
 
     async def live(self) -> None:
-        async with serve(
-            self._feed, "0.0.0.0", PORT, ping_interval=PING_S, ping_timeout=PING_S
-        ):
+        async with serve(self._feed, "0.0.0.0", PORT, ping_interval=PING_S, ping_timeout=PING_S):
             while len(self._news) < NEWS:
                 await asyncio.sleep(PUBLISH_S)
                 async with self._published:
@@ -61,7 +60,8 @@ class Hub:
                 sent = len(self._news)
             while True:
                 async with self._published:
-                    await self._published.wait_for(lambda: len(self._news) > sent)
+                    while len(self._news) <= sent:
+                        await self._published.wait()
                 for number in range(sent, len(self._news)):
                     await subscriber.send(f"{number + 1} {self._news[number]}")
                     sent = number + 1
@@ -114,9 +114,7 @@ async def broadcast(world: toron.World, rules: Rules) -> None:
     for name in SUBSCRIBERS:
         world.host(name).spawn(readers[name].follow)
         world.net.link(name, "hub", latency=(0.002, 0.060), loss=0.02)
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.always(
         "no subscriber misses news or sees it twice",
         lambda: all(reader.is_without_gap() for reader in readers.values()),

@@ -172,9 +172,7 @@ async def drain_queue(world: toron.World, rules: Rules) -> None:
     world.host("store").spawn(store)
     for name in WORKERS:
         world.host(name).spawn(worker, name)
-    world.faults(
-        partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S
-    )
+    world.faults(partitions=True, crashes=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.always(
         "an effect is applied once", lambda: all(len(one.writes) <= 1 for one in effects.values())
     )

@@ -291,7 +291,9 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
 
 def _print_verification(verification: Verification, reference: KernelRef) -> None:
     percent = verification.determinism_percent
-    verdict = "IDENTICAL" if verification.first_divergence is None else "NONDETERMINISTIC"
+    verdict = "NONDETERMINISTIC" if verification.first_divergence else "IDENTICAL"
+    if verification.inconclusive and verification.first_divergence is None:
+        verdict = "INCONCLUSIVE"
     print(
         f"{verdict}  {reference}  {verification.identical} of {verification.executions} executions "
         f"identical ({percent:g} %)"

@@ -13,6 +13,7 @@ from testops.domain.stage import Finding, StageReport
 from testops.domain.verdict import Verdict
 
 FINDINGS_SHOWN_MAX = 10
+INSTANCES_SHOWN_MAX = 6
 
 
 def print_summary(run: Run, console: Console | None = None) -> None:
@@ -57,10 +58,12 @@ def _explain(stage: StageReport, gates: Sequence[GateResult], page: Console) -> 
     page.print(Text(f"{stage.name.value}: {stage.verdict.value}", f"bold {STYLES[stage.verdict]}"))
     for reason in _reasons([gate for gate in gates if gate.rule.stage is stage.name]):
         page.print(Text(f"  {reason}"))
-    shown = stage.findings[:FINDINGS_SHOWN_MAX]
-    for finding, following in zip_longest(shown, shown[1:]):
-        _print_finding(finding, following, page)
-    hidden = len(stage.findings) - FINDINGS_SHOWN_MAX
+    groups = _by_cause(stage.findings)
+    shown = groups[:FINDINGS_SHOWN_MAX]
+    for group, following in zip_longest(shown, shown[1:]):
+        _print_finding(group[0], following[0] if following else None, page)
+        _print_alike(group[1:], page)
+    hidden = sum(map(len, groups[FINDINGS_SHOWN_MAX:]))
     if hidden > 0:
         page.print(Text(f"    and {hidden} more: {', '.join(stage.artifacts)}", "dim"))
     for note in stage.notes:
@@ -85,6 +88,21 @@ def _print_finding(finding: Finding, following: Finding | None, page: Console) -
     # Neighbours that one command shows again share its line.
     if finding.reproduce and (following is None or following.reproduce != finding.reproduce):
         page.print(Text.assemble(("      reproduce: ", "dim"), (finding.reproduce, "cyan")))
+
+
+def _by_cause(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings with one cause together, in the order in which each cause was first found."""
+    groups: dict[object, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        groups.setdefault(finding.cause or number, []).append(finding)
+    return list(groups.values())
+
+
+def _print_alike(others: Sequence[Finding], page: Console) -> None:
+    if others:
+        named = ", ".join(finding.instance for finding in others[:INSTANCES_SHOWN_MAX])
+        more = ", …" if len(others) > INSTANCES_SHOWN_MAX else ""
+        page.print(Text(f"      and {len(others)} more like it: {named}{more}", "dim"))
 
 
 def _places(run: Run, page: Console) -> None:

@@ -50,12 +50,17 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a stage found, with the command that shows it again."""
+    """One thing that a stage found, with the command that shows it again.
+
+    Findings of one `cause` are told as one, with what tells each apart as its `instance`.
+    """
 
     where: str
     message: str
     rule: str = ""
     reproduce: str = ""
+    cause: str = ""
+    instance: str = ""
 
     def to_json(self) -> dict[str, str]:
         return {

@@ -112,7 +112,10 @@ def _findings(execution: Execution, kernel: ResolvedKernel, context: StageContex
         where = str(failure.get("where") or kernel.shown)
         message = f"{at}: {_what_failed(failure, str(verdict))}"
         again = f"{context.commands.toron} run {place} {seeds}"
-        found.append(Finding(where, message, str(failure.get("kind") or verdict), again))
+        rule = str(failure.get("kind") or verdict)
+        cause = f"{kernel.name} {rule} {failure.get('property')} {where}"
+        instance = f"seed {execution.sim_seed}"
+        found.append(Finding(where, message, rule, again, cause, instance))
     if not execution.identical:
         divergence = execution.first_divergence or {}
         where = str(divergence.get("where") or kernel.shown)
@@ -122,7 +125,9 @@ def _findings(execution: Execution, kernel: ResolvedKernel, context: StageContex
             f"{context.commands.toron} verify {place} --seeds {first}:{first + 1}"
             f" --chaos-seed {execution.chaos_seed}"
         )
-        found.append(Finding(where, message, "nondeterminism", again))
+        cause = f"{kernel.name} nondeterminism {where}"
+        instance = f"seed {execution.sim_seed}"
+        found.append(Finding(where, message, "nondeterminism", again, cause, instance))
     return found
 
 

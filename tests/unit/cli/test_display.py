@@ -103,6 +103,23 @@ def test_the_summary_begins_with_the_verdict_and_ends_with_the_command() -> None
     assert lines[-1] == "again    testops run core --seed 42"
 
 
+def test_failures_of_one_cause_are_told_once_with_the_seeds_that_fail_alike() -> None:
+    alike = [
+        replace(
+            FINDING, message=f"echo at seed {seed}/7: lost", cause="echo", instance=f"seed {seed}"
+        )
+        for seed in range(42, 52)
+    ]
+    other = replace(FINDING, message="echo at seed 60/7: late", cause="late", instance="seed 60")
+    sim = replace(SIM, findings=(alike[0], other, *alike[1:]))
+    lines = summary_of(replace(RUN, stages=(sim,)))
+    assert sum("lost [property]" in line for line in lines) == 1
+    assert sum("late [property]" in line for line in lines) == 1
+    assert (
+        "      and 9 more like it: seed 43, seed 44, seed 45, seed 46, seed 47, seed 48, …" in lines
+    )
+
+
 def test_each_failure_stands_beside_its_reason_and_reproduce_command() -> None:
     lines = summary_of(RUN)
     reason = lines.index("  kernels_failed is 1, wanted == 0 (reports/determinism.json)")

@@ -31,9 +31,7 @@ Qualify = Callable[..., StageReport]
 
 
 @pytest.fixture
-def qualify(
-    project: Project, tools: Tools, request_for: Callable[..., Request]
-) -> Qualify:
+def qualify(project: Project, tools: Tools, request_for: Callable[..., Request]) -> Qualify:
     """Run the suite of that text, and give back the report of its one stage."""
     real = replace(tools, clock=SystemClock())
 

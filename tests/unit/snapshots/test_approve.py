@@ -79,7 +79,7 @@ def test_an_approval_without_a_person_or_a_reason_is_refused(
 def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
     run = Recipe().write(tmp_path / "run.tar.gz")
     with pytest.raises(BadInput, match="no time zone"):
-        approve(run, tmp_path / "golden", who="a", why="b", at=datetime(2026, 1, 1))  # noqa: DTZ001
+        approve(run, tmp_path / "golden", who="a", why="b", at=datetime(2026, 1, 1))
 
 
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive"])

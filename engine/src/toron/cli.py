@@ -145,7 +145,7 @@ def _chaos_seed(options: argparse.Namespace) -> int:
 def _seeds(options: argparse.Namespace, default: int) -> range:
     if options.jobs < 1:
         raise BadKernel(f"--jobs {options.jobs} must be at least 1")
-    return parse_seed_range(options.seeds) if options.seeds else range(default)
+    return range(default) if options.seeds is None else parse_seed_range(options.seeds)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -278,6 +278,8 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
     failing, unclear = len(exploration.failing_seeds), len(exploration.inconclusive_seeds)
     rate = exploration.to_json()["seeds_per_second"]
     verdict = "FAIL" if failing else "INCONCLUSIVE" if unclear else "PASS"
+    if exploration.interrupted:
+        verdict = "INTERRUPTED"
     counts = f"{exploration.seeds_run} seeds, {failing} failing, {unclear} inconclusive"
     print(f"{verdict}  {reference}  {counts}  ({rate:g} seeds/s)")
     for name, counted in exploration.properties.items():

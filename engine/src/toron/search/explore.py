@@ -115,17 +115,20 @@ class WorkerLanes:
         self._wall_limit_s = wall_limit_s
         self._workers: dict[int, dict[tuple[str, Conditions], Worker]] = {}
         self._paths: dict[int, Path] = {}
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # After Ctrl-C, threads are still at work: none of them may start a process again.
+        self._closed = True
         for lane in list(self._workers):
             self._empty(lane)
 
     def _empty(self, lane: int) -> None:
         for worker in self._workers.pop(lane, {}).values():
-            worker.stop()
+            worker.close()
 
     def get(self, lane: int, path: Path, role: str, conditions: Conditions = FIXED) -> Worker:
         """The worker of ``lane`` for ``path``; another ``role`` is another process."""
@@ -137,6 +140,8 @@ class WorkerLanes:
         if worker is None:
             worker = Worker(path, conditions, wall_limit_s=self._wall_limit_s)
             workers[role, conditions] = worker
+        if self._closed:
+            worker.close()
         return worker
 
 

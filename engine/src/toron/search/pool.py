@@ -88,6 +88,8 @@ class Worker:
         self._readable = [str(folder) for folder in readable]
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
+        self._closed = False
+        self._stopping = threading.Lock()
         self.kernels: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -103,6 +105,10 @@ class Worker:
         command = [sys.executable, "-P", "-X", "utf8", "-m", "toron.search.worker"]
         command += [str(write_end), str(self.path), str(self._root()), *self._readable]
         with _spawning, _addresses(self.conditions.random_addresses):
+            if self._closed:
+                os.close(answers)
+                os.close(write_end)
+                raise WorkerDied(f"the worker for {self.path} was closed")
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -143,9 +149,16 @@ class Worker:
             "TZ": "UTC",
         }
 
+    def close(self) -> None:
+        """Stop, and start never again: another thread may be about to."""
+        with _spawning:
+            self._closed = True
+        self.stop()
+
     def stop(self) -> None:
         """End the process and everything that it forked."""
-        process, self._process = self._process, None
+        with self._stopping:
+            process, self._process = self._process, None
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):

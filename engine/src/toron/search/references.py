@@ -83,8 +83,9 @@ def load_module(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise BadKernel(f"{error.filename}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+        file = error.filename or display_path(path)
+        raise BadKernel(f"{file}:{error.lineno or 1}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
         line = _line_in(path, error)
         raise BadKernel(
             f"{display_path(path)}{line} cannot be imported: {type(error).__name__}: {error}"
@@ -169,7 +170,7 @@ def parse_seed(text: str | int, name: str) -> int:
 def parse_seed_range(text: str, name: str = "--seeds") -> range:
     """``A:B`` half-open, or one seed."""
     first, colon, last = text.partition(":")
-    begin = parse_seed(first or "0", name)
+    begin = parse_seed((first or "0") if colon else first, name)
     if not colon:
         return range(begin, begin + 1)
     end = parse_seed(last, name)

@@ -1,9 +1,9 @@
 """What Toron claims to control is the same under other hash seeds and other addresses."""
 
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,10 @@ CLOCKS_AND_CHANCE = [
 
 
 @pytest.fixture(scope="module")
-def verified() -> Iterator[dict[str, Verified]]:
+def verified() -> dict[str, Verified]:
     """Every hazard executed in two processes; one pair of processes for all of them."""
     questions = [Question(toron.KernelRef(CONTROLLED, name), 1, 0, "varied") for name in HAZARDS]
-    yield {one.reference.name: one for one in verify_many(questions)}
+    return {one.reference.name: one for one in verify_many(questions)}
 
 
 @pytest.mark.parametrize("hazard", HAZARDS)
@@ -73,8 +73,6 @@ def test_the_hazards_of_time_and_chance_are_real_under_stock_asyncio() -> None:
         "print(json.dumps({n: asyncio.run(getattr(c, n)()) for n in sys.argv[2:]}, default=str))"
     )
     command = [sys.executable, "-c", program, str(CONTROLLED.parent), *CLOCKS_AND_CHANCE]
-    import json
-
     runs = [subprocess.run(command, capture_output=True, check=True) for _ in range(2)]
     first, second = (json.loads(run.stdout) for run in runs)
     unmoved = [name for name in CLOCKS_AND_CHANCE if first[name] == second[name]]

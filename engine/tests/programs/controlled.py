@@ -15,7 +15,7 @@ import time
 import uuid
 import weakref
 from datetime import date
-from datetime import datetime as DateTime
+from datetime import datetime as moment_class
 from os import urandom
 from random import choice, shuffle
 from random import random as draw
@@ -114,9 +114,9 @@ async def datetime_now():
     return [
         datetime.datetime.now(),
         dt_module.datetime.utcnow(),
-        DateTime.now(zone),
-        DateTime.now(tz=dt_module.UTC),
-        DateTime.today(),
+        moment_class.now(zone),
+        moment_class.now(tz=dt_module.UTC),
+        moment_class.today(),
         date.today(),
         datetime.date.today(),
     ]

@@ -50,6 +50,13 @@ class Channel:
                     self._drop()
             return answer
 
+    async def ask_if_reachable(self, kind: str, **facts: Any) -> Message | None:
+        """As `ask`, with None for no answer."""
+        try:
+            return await self.ask(kind, **facts)
+        except Unanswered:
+            return None
+
     async def _exchange(self, question: Message) -> Message:
         if self._streams is None:
             self._streams = await asyncio.open_connection(self.host, PORT)
@@ -63,6 +70,13 @@ class Channel:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+
+async def ask_all(channels: list[Channel], kind: str, **facts: Any) -> list[Message]:
+    """Ask several hosts at once; the answers that came, in the order of the channels."""
+    asked = [channel.ask_if_reachable(kind, **facts) for channel in channels]
+    answers = await asyncio.gather(*asked)
+    return [answer for answer in answers if answer is not None]
 
 
 async def answer_questions(handler: Handler) -> None:

@@ -19,13 +19,13 @@ BANKS = ("north", "south")
 TELLERS = ("kim", "lee", "max")
 ACCOUNTS_EACH = 2
 OPENING_BALANCE = 100
-TRANSFERS_EACH = 5
+TRANSFERS_EACH = 6
 AMOUNTS = (10, 90)
 FAULTS_S = 6.0
 RECOVERY_S = 14.0
 ANSWER_S = 0.3
-DISK_S = (0.001, 0.01)
-PACE_S = (0.0, 0.8)
+DISK_S = (0.005, 0.06)
+PACE_S = (0.0, 0.5)
 
 
 @dataclass(frozen=True, slots=True)

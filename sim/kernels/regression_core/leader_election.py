@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, field
 
 import toron
-from sim.kernels.messages import Channel, Message, Unanswered, answer_questions
+from sim.kernels.messages import Channel, Message, answer_questions, ask_all
 
 HOSTS = ("ash", "beech", "cedar")
 FAULTS_S = 8.0
@@ -111,22 +111,15 @@ class Node:
             self._gallery.crown(term, self.name)
 
     def _still_stands_in(self, term: int) -> bool:
-        """False once, while the answers came in, this host has heard of a leader or a later term."""
+        """False once this host, while the answers came in, has heard of a later term or a leader."""
         return self.disk.term == term and self.leader is None
 
     async def _ask_all(self, kind: str, **facts: str) -> list[Message]:
         """What the reachable hosts answer; a later term in any answer ends our own."""
-        asked = [peer.ask(kind, term=self.disk.term, **facts) for peer in self._peers]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        heard: list[Message] = []
+        answers = await ask_all(self._peers, kind, term=self.disk.term, **facts)
         for answer in answers:
-            if isinstance(answer, Unanswered):
-                continue
-            if isinstance(answer, BaseException):
-                raise answer
             self._notice(answer["term"])
-            heard.append(answer)
-        return heard
+        return answers
 
     def _notice(self, term: int) -> None:
         if term > self.disk.term:

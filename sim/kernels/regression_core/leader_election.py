@@ -111,7 +111,7 @@ class Node:
             self._gallery.crown(term, self.name)
 
     def _still_stands_in(self, term: int) -> bool:
-        """False once this host, while the answers came in, has heard of a later term or a leader."""
+        """False once this host, while answers came in, has heard of a leader or a later term."""
         return self.disk.term == term and self.leader is None
 
     async def _ask_all(self, kind: str, **facts: str) -> list[Message]:

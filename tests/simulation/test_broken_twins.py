@@ -1,0 +1,114 @@
+"""Proves that the properties can fail: Toron finds each rule that a twin breaks.
+
+The bound of each twin is several times what was measured, so that a change of the engine's drawing
+order does not make a test fail, and a search that has become blind does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import toron
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TWINS = Path(__file__).with_name("broken_twins.py")
+KERNELS = REPOSITORY / "sim/kernels/regression_core"
+CHUNK = 10
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A broken twin, its correct kernel, and how it must be caught."""
+
+    name: str
+    kernel: str
+    breaks: str
+    chaos_seed: int
+    seeds_max: int
+
+    @property
+    def broken(self) -> toron.KernelRef:
+        return toron.KernelRef(TWINS, self.name)
+
+    @property
+    def correct(self) -> toron.KernelRef:
+        return toron.KernelRef(KERNELS / f"{self.kernel}.py", self.kernel)
+
+
+ELECTION, LOG = "leader_election", "replicated_log"
+BANK, QUEUE = "bank_transfers", "work_queue"
+ALL = [
+    # In the order of: twin, kernel, property, chaos seed, bound; then what was measured, as the
+    # first failing run and the share of 60 seeds that fail.
+    Twin("election_with_several_votes_a_term", ELECTION, "a term has at most one leader", 6, 40),
+    # 1st, 16
+    Twin(
+        "election_that_forgets_votes_in_a_crash", ELECTION, "a term has at most one leader", 6, 100
+    ),  # 3rd, 5
+    Twin("log_that_confirms_before_a_majority", LOG, "a decided entry never changes", 3, 60),
+    # 4th, 14
+    Twin("log_that_overwrites_what_was_accepted", LOG, "a decided entry never changes", 6, 20),
+    # 1st, 34
+    Twin(
+        "bank_without_idempotency_keys", BANK, "each step of a transfer is applied once", 6, 20
+    ),  # 2nd, 51
+    Twin("bank_with_several_writers_an_account", BANK, "no balance is negative", 6, 60),  # 4th, 9
+    Twin("queue_without_fencing_tokens", QUEUE, "an effect is applied once", 6, 60),  # 1st, 11
+    Twin("queue_whose_leases_never_run_out", QUEUE, "every job is done", 6, 20),  # 1st, 59
+    Twin("shop_without_idempotency_keys", "aiohttp_retries", "no order is taken twice", 4, 30),
+    # 2nd, 34
+    Twin(
+        "broadcast_that_forgets_missed_news",
+        "websockets_broadcast",
+        "no subscriber misses news or sees it twice",
+        4,
+        10,
+    ),  # 1st, 60
+    Twin("redis_orders_without_marks", "redis_counter", "no order counts twice", 4, 50),  # 2nd, 15
+    Twin(
+        "slots_handed_back_without_a_shield", "anyio_task_groups", "every slot comes back", 4, 10
+    ),  # 1st, 60
+]
+
+
+@pytest.mark.parametrize("twin", ALL, ids=lambda twin: twin.name)
+def test_a_broken_rule_is_found_replayed_and_absent_from_the_correct_kernel(twin: Twin) -> None:
+    found, explored = _first_failure(twin)
+    assert found is not None, f"{twin.name}: no seed of {explored} broke {twin.breaks!r}"
+    assert found.failure is not None
+    assert found.failure.kind == "property"
+
+    replayed = toron.replay(found.token)
+    assert replayed.failure == found.failure
+    assert replayed.trace_digest == found.trace_digest
+
+    kept = toron.explore(twin.correct, seeds=explored, chaos_seed=twin.chaos_seed, jobs=2)
+    assert kept.failing_seeds == []
+    assert kept.inconclusive_seeds == []
+    assert kept.properties[twin.breaks]["pass"] > 0
+
+
+def _first_failure(twin: Twin) -> tuple[toron.Outcome | None, range]:
+    """The first chunk of seeds in which the twin breaks its property, and the seeds until then."""
+    for seeds in _chunks(twin.seeds_max):
+        exploration = toron.explore(twin.broken, seeds=seeds, chaos_seed=twin.chaos_seed, jobs=2)
+        for cluster in exploration.failures:
+            failure = cluster.outcome.failure
+            if failure is not None and failure.property == twin.breaks:
+                return cluster.outcome, range(seeds.stop)
+    return None, range(twin.seeds_max)
+
+
+def _chunks(seeds_max: int) -> Iterator[range]:
+    for begin in range(0, seeds_max, CHUNK):
+        yield range(begin, min(begin + CHUNK, seeds_max))
+
+
+def test_every_twin_of_the_file_is_looked_for() -> None:
+    from toron.search.explore import kernels_of
+
+    assert set(kernels_of(TWINS)) == {twin.name for twin in ALL}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import re
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -213,7 +214,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         deadline_ns: int | None = None
         if ready or self._stopping:  # type: ignore[attr-defined]
             deadline_ns = clock.now_ns
-        elif scheduled:
+        elif scheduled and scheduled[0]._when < math.inf:  # `sleep(inf)` waits for a cancellation
             deadline_ns = max(clock.now_ns, _due_ns(scheduled[0]))
         self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]

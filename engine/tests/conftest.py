@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from toron.search.outcome import Execution
 from toron.search.pool import Request, Worker
+
+# The same examples each time, and none written to disk: a test is a function of its commit.
+settings.register_profile("toron", deadline=None, derandomize=True, database=None)
+settings.load_profile("toron")
 
 PROGRAMS = Path(__file__).parent / "programs"
 

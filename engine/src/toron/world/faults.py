@@ -109,11 +109,12 @@ class FaultPlanner:
             )
         if kind == "loss":
             loss = round(0.05 + share * 0.4, 3)
+            until_ns = self._clock.now_ns + to_ns(end_s)
             return Fault(
                 begin_s,
                 end_s,
                 f"lose {loss:.1%} {a}>{b}",
-                lambda: links.add_loss(a, b, loss),
+                lambda: links.add_loss(a, b, loss, until_ns),
                 lambda: links.add_loss(a, b, None),
             )
         assert kind == "resets", f"unknown kind of fault {kind}"

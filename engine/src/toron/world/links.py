@@ -35,7 +35,7 @@ class Links:
         self._links: dict[tuple[str, str], Link] = {}
         self._cuts: dict[tuple[str, str], int] = {}
         self._slow: dict[tuple[str, str], float] = {}
-        self._lossy: dict[tuple[str, str], float] = {}
+        self._lossy: dict[tuple[str, str], tuple[float, int]] = {}
         self._busy_until_ns: dict[tuple[str, str], int] = {}
 
     def set(self, source: str, target: str, link: Link) -> None:
@@ -75,12 +75,12 @@ class Links:
         else:
             self._slow[source, target] = factor
 
-    def add_loss(self, source: str, target: str, loss: float | None) -> None:
-        """Lose a share of packets on top of the link's own loss (None: no longer)."""
+    def add_loss(self, source: str, target: str, loss: float | None, until_ns: int = 0) -> None:
+        """Lose a share of packets until then on top of the link's own loss (None: no longer)."""
         if loss is None:
             self._lossy.pop((source, target), None)
         else:
-            self._lossy[source, target] = loss
+            self._lossy[source, target] = (loss, until_ns)
 
     def latency_ns(self, source: str, target: str) -> int:
         """Draw how long one packet takes."""
@@ -89,9 +89,14 @@ class Links:
         seconds = (low + (high - low) * share) * self._slow.get((source, target), 1.0)
         return max(1, round(seconds * SECOND_NS))
 
-    def is_lost(self, source: str, target: str) -> bool:
-        """Draw whether one packet is lost."""
-        loss = self.get(source, target).loss + self._lossy.get((source, target), 0.0)
+    def is_lost(self, source: str, target: str, sent_ns: int) -> bool:
+        """Draw whether one packet is lost.
+
+        ``sent_ns`` may lie ahead, for a retransmission that is drawn with its first attempt: a
+        burst of loss that is over by then must not reach it.
+        """
+        added, until_ns = self._lossy.get((source, target), (0.0, 0))
+        loss = self.get(source, target).loss + (added if sent_ns < until_ns else 0.0)
         if loss <= 0:
             return False
         return self._choices.pick(f"net.loss:{source}>{target}", _RESOLUTION) < loss * _RESOLUTION

@@ -237,7 +237,7 @@ class Network:
         source, target = sender.process.host.name, sender.peer.process.host.name
         sent_ns = self.links.transmission_ns(source, target, size, self.clock.now_ns)
         rto_ns = RTO_MIN_NS
-        while self.links.is_lost(source, target) and rto_ns < 64 * SECOND_NS:
+        while self.links.is_lost(source, target, sent_ns) and rto_ns < 64 * SECOND_NS:
             sent_ns += rto_ns
             rto_ns *= 2
         return sent_ns + self.links.latency_ns(source, target)

@@ -296,7 +296,8 @@ class Connect:
             network.agenda.at(network.clock.now_ns + 1, lambda: self._fail(errno.EHOSTUNREACH))
             return
         delay_ns = network.links.latency_ns(client.process.host.name, host.name)
-        lost = network.links.is_lost(client.process.host.name, host.name)
+        now_ns = network.clock.now_ns
+        lost = network.links.is_lost(client.process.host.name, host.name, now_ns)
         at_ns = network.clock.now_ns + delay_ns
         network.agenda.at(at_ns, self._retry if lost else self._on_syn)
 

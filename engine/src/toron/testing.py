@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import inspect
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -66,11 +68,17 @@ def kernel(
 
 def _reference_of(function: Callable[..., Any]) -> KernelRef | None:
     """Where a fresh process finds ``function``, or None for one that only exists in this one."""
-    file = inspect.getsourcefile(function)
-    name = getattr(function, "__qualname__", "")
-    if file is None or "." in name or not Path(file).is_file():
+    file = _source_file(function)
+    name = getattr(function, "__qualname__", None)
+    if file is None or name is None or "." in name or not Path(file).is_file():
         return None
     return KernelRef(Path(file).resolve(), name)
+
+
+def _source_file(function: Callable[..., Any]) -> str | None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.getsourcefile(function)
 
 
 def _worker(path: Path) -> Worker:
@@ -98,6 +106,8 @@ def execute(
 ) -> Execution:
     """`run`, with the trace and what the program printed."""
     seed, chaos_seed = parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed")
+    if not isinstance(function, KernelRef):
+        check_kernel(function, getattr(function, "__qualname__", repr(function)))
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
     if reference is None:
         assert not isinstance(function, KernelRef)
@@ -118,8 +128,7 @@ def run(function: Callable[..., Any] | KernelRef, *, seed: int, chaos_seed: int 
 def _execute_here(
     function: Callable[..., Any], seed: int, chaos_seed: int, level: str
 ) -> Execution:
-    check_kernel(function, getattr(function, "__qualname__", repr(function)))
-    file = inspect.getsourcefile(function)
+    file = _source_file(function)
     path = Path(file).resolve() if file else Path.cwd() / "?"
     answers, write_end = os.pipe()
     with warnings.catch_warnings():
@@ -146,6 +155,9 @@ def _answer_and_exit(
 ) -> None:
     """In the forked child: one execution, one answer, the end."""
     try:
+        # A test runner has put its own streams here, and they may hold text of the parent's.
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         places = Places(Path.cwd())
         edge = Edge(places.of_frame, [Path.cwd(), path.parent])
         edge.install()

@@ -36,6 +36,10 @@ class Agenda:
         """When the next action is due, or None when nothing can wake the program any more."""
         return self._heap[0][0] if self._waking else None
 
+    def first_ns(self) -> int | None:
+        """When the next action is due, one that cannot wake the program included."""
+        return self._heap[0][0] if self._heap else None
+
     def run_due(self, now_ns: int) -> bool:
         """Do all that is due by ``now_ns``; say whether anything was."""
         heap = self._heap

@@ -165,7 +165,7 @@ class SimSelector(selectors.BaseSelector):
                 return ready
             if self.is_busy() or (deadline_ns is not None and deadline_ns <= clock.now_ns):
                 return []
-            next_ns = agenda.next_ns()
+            next_ns = agenda.next_ns() if deadline_ns is None else agenda.first_ns()
             if deadline_ns is None:
                 if next_ns is None:
                     raise Deadlock("nothing is ready, no timer is set and nothing is on the wire")

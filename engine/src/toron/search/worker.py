@@ -101,7 +101,7 @@ def perform(
     os.dup2(captured, 2)
     setup = Setup(
         kernel=kernel,
-        name=kernel.__name__,
+        name=getattr(kernel, "__name__", type(kernel).__name__),
         sim_seed=request["sim_seed"],
         chaos_seed=request["chaos_seed"],
         time_limit_s=request.get("time_limit_s") or options.time_limit,

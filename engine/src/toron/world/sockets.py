@@ -101,6 +101,10 @@ class SimSocket(RealSocket):
     def _touch(self) -> None:
         self._descriptors.touch(self._fd)
 
+    def _must_be_open(self) -> None:
+        if self._fd < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
     def _would_block(self, call: str) -> OSError:
         if self._timeout == 0.0:
             return OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -113,6 +117,7 @@ class SimSocket(RealSocket):
 
     def bind(self, address: Any) -> None:
         """Take an address."""
+        self._must_be_open()
         if self.family == socket.AF_UNIX:
             raise EscapeError(f"bind({address!r}): unix sockets are not simulated by this version")
         if self._local is not None:
@@ -134,6 +139,7 @@ class SimSocket(RealSocket):
 
     def listen(self, backlog: int = 128) -> None:
         """Start to accept connections."""
+        self._must_be_open()
         if self._local is None:
             self.bind(("", 0))
         assert self._local is not None
@@ -143,11 +149,13 @@ class SimSocket(RealSocket):
 
     def getsockname(self) -> Any:
         """The local address."""
+        self._must_be_open()
         local = self._local or self._end.local
         return self._shape(local)
 
     def getpeername(self) -> Any:
         """The remote address; ENOTCONN without one."""
+        self._must_be_open()
         if self._end.remote is None or self._end.state in ("new", "connecting"):
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         return self._shape(self._end.remote)
@@ -202,6 +210,7 @@ class SimSocket(RealSocket):
 
     def connect(self, address: Any) -> None:
         """Begin to connect: EINPROGRESS, then writable, as a non-blocking socket does."""
+        self._must_be_open()
         if self.family == socket.AF_UNIX:
             raise EscapeError(f"connect({address!r}): unix sockets are not simulated yet")
         end = self._end
@@ -236,6 +245,7 @@ class SimSocket(RealSocket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection."""
+        self._must_be_open()
         if self._listener is None:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if not self._listener.readable():
@@ -247,6 +257,7 @@ class SimSocket(RealSocket):
 
     def shutdown(self, how: int) -> None:
         """Half close."""
+        self._must_be_open()
         if self._end.state not in ("open", "resetting"):
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
@@ -294,6 +305,7 @@ class SimSocket(RealSocket):
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send as much as the window takes."""
+        self._must_be_open()
         payload = bytes(data) if not isinstance(data, memoryview) else data.tobytes()
         try:
             return self._end.send(payload)
@@ -318,6 +330,7 @@ class SimSocket(RealSocket):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Take up to ``size`` bytes."""
+        self._must_be_open()
         try:
             return self._end.receive(size, peek=bool(flags & socket.MSG_PEEK))
         except BlockingIOError as error:

@@ -90,7 +90,7 @@ class Endpoint:
         if self.error:
             raise _error(self.take_error())
         if self.state in ("new", "connecting"):
-            raise _error(errno.ENOTCONN if self.state == "new" else errno.EAGAIN)
+            raise _error(errno.EPIPE if self.state == "new" else errno.EAGAIN)
         if self.sent_end or self.state in ("dead", "reset"):
             raise _error(errno.EPIPE)
         taken = min(len(payload), WINDOW_BYTES - self.unacked)

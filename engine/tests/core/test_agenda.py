@@ -44,5 +44,6 @@ def test_actions_that_cannot_wake_the_program_do_not_keep_it_alive() -> None:
     assert agenda.next_ns() is None
     agenda.at(9, append(done, 9))
     assert agenda.next_ns() == 5
+    assert agenda.first_ns() == 5
     agenda.run_due(5)
     assert (done, agenda.next_ns()) == ([5], 9)

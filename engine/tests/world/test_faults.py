@@ -1,0 +1,105 @@
+"""A plan of faults is drawn from CHAOS_SEED only, and is over by its horizon."""
+
+import re
+from typing import Any
+
+import pytest
+
+import toron
+
+ALL = {"partitions": True, "crashes": True, "loss": True, "slow": True, "resets": True}
+LINE = re.compile(r"(\d+\.\d{3})-(\d+\.\d{3}) s (crash|partition|slow|lose|reset connections) ")
+
+
+def plan_of(chaos_seed: int, *, sim_seed: int = 1, **options: Any) -> list[str]:
+    async def kernel(world: toron.World) -> None:
+        for name in ("a", "b", "c"):
+            world.host(name)
+        world.record("plan", world.faults(**{**ALL, **options}))
+
+    outcome = toron.run(kernel, seed=sim_seed, chaos_seed=chaos_seed)
+    assert outcome.verdict == "pass", outcome.failure
+    assert outcome.faults == outcome.outputs["plan"]
+    return outcome.faults
+
+
+def test_the_same_chaos_seed_draws_the_same_plan_under_any_schedule() -> None:
+    assert plan_of(4, sim_seed=1) == plan_of(4, sim_seed=2) != plan_of(5)
+
+
+def test_every_fault_begins_and_ends_within_the_horizon() -> None:
+    for chaos_seed in range(8):
+        plan = plan_of(chaos_seed, within=7.0)
+        assert plan
+        for line in plan:
+            match = LINE.match(line)
+            assert match, line
+            assert 0 <= float(match[1]) <= float(match[2]) <= 7.0
+        assert plan == sorted(plan, key=lambda line: float(line.split("-")[0]))
+
+
+def test_runs_use_different_subsets_of_the_kinds() -> None:
+    subsets = set()
+    for chaos_seed in range(12):
+        plan = plan_of(chaos_seed)
+        subsets.add(frozenset(line.split()[2] for line in plan))
+    assert len(subsets) > 5
+
+
+@pytest.mark.parametrize("kind", sorted(ALL))
+def test_only_the_allowed_kinds_are_drawn(kind: str) -> None:
+    words = {
+        "crashes": "crash",
+        "loss": "lose",
+        "partitions": "partition",
+        "resets": "reset",
+        "slow": "slow",
+    }
+    only = {name: name == kind for name in ALL}
+    assert {line.split()[2] for line in plan_of(3, **only)} == {words[kind]}
+
+
+def test_only_the_named_hosts_suffer() -> None:
+    for chaos_seed in range(6):
+        for line in plan_of(chaos_seed, hosts=["a", "b"]):
+            assert not re.search(r"\bc\b", line.split(" s ", 1)[1]), line
+
+
+@pytest.mark.parametrize("chaos_seed", range(6))
+def test_after_the_horizon_the_network_is_whole_and_every_host_is_up(chaos_seed: int) -> None:
+    async def kernel(world: toron.World) -> None:
+        hosts = [world.host(name) for name in ("a", "b", "c")]
+        world.faults(**ALL, within=10)
+        seen_down = False
+        for _ in range(100):
+            await world.sleep(0.1)
+            seen_down = seen_down or not all(host.up for host in hosts)
+        await world.sleep(0.001)
+        links = world.net._network.links
+        assert (links._cuts, links._slow, links._lossy) == ({}, {}, {})
+        assert all(host.up for host in hosts)
+        world.record("crashed", seen_down)
+
+    outcome = toron.run(kernel, seed=1, chaos_seed=chaos_seed)
+    assert outcome.verdict == "pass", outcome.failure
+    assert outcome.outputs["crashed"] == any(" crash " in line for line in outcome.faults)
+
+
+def test_faults_without_hosts_to_act_on_are_a_mistake() -> None:
+    async def kernel(world: toron.World) -> None:
+        world.faults(crashes=True)
+
+    failure = toron.run(kernel, seed=1).failure
+    assert failure is not None
+    assert "faults() needs hosts to act on" in failure.message
+
+
+def test_a_world_with_one_host_has_no_partitions_and_can_crash() -> None:
+    async def kernel(world: toron.World) -> None:
+        world.host("only")
+        world.record("plan", world.faults(partitions=True, crashes=True))
+        world.record("none", world.faults(partitions=True))
+
+    outputs = toron.run(kernel, seed=1).outputs
+    assert outputs["none"] == []
+    assert all(" crash only" in line for line in outputs["plan"])

@@ -201,9 +201,10 @@ class Run:
     def _left_behind(self) -> Failure | None:
         """The first exception that nobody looked at."""
         found: list[tuple[int, str, BaseException]] = []
+        awaited = self._children_of_gathers()
         for task, at_ns in self.loop.failed_tasks:
             process = task.toron_process
-            if task._log_traceback:
+            if task._log_traceback and task not in awaited:
                 error = task.exception()
                 assert error is not None
                 name = process.name if process is not None else MAIN_HOST
@@ -223,6 +224,12 @@ class Run:
         kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
         where = self.places.of_traceback(error.__traceback__)
         return Failure(kind, text[:_MESSAGE_MAX], at_ns, where)
+
+    def _children_of_gathers(self) -> set[SimTask]:
+        """Tasks whose result a pending `gather` will look at, once all its children are done."""
+        waiters = [getattr(task, "_fut_waiter", None) for task in asyncio.all_tasks(self.loop)]
+        children = [getattr(waiter, "_children", ()) for waiter in waiters]
+        return {child for group in children for child in group if isinstance(child, SimTask)}
 
     def _failure(self, kind: FailureKind, text: str, error: BaseException) -> Failure:
         where = self.places.of_traceback(error.__traceback__)

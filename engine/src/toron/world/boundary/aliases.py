@@ -27,18 +27,27 @@ class Stand:
         return f"<simulated {self.__module__}.{self.__name__}>"
 
 
+_replaced: dict[int, tuple[Any, Any]] = {}
+"""What was there by its identity, with what stands there now; kept alive, so that ids stay true."""
+
+
 def replace(module: ModuleType, name: str, replacement: Any) -> None:
-    """Put ``replacement`` at ``module.name`` and at every module-level alias of what was there."""
+    """Put ``replacement`` at ``module.name``; `spread` puts it at the aliases of what was there."""
     original = getattr(module, name, None)
-    if original is None:
-        return
-    setattr(module, name, replacement)
-    for imported_as, other in list(sys.modules.items()):
+    if original is not None:
+        setattr(module, name, replacement)
+        _replaced[id(original)] = original, replacement
+
+
+def spread() -> None:
+    """Carry all replacements to every module-level alias, in one walk over what is imported."""
+    for imported_as, module in list(sys.modules.items()):
         if imported_as.startswith("toron."):
             continue
-        for alias, value in list(_names_in(other).items()):
-            if value is original:
-                setattr(other, alias, replacement)
+        for alias, value in list(_names_in(module).items()):
+            known = _replaced.get(id(value))
+            if known is not None:
+                setattr(module, alias, known[1])
 
 
 def _names_in(module: object) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from toron.core.clock import Clock
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
 from toron.world.boundary import clocks, entropy, identity, polling
-from toron.world.boundary.aliases import Stand, replace
+from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
 from toron.world.sockets import SimSocket, attach, sim_socketpair
@@ -49,6 +49,7 @@ class Edge:
         self._install_signals()
         self._install_asyncio()
         self.refusals.refuse_threads()
+        spread()
         sys.addaudithook(self.refusals.hook)
 
     def settle(self) -> None:

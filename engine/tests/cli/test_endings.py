@@ -68,9 +68,11 @@ def processes_of(path: Path) -> list[int]:
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
+    while time.monotonic() < end:
+        if condition():
+            return True
         time.sleep(0.02)
-    return condition()
+    return False
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,8 @@ class Command:
 
     def wait_for_workers(self, count: int) -> None:
         """Until ``count`` processes beside the command run the program."""
-        assert wait_until(lambda: len(processes_of(self.kernels)) - 1 >= count, 20)
+        appeared = wait_until(lambda: len(processes_of(self.kernels)) - 1 >= count, 20)
+        assert appeared, (self.process.poll(), processes_of(self.kernels))
         time.sleep(0.3)  # into the execution, past the imports
 
     def end(self, number: int) -> tuple[int, str, str]:

@@ -185,7 +185,7 @@ def test_an_outcome_survives_json() -> None:
         (lambda: toron.run(plain, seed=-1), "seed -1 must be a whole number"),
         (lambda: toron.run(plain, seed=1, chaos_seed=2**64), "chaos_seed .* must be"),
         (lambda: toron.kernel(seeds=0), "must be above 0"),
-        (lambda: toron.kernel(lambda world: None), "is not an async function"),  # type: ignore[type-var]
+        (lambda: toron.kernel(lambda world: None), "is not an async function"),
         (lambda: toron.replay("nonsense"), "is not a replay token"),
     ],
 )

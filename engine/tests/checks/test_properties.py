@@ -139,7 +139,8 @@ def test_a_broken_property_cannot_be_swallowed_by_the_program() -> None:
 
 def test_a_condition_that_raises_is_a_failed_property_with_its_error() -> None:
     async def kernel(world: toron.World) -> None:
-        world.always("sound", lambda: {}["missing"])
+        nothing: dict[str, bool] = {}
+        world.always("sound", lambda: nothing["missing"])
         await world.sleep(1)
 
     failure = outcome_of(kernel).failure

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import pytest
+
 from toron.core.places import Places
 
 HERE = Path(__file__)
@@ -66,10 +68,9 @@ def test_a_traceback_is_told_by_its_innermost_own_line() -> None:
     def fails() -> None:
         json.loads("{")
 
-    try:
+    with pytest.raises(ValueError, match="Expecting property name") as caught:
         fails()
-    except ValueError as error:
-        where = Places(HERE.parent).of_traceback(error.__traceback__)
+    where = Places(HERE.parent).of_traceback(caught.value.__traceback__)
     assert where.endswith("in test_a_traceback_is_told_by_its_innermost_own_line.<locals>.fails")
 
 

@@ -34,7 +34,7 @@ class Level(enum.IntEnum):
 class Loud(str):
     __slots__ = ()
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # type: ignore[explicit-override]
         return "something else"
 
 
@@ -132,7 +132,7 @@ def test_what_has_no_stable_form_is_refused_by_its_place(value: object, where: s
 
 def test_a_brief_text_never_runs_the_programs_code_nor_shows_an_address() -> None:
     class Trap:
-        def __repr__(self) -> str:
+        def __repr__(self) -> str:  # type: ignore[explicit-override]
             raise AssertionError("repr was called")
 
     assert brief(Trap()).endswith("Trap")

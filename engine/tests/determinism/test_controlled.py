@@ -119,7 +119,7 @@ def test_as_completed_starts_and_hands_out_every_coroutine(verified: dict[str, V
     assert sorted(started) == sorted(finished) == list(range(300))
 
 
-def test_cyclic_garbage_is_collected_at_the_same_steps(verified: dict[str, Verified]) -> None:
+def test_cyclic_garbage_is_collected_at_chosen_steps_only(verified: dict[str, Verified]) -> None:
     seen, at_last = verified["finalizer_by_cycle_collection"].execution.outcome.outputs["result"]
-    assert at_last == 200  # the collection that the program asked for did happen
-    assert seen == sorted(seen)
+    assert at_last == 200  # the collection that the program asked for
+    assert seen == [0] * 200  # and none at a moment that only the interpreter knows

@@ -113,6 +113,6 @@ def as_expected(kernel: str, one: dict[str, Any]) -> bool:
         return one["verdict"] == "pass" and bool(one["identical"])
     place = f"{one['file']}.py:{marked_line(one['file'], kernel)} in {kernel}"
     if one["file"] == "detected":
-        return not one["identical"] and one["where"] == place
+        return not one["identical"] and bool(one["where"] == place)
     kind, where = one["failure"]
-    return one["verdict"] == "fail" and kind == "escape" and where.startswith(place)
+    return bool(one["verdict"] == "fail" and kind == "escape" and where.startswith(place))

@@ -7,7 +7,13 @@ import pytest
 
 import toron
 
-ALL = {"partitions": True, "crashes": True, "loss": True, "slow": True, "resets": True}
+ALL: dict[str, Any] = {
+    "partitions": True,
+    "crashes": True,
+    "loss": True,
+    "slow": True,
+    "resets": True,
+}
 LINE = re.compile(r"(\d+\.\d{3})-(\d+\.\d{3}) s (crash|partition|slow|lose|reset connections) ")
 
 

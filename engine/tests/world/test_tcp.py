@@ -5,14 +5,14 @@ import contextlib
 import errno
 import socket
 import struct
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
 from typing import Any
 
 import pytest
 
 import toron
 from toron.world.tcp import WINDOW_BYTES
-
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
 def outputs(kernel: Any, seed: int = 1) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_unread_bytes_at_close_become_a_reset_as_on_linux() -> None:
     async def kernel(world: toron.World) -> None:
         async def leave(reader: Reader, writer: Writer) -> None:
             await world.sleep(1)
-            writer.transport.pause_reading()
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
             await world.sleep(1)
             writer.close()
 

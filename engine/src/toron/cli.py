@@ -113,9 +113,11 @@ def _add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
 
 
-def _reference(options: argparse.Namespace) -> tuple[KernelRef, int]:
+def _reference(options: argparse.Namespace, *, asks_for_seeds: bool) -> tuple[KernelRef, int]:
     """The kernel that is meant, and how many seeds it asks for."""
     path, name = split_reference(options.kernel)
+    if name is not None and not asks_for_seeds:
+        return KernelRef(path, name), 0  # whether it exists shows when it is executed
     kernels = kernels_of(path)
     if name is None:
         if len(kernels) != 1:
@@ -149,7 +151,7 @@ def _seeds(options: argparse.Namespace, default: int) -> range:
 
 
 def _run(options: argparse.Namespace) -> int:
-    reference, _ = _reference(options)
+    reference, _ = _reference(options, asks_for_seeds=False)
     seed, chaos_seed = _seed(options.seed, "SIM_SEED", "--seed"), _chaos_seed(options)
     execution = execute(reference, seed=seed, chaos_seed=chaos_seed)
     _print_execution(execution, as_json=options.json)
@@ -171,7 +173,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _explore(options: argparse.Namespace) -> int:
-    reference, default = _reference(options)
+    reference, default = _reference(options, asks_for_seeds=options.seeds is None)
     seeds, chaos_seed = _seeds(options, default), _chaos_seed(options)
     done = 0
 
@@ -196,7 +198,7 @@ def _explore(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    reference, default = _reference(options)
+    reference, default = _reference(options, asks_for_seeds=options.seeds is None)
     seeds, chaos_seed = _seeds(options, default), _chaos_seed(options)
     done = 0
 

@@ -170,8 +170,8 @@ def test_an_exploration_adds_the_counts_of_its_runs() -> None:
         world.sometimes("overtaken", condition=order == [2, 1])
         world.sometimes("impossible", condition=len(order) == 3)
 
-    exploration = toron.explore(kernel, seeds=range(20))
-    assert exploration.seeds_run == 20
-    assert 2 < exploration.properties["overtaken"]["pass"] < 18
+    exploration = toron.explore(kernel, seeds=range(10))
+    assert exploration.seeds_run == 10
+    assert 0 < exploration.properties["overtaken"]["pass"] < 10
     assert not exploration.properties["overtaken"]["never_reached"]
     assert exploration.properties["impossible"]["never_reached"]

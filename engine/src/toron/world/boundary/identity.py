@@ -36,6 +36,7 @@ def install() -> None:
     for cls in _all_classes():
         if _attribute(cls, "__hash__") is identity_hash:
             patched.add(cls)
+    gc.unfreeze()  # what a program has frozen is not listed, and would lose its place in its sets
     for thing in gc.get_objects():
         if type(thing) in patched:
             _file(thing, object.__hash__(thing))

@@ -163,3 +163,11 @@ def test_a_brief_text_ends_in_a_value_that_holds_itself() -> None:
 
 def test_addresses_are_stripped_and_other_numbers_kept() -> None:
     assert strip_addresses("<f at 0x7f415b562e80> 0x10") == "<f at 0x…> 0x10"
+
+
+def test_a_lone_surrogate_is_refused_because_no_document_holds_it() -> None:
+    with pytest.raises(
+        TypeError, match=r"name is a str with a lone surrogate at 1; record its bytes"
+    ):
+        canonical("a\ud800", "name")
+    assert canonical("\U0001f600") == "\U0001f600"

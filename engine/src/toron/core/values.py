@@ -36,7 +36,7 @@ def canonical(value: Any, where: str = "value") -> Any:
     if isinstance(value, enum.Enum):
         return canonical(value.value, where)
     if value is None or isinstance(value, (bool, str)):
-        return str.__str__(value) if isinstance(value, str) else value
+        return _text(str.__str__(value), where) if isinstance(value, str) else value
     if isinstance(value, int):
         return int(value) if -INT_MAX <= value <= INT_MAX else {"$int": str(int(value))}
     if isinstance(value, float):
@@ -48,6 +48,17 @@ def canonical(value: Any, where: str = "value") -> Any:
     if isinstance(value, (decimal.Decimal, uuid.UUID)):
         return str(value)
     return _canonical_container(value, where)
+
+
+def _text(value: str, where: str) -> str:
+    """``value``, if it is text: half of a surrogate pair is none, and no JSON document holds it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(
+            f"{where} is a str with a lone surrogate at {error.start}; record its bytes instead"
+        ) from error
+    return value
 
 
 def _canonical_container(value: Any, where: str) -> Any:

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         code: int = options.verb(options)
+        sys.stdout.flush()  # a reader that went away is met here, and not when Python exits
     except BadKernel as error:
         return _complain(options, str(error), BAD_INPUT)
     except KeyboardInterrupt:

@@ -103,22 +103,6 @@ async def polls_a_real_descriptor():
     select.select([REAL_PIPE[0]], [], [], 0)  # HERE
 
 
-async def waits_in_poll():
-    left, _ = socket.socketpair()
-    poll = select.poll()
-    poll.register(left, select.POLLIN)
-    poll.poll()  # HERE
-
-
-async def waits_in_select():
-    left, _ = socket.socketpair()
-    select.select([left], [], [])  # HERE
-
-
-async def watches_with_epoll():
-    select.epoll()  # HERE
-
-
 async def blocks_in_connect():
     socket.create_connection(("localhost", 80))  # HERE
 

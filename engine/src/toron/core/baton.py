@@ -126,6 +126,8 @@ class Baton:
         self.threads = [self.main]
         self.jumps = 0
         """How often time was advanced because nothing could run."""
+        self.stopped_at = ""
+        """Where the main thread stood when the run was ended."""
         self.on_start: Callable[[], None] = _nothing
         """Called in each new thread, before its function."""
 
@@ -161,6 +163,7 @@ class Baton:
                 return
             stop = self._advance()
             if stop is not None:
+                self.stopped_at = self._trace.here()
                 raise stop
 
     def _hand_on(self, me: SimThread) -> None:
@@ -177,6 +180,7 @@ class Baton:
             me.gate.acquire()
         if me is self.main and self._stop is not None:
             stop, self._stop = self._stop, None
+            self.stopped_at = self._trace.here()
             raise stop
         self._trace.host = host
 

@@ -68,8 +68,8 @@ def stuck(shared: Shared, places: Places) -> tuple[str, str]:
             lines.append(f"{thread.label} waits for {thread.why} at {where}")
     main = shared.baton.main
     if main.why and "event loop" not in main.why:
-        where = places.of_frame(main.frame())
-        lines.insert(0, f"the thread of the event loop is blocked in {main.why} at {where}")
+        first = shared.baton.stopped_at
+        lines.insert(0, f"the thread of the event loop is blocked in {main.why} at {first}")
     more = f" and {len(lines) - STUCK_LISTED} more" if len(lines) > STUCK_LISTED else ""
     return "; ".join(lines[:STUCK_LISTED]) + more, first
 

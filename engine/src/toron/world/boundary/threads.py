@@ -51,6 +51,14 @@ def current_baton(call: str) -> Baton:
     return _Active.baton
 
 
+def wait_until(ready: Callable[[], bool], seconds: float | None, why: str) -> bool:
+    """Let the calling thread wait until ``ready()``; False when ``seconds`` passed before."""
+    baton = current_baton(why)
+    assert _Active.clock is not None
+    deadline_ns = None if seconds is None else _Active.clock.after(seconds)
+    return baton.wait(ready, deadline_ns, why)
+
+
 class SimLock:
     """``threading.Lock``: not fair, as the system's is not; the seed picks who gets it."""
 

@@ -46,11 +46,12 @@ def _name(fileobj: Any) -> str:
 class Descriptors:
     """The table of simulated descriptors, and which of them may have become ready."""
 
-    __slots__ = ("_objects", "_owners", "_watchers")
+    __slots__ = ("_objects", "_owners", "_polled", "_watchers")
 
     def __init__(self) -> None:
         self._objects: dict[int, Pollable] = {}
         self._owners: dict[int, Process] = {}
+        self._polled: dict[int, None] = {}
         self._watchers: list[dict[int, None]] = []
 
     def watch(self) -> dict[int, None]:
@@ -63,8 +64,13 @@ class Descriptors:
         """Tell it no more."""
         self._watchers = [known for known in self._watchers if known is not touched]
 
-    def add(self, fd: int, pollable: Pollable, owner: Process) -> None:
-        """Put ``pollable`` behind ``fd``, for the process ``owner``."""
+    def add(self, fd: int, pollable: Pollable, owner: Process, *, is_polled: bool = False) -> None:
+        """Put ``pollable`` behind ``fd``, for the process ``owner``.
+
+        One that cannot announce its changes ``is_polled``: looked at whenever anybody looks.
+        """
+        if is_polled:
+            self._polled[fd] = None
         self._objects[fd] = pollable
         self._owners[fd] = owner
 
@@ -72,6 +78,7 @@ class Descriptors:
         """Forget ``fd``, which is about to be closed."""
         self._objects.pop(fd, None)
         self._owners.pop(fd, None)
+        self._polled.pop(fd, None)
         for touched in self._watchers:
             touched.pop(fd, None)
 
@@ -92,6 +99,11 @@ class Descriptors:
     def get(self, fd: int) -> Pollable | None:
         """What stands behind ``fd``, or None when it is a descriptor of the real world."""
         return self._objects.get(fd)
+
+    @property
+    def polled(self) -> dict[int, None]:
+        """The descriptors whose changes nobody announces."""
+        return self._polled
 
     def touch(self, fd: int) -> None:
         """Say that the readiness of ``fd`` may have changed."""
@@ -197,10 +209,12 @@ class SimSelector(selectors.BaseSelector):
             baton.wait(self._has_news, deadline_ns, "its event loop has something to do")
 
     def _has_news(self) -> bool:
-        return self.is_busy() or bool(self._touched and self._collect())
+        return self.is_busy() or bool(self._collect())
 
     def _collect(self) -> list[tuple[selectors.SelectorKey, int]]:
         touched = self._touched
+        if self._descriptors.polled:
+            touched.update(self._descriptors.polled)
         if not touched:
             return []
         ready: list[tuple[selectors.SelectorKey, int]] = []

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from toron import ENGINE_VERSION
@@ -107,7 +107,10 @@ def kernel_names(module: ModuleType) -> list[str]:
     functions = {
         name: value
         for name, value in vars(module).items()
-        if inspect.iscoroutinefunction(value) and value.__module__ == module.__name__
+        # By exact type: a proxy (werkzeug's) fails at any look at it outside of its context.
+        if type(value) is FunctionType
+        and inspect.iscoroutinefunction(value)
+        and value.__module__ == module.__name__
     }
     marked = [name for name, value in functions.items() if hasattr(value, MARK)]
     if marked:

@@ -17,9 +17,19 @@ from types import FrameType
 from typing import Any
 
 from toron.core.loop import Shared
-from toron.core.selector import Pollable
+from toron.core.selector import Descriptors, Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, loops, polling, signals, threads
+from toron.world.boundary import (
+    clocks,
+    entropy,
+    identity,
+    libraries,
+    loops,
+    pipes,
+    polling,
+    signals,
+    threads,
+)
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
@@ -39,7 +49,7 @@ class Edge:
         """Replace and guard. Call before the program under test is imported."""
         os.environ["TZ"] = "UTC"
         time.tzset()
-        platform.uname()  # shells out to `uname -p` once and remembers
+        self._install_machine()
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
@@ -48,6 +58,8 @@ class Edge:
         loops.install()
         self._install_asyncio()
         threads.install()
+        pipes.install(self._descriptors)
+        libraries.install()
         spread()
         sys.addaudithook(self.refusals.hook)
 
@@ -88,6 +100,21 @@ class Edge:
         replace(socket, "getfqdn", Stand(socket.getfqdn, self._getfqdn))
         replace(socket, "gethostbyname", Stand(socket.gethostbyname, self._gethostbyname))
         replace(socket, "fromfd", Stand(socket.fromfd, _refuse_fromfd))
+
+    def _install_machine(self) -> None:
+        """What a machine says of itself must not depend on the one on which a run is executed."""
+        real = os.uname()
+
+        def uname() -> os.uname_result:
+            node = "localhost" if self._network is None else self._gethostname()
+            return os.uname_result(("Linux", node, "6.1.0", "#1 SMP Toron", real.machine))
+
+        replace(os, "uname", Stand(os.uname, uname))
+        # `uname -p` is another process; most Linux systems answer nothing.
+        platform._Processor.get = classmethod(lambda _cls: "")  # type: ignore[attr-defined]
+
+    def _descriptors(self) -> Descriptors | None:
+        return None if self._network is None else self._network.descriptors
 
     def _pollable(self, fd: int) -> Pollable | None:
         return self._world("poll").descriptors.get(fd)

@@ -34,7 +34,7 @@ class Pipe:
     def writable(self) -> bool:
         return self.state[1]
 
-    def let_go(self) -> None:
+    def process_ended(self) -> None:
         pass
 
 

@@ -33,7 +33,7 @@ class Pollable(Protocol):
         """Whether a write would not block now."""
         ...
 
-    def let_go(self) -> None:
+    def process_ended(self) -> None:
         """The process that holds it ends: what the system does then."""
         ...
 

@@ -77,6 +77,7 @@ class Run:
         self.baton = Baton(
             self.clock, self.agenda, self.choices, self.trace, to_ns(setup.time_limit_s)
         )
+        self.network.baton = self.baton
         self.shared = Shared(
             clock=self.clock,
             agenda=self.agenda,

@@ -12,7 +12,7 @@ from toron.core.trace import Trace
 from toron.core.values import canonical, dumps
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
-from toron.world.links import DEFAULT_LATENCY, Link
+from toron.world.net import Net
 from toron.world.network import Network
 
 MAIN_HOST = "main"
@@ -43,60 +43,6 @@ class PropertyLedger(Protocol):
     def reachable(self, name: str) -> None:
         """See `World.reachable`."""
         ...
-
-
-class Net:
-    """The network of a world, as a kernel steers it."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    def link(
-        self,
-        a: str | Host,
-        b: str | Host,
-        *,
-        latency: float | tuple[float, float] = DEFAULT_LATENCY,
-        loss: float = 0.0,
-        bandwidth: float | None = None,
-        one_way: bool = False,
-    ) -> None:
-        """Shape the link between two hosts, both directions unless ``one_way``.
-
-        ``latency`` is seconds or a range of them, ``loss`` a share of packets from 0 to below 1,
-        ``bandwidth`` bytes a second.
-        """
-        low, high = (latency, latency) if isinstance(latency, (int, float)) else latency
-        if not 0 <= low <= high:
-            raise ValueError(f"latency {latency!r} must be seconds or a range (low, high) of them")
-        if not 0 <= loss < 1:
-            raise ValueError(f"loss {loss!r} must be a share of packets from 0 to below 1")
-        if bandwidth is not None and bandwidth <= 0:
-            raise ValueError(f"bandwidth {bandwidth!r} must be bytes a second above 0")
-        link = Link((float(low), float(high)), loss, bandwidth)
-        source, target = _name(a), _name(b)
-        self._network.links.set(source, target, link)
-        if not one_way:
-            self._network.links.set(target, source, link)
-
-    def partition(self, a: str | Host, b: str | Host, *, one_way: bool = False) -> None:
-        """Drop all packets between two hosts until `heal`."""
-        source, target = _name(a), _name(b)
-        self._network.trace.add("partition", f"{source}{'>' if one_way else '|'}{target}")
-        self._network.links.cut(source, target)
-        if not one_way:
-            self._network.links.cut(target, source)
-
-    def heal(self, a: str | Host | None = None, b: str | Host | None = None) -> None:
-        """Undo the partition of two hosts, or, without arguments, all that ails the network."""
-        if a is None or b is None:
-            self._network.trace.add("heal", "all")
-            self._network.links.mend_all()
-            return
-        source, target = _name(a), _name(b)
-        self._network.trace.add("heal", f"{source}|{target}")
-        self._network.links.mend(source, target)
-        self._network.links.mend(target, source)
 
 
 class World:
@@ -208,7 +154,3 @@ class World:
         stored = canonical(value, name)
         self.outputs[name] = stored
         self._trace.add("record", f"{name} {dumps(stored)}")
-
-
-def _name(host: str | Host) -> str:
-    return host if isinstance(host, str) else host.name

@@ -8,7 +8,6 @@ import gc
 import mimetypes
 import os
 import platform
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -28,12 +27,13 @@ from toron.world.boundary import (
     pipes,
     polling,
     signals,
+    sockets_edge,
     threads,
 )
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
-from toron.world.sockets import SimSocket, attach, sim_socketpair
+from toron.world.sockets import attach
 
 
 class Edge:
@@ -92,14 +92,8 @@ class Edge:
         attach(None)
 
     def _install_sockets(self) -> None:
-        replace(socket, "socket", SimSocket)
-        replace(socket, "socketpair", sim_socketpair)
+        sockets_edge.install(self._world)
         polling.install(self._pollable)
-        replace(socket, "getaddrinfo", Stand(socket.getaddrinfo, self._getaddrinfo))
-        replace(socket, "gethostname", Stand(socket.gethostname, self._gethostname))
-        replace(socket, "getfqdn", Stand(socket.getfqdn, self._getfqdn))
-        replace(socket, "gethostbyname", Stand(socket.gethostbyname, self._gethostbyname))
-        replace(socket, "fromfd", Stand(socket.fromfd, _refuse_fromfd))
 
     def _install_machine(self) -> None:
         """What a machine says of itself must not depend on the one on which a run is executed."""
@@ -124,18 +118,8 @@ class Edge:
             raise EscapeError(f"{call} was called outside of a simulation (at import time?)")
         return self._network
 
-    def _getaddrinfo(self, host: Any, port: Any, *args: Any, **options: Any) -> Any:
-        return self._world("socket.getaddrinfo").resolve(host, port, *args, **options)
-
     def _gethostname(self) -> str:
         return self._world("socket.gethostname").current_process().host.name
-
-    def _getfqdn(self, name: str = "") -> str:
-        return name or self._gethostname()
-
-    def _gethostbyname(self, name: str) -> str:
-        answers = self._world("socket.gethostbyname").resolve(name, 0, socket.AF_INET)
-        return str(answers[0][4][0])
 
     def _install_asyncio(self) -> None:
         """`as_completed` starts its coroutines in the order of a set; start them as listed."""
@@ -146,7 +130,3 @@ class Edge:
             return original([asyncio.ensure_future(one) for one in awaitables], timeout=timeout)
 
         replace(asyncio.tasks, "as_completed", as_completed)
-
-
-def _refuse_fromfd(*_arguments: Any) -> None:
-    raise EscapeError("socket.fromfd() adopts a descriptor of the real world")

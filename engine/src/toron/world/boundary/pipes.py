@@ -37,7 +37,7 @@ class PipeEnd:
         """Whether it takes bytes."""
         return bool(self._state() & (select.POLLOUT | select.POLLERR))
 
-    def let_go(self) -> None:
+    def process_ended(self) -> None:
         """Its process ended."""
         os.close(self._fd)
 

@@ -32,6 +32,7 @@ from toron.errors import (
 )
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
 from toron.world.boundary.edge import Edge
+from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.network import Network
 from toron.world.world import MAIN_HOST, World
@@ -74,6 +75,9 @@ class Run:
         )
         self.ledger = Ledger(self.clock, self.agenda, self.trace)
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
+        self.disks = Disks(
+            clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
+        )
         self.loop: SimLoop
         self.world = World(
             clock=self.clock,
@@ -81,12 +85,13 @@ class Run:
             trace=self.trace,
             ledger=self.ledger,
             planner=self.planner,
+            disks=self.disks,
             loop=lambda: self.loop,
         )
 
     def execute(self) -> Outcome:
         """Run the kernel to its end, or to what ends it."""
-        self.edge.begin(self.network, self.clock, self.setup.sim_seed)
+        self.edge.begin(self.network, self.clock, self.setup.sim_seed, self.disks)
         context = contextvars.copy_context()
         if self.setup.level == "full":
             context.run(self.lines.start)

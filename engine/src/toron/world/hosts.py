@@ -10,6 +10,7 @@ from typing import Any
 
 from toron.core.loop import SimLoop
 from toron.core.process import CURRENT, Process
+from toron.world.disk.host_disk import HostDisk
 from toron.world.network import Network
 
 Main = Callable[..., Coroutine[Any, Any, Any]]
@@ -18,10 +19,14 @@ Main = Callable[..., Coroutine[Any, Any, Any]]
 class Host:
     """A machine of the simulated world. Made by `World.host`."""
 
-    def __init__(self, name: str, network: Network, loop: Callable[[], SimLoop]) -> None:
+    def __init__(
+        self, name: str, network: Network, loop: Callable[[], SimLoop], disk: HostDisk
+    ) -> None:
         self.name = name
         self._network = network
         self._loop = loop
+        self.disk = disk
+        """Kept over crashes, but for what was not synced."""
         self._mains: list[tuple[Main, tuple[Any, ...], dict[str, Any]]] = []
         self.address = network.add_host(self)
         self.process = Process(self, 0)
@@ -58,6 +63,8 @@ class Host:
     def crash(self) -> None:
         """Cut the power: no `finally` runs, no packet leaves, its memory is gone.
 
+        So is what it wrote and did not sync, as far as CHAOS_SEED has it.
+
         Peers are not told. They learn it from a retransmission that is never answered, or from the
         reset that the host sends once it is up again.
         """
@@ -66,6 +73,8 @@ class Host:
         self._network.trace.add("crash", self.name)
         self._network.power_off(self.process)
         self._loop().bury(self.process)
+        self.disk.close_all_of(self.process)
+        self.disk.power_cut()
 
     def restart(self) -> None:
         """Boot, after a crash if it was up: everything that was spawned starts afresh."""

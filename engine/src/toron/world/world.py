@@ -10,6 +10,7 @@ from toron.core.clock import SECOND_NS, Clock
 from toron.core.loop import SimLoop
 from toron.core.trace import Trace
 from toron.core.values import canonical, dumps
+from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
 from toron.world.links import DEFAULT_LATENCY, Link
@@ -110,6 +111,7 @@ class World:
         trace: Trace,
         ledger: PropertyLedger,
         planner: FaultPlanner,
+        disks: Disks,
         loop: Callable[[], SimLoop],
     ) -> None:
         self._clock = clock
@@ -117,6 +119,7 @@ class World:
         self._trace = trace
         self._ledger = ledger
         self._planner = planner
+        self._disks = disks
         self._loop = loop
         self._hosts: dict[str, Host] = {}
         self.net = Net(network)
@@ -139,7 +142,9 @@ class World:
                 raise ValueError(
                     f"host name {name!r} must be a lower-case word other than localhost"
                 )
-            known = self._hosts[name] = Host(name, self._network, self._loop)
+            known = self._hosts[name] = Host(
+                name, self._network, self._loop, self._disks.of(name)
+            )
         return known
 
     @property

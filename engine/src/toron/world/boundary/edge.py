@@ -20,9 +20,13 @@ from typing import Any
 from toron.core.clock import Clock
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, polling
+from toron.world.boundary import clocks, entropy, files, identity, polling
 from toron.world.boundary.aliases import Stand, replace, spread
+from toron.world.boundary.file_table import FileTable
 from toron.world.boundary.refusals import Refusals
+from toron.world.disk.host_disk import Disks
+from toron.world.disk.lower import Lower
+from toron.world.disk.real import getcwd
 from toron.world.network import Network
 from toron.world.sockets import SimSocket, attach, sim_socketpair
 
@@ -34,6 +38,7 @@ class Edge:
         self.clocks = clocks.ClockSource()
         self.entropy = entropy.EntropySource()
         self.refusals = Refusals(place, roots)
+        self.files = FileTable()
         self._network: Network | None = None
         self._signals: dict[int, Any] = {}
 
@@ -46,6 +51,7 @@ class Edge:
         clocks.install(self.clocks)
         entropy.install(self.entropy)
         self._install_sockets()
+        files.install(self.files)
         self._install_signals()
         self._install_asyncio()
         self.refusals.refuse_threads()
@@ -58,7 +64,7 @@ class Edge:
         gc.collect()
         gc.freeze()
 
-    def begin(self, network: Network, clock: Clock, seed: int) -> None:
+    def begin(self, network: Network, clock: Clock, seed: int, disks: Disks) -> None:
         """Hand the edge to one run; from here on nothing gets out."""
         self._network = network
         self.clocks.clock = clock
@@ -68,10 +74,15 @@ class Edge:
         sys.dont_write_bytecode = True
         gc.disable()
         self.refusals.start()
+        disks.lower = Lower(self.refusals.readable, disks.name_of)
+        disks.folders = [getcwd(), *filter(None, map(os.environ.get, ("HOME", "TMPDIR")))]
+        disks.entropy = self.entropy.bytes
+        self.files.listen_to(disks)
 
     def end(self) -> None:
         """Let the process report what it found."""
         self.refusals.active = False
+        self.files.disks = None
         attach(None)
 
     def _install_sockets(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from toron.errors import EscapeError
 from toron.world.boundary.aliases import Stand, replace
+from toron.world.disk.real import realpath
 from toron.world.sockets import Inert, SimSocket
 
 _ABSENT = (
@@ -62,10 +63,6 @@ _REFUSED = {
     "socket.gethostbyaddr": "asks the real resolver",
     "socket.getnameinfo": "asks the real resolver",
     "socket.gethostname": "asks the real machine's name",
-    "shutil.rmtree": "deletes real files",
-    "tempfile.mkstemp": "makes a real file",
-    "tempfile.mkdtemp": "makes a real folder",
-    "mmap.__new__": "maps real memory or files",
 }
 
 
@@ -74,13 +71,18 @@ class Refusals:
 
     def __init__(self, place: Callable[[FrameType | None], str], roots: list[Path]) -> None:
         self._place = place
-        self._roots: set[str] = {_real(str(root)) for root in [*roots, *_own_roots()]}
+        self.readable: list[str] = [str(root) for root in [*roots, *_own_roots()]]
+        """The folders and files that a program may read, as they were named."""
+        self._roots: set[str] = set()
         self.escapes: list[tuple[str, str]] = []
+        self.sqlite_reason = "opens a real file"
+        """Why SQLite may not open files; empty when its files are simulated."""
         self.active = False
 
     def start(self) -> None:
         """Guard from now on; what Python may import from by now stays readable."""
-        self._roots |= {_real(entry) for entry in sys.path if entry}
+        self.readable += [entry for entry in sys.path if entry]
+        self._roots = {realpath(entry) for entry in self.readable}
         EscapeError.noticed = self._notice
         self.active = True
 
@@ -100,7 +102,7 @@ class Refusals:
         return start
 
     def _is_readable(self, name: str) -> bool:
-        path = _real(name or ".")
+        path = realpath(name or ".")
         return path in self._roots or any(path.startswith(root + os.sep) for root in self._roots)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -116,8 +118,9 @@ class Refusals:
         elif event == "socket.__new__":
             if not isinstance(arguments[0], (SimSocket, Inert)):
                 self._refuse(f"{type(arguments[0]).__qualname__} makes a real socket")
-        elif event == "sqlite3.connect" and str(arguments[0]) not in (":memory:", ""):
-            self._refuse(f"sqlite3.connect({arguments[0]!r}) opens a real file")
+        elif event == "sqlite3.connect" and self.sqlite_reason:
+            if str(arguments[0]) not in (":memory:", ""):
+                self._refuse(f"sqlite3.connect({arguments[0]!r}) {self.sqlite_reason}")
 
     def _judge_open(self, arguments: tuple[Any, ...]) -> None:
         path, mode, flags = arguments[0], arguments[1], arguments[2]
@@ -168,10 +171,6 @@ def _own_roots() -> list[Path]:
     names = [*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, sys.exec_prefix]
     names += [*site.getsitepackages(), "/usr/share/zoneinfo", "/etc/ssl", "/usr/lib/ssl"]
     return [Path(name) for name in names if name]
-
-
-def _real(name: str) -> str:
-    return os.path.realpath(name)
 
 
 def _first(arguments: tuple[Any, ...]) -> str:

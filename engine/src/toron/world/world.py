@@ -142,9 +142,7 @@ class World:
                 raise ValueError(
                     f"host name {name!r} must be a lower-case word other than localhost"
                 )
-            known = self._hosts[name] = Host(
-                name, self._network, self._loop, self._disks.of(name)
-            )
+            known = self._hosts[name] = Host(name, self._network, self._loop, self._disks.of(name))
         return known
 
     @property

@@ -20,7 +20,7 @@ from typing import Any
 from toron.core.clock import Clock
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, files, identity, polling
+from toron.world.boundary import clocks, entropy, files, identity, polling, sqlite_vfs
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.file_table import FileTable
 from toron.world.boundary.refusals import Refusals
@@ -52,6 +52,7 @@ class Edge:
         entropy.install(self.entropy)
         self._install_sockets()
         files.install(self.files)
+        self.refusals.before_sqlite = self._before_sqlite
         self._install_signals()
         self._install_asyncio()
         self.refusals.refuse_threads()
@@ -94,6 +95,10 @@ class Edge:
         replace(socket, "getfqdn", Stand(socket.getfqdn, self._getfqdn))
         replace(socket, "gethostbyname", Stand(socket.gethostbyname, self._gethostbyname))
         replace(socket, "fromfd", Stand(socket.fromfd, _refuse_fromfd))
+
+    @functools.cache  # noqa: B019  (one edge a process)
+    def _before_sqlite(self) -> str:
+        return sqlite_vfs.install(self.files)
 
     def _pollable(self, fd: int) -> Pollable | None:
         return self._world("poll").descriptors.get(fd)

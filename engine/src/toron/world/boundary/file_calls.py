@@ -123,9 +123,7 @@ class PathCalls:
     def _is_real(self, path: Any) -> bool:
         return isinstance(path, int) and self._table.get(path) is None
 
-    def open(
-        self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
-    ) -> int:
+    def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         return open_descriptor(self._table, path, flags, mode, dir_fd)
 
     def stat(
@@ -325,7 +323,9 @@ class PathCalls:
         block = 4_096
         total = (volume.capacity or 1 << 40) // block
         free = max(0, total - volume.tree.used() // block)
-        return os.statvfs_result((block, block, total, free, free, 1 << 20, 1 << 20, 1 << 20, 0, 255))
+        return os.statvfs_result(
+            (block, block, total, free, free, 1 << 20, 1 << 20, 1 << 20, 0, 255)
+        )
 
     def fstatvfs(self, fd: int, /) -> os.statvfs_result:
         return self.statvfs(fd)

@@ -243,9 +243,7 @@ def make_open(table: FileTable) -> Callable[..., Any]:
         opener: Any = None,
     ) -> Any:
         if table.process() is None or (isinstance(file, int) and table.get(file) is None):
-            return real.open_file(
-                file, mode, buffering, encoding, errors, newline, closefd, opener
-            )
+            return real.open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if not isinstance(file, int):
             file = os.fspath(file)
         _check_arguments(mode, encoding, errors, newline)

@@ -119,5 +119,3 @@ class FileTable:
         """Serve one run."""
         self.disks = disks
         disks.on_end_of = self.drop_all_of
-
-

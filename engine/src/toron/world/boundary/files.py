@@ -116,7 +116,12 @@ def _install_locks(table: FileTable) -> None:
         )
 
     def lockf(
-        fd: Any, cmd: int, len: int = 0, start: int = 0, whence: int = 0, /  # noqa: A002
+        fd: Any,
+        cmd: int,
+        len: int = 0,
+        start: int = 0,
+        whence: int = 0,
+        /,  # noqa: A002
     ) -> None:
         # A lock of the whole process, and a host has one: nobody else can hold it.
         if table.process() is None or table.get(_as_number(fd)) is None:

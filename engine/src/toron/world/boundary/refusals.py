@@ -75,8 +75,8 @@ class Refusals:
         """The folders and files that a program may read, as they were named."""
         self._roots: set[str] = set()
         self.escapes: list[tuple[str, str]] = []
-        self.sqlite_reason = "opens a real file"
-        """Why SQLite may not open files; empty when its files are simulated."""
+        self.before_sqlite: Callable[[], str] = lambda: "opens a real file"
+        """Called before SQLite opens anything: why it may not open files, or nothing."""
         self.active = False
 
     def start(self) -> None:
@@ -107,6 +107,8 @@ class Refusals:
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook: cheap for what is harmless, which is nearly everything."""
+        if event == "sqlite3.connect":
+            self._judge_database(arguments[0])
         if not self.active:
             return
         if event == "open":
@@ -118,9 +120,6 @@ class Refusals:
         elif event == "socket.__new__":
             if not isinstance(arguments[0], (SimSocket, Inert)):
                 self._refuse(f"{type(arguments[0]).__qualname__} makes a real socket")
-        elif event == "sqlite3.connect" and self.sqlite_reason:
-            if str(arguments[0]) not in (":memory:", ""):
-                self._refuse(f"sqlite3.connect({arguments[0]!r}) {self.sqlite_reason}")
 
     def _judge_open(self, arguments: tuple[Any, ...]) -> None:
         path, mode, flags = arguments[0], arguments[1], arguments[2]
@@ -136,6 +135,11 @@ class Refusals:
             raise FileNotFoundError(2, "No such file or directory in the simulated world", name)
         if name != os.devnull and not self._is_readable(name):
             self._refuse(f"open({name!r}) reads a file of the real machine")
+
+    def _judge_database(self, name: Any) -> None:
+        reason = self.before_sqlite()
+        if self.active and reason and str(name) not in (":memory:", ""):
+            self._refuse(f"sqlite3.connect({name!r}) {reason}")
 
     def _judge_listing(self, path: Any) -> None:
         if path is None or isinstance(path, int):

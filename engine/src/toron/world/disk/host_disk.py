@@ -24,9 +24,7 @@ class HostDisk:
     second of the run.
     """
 
-    def __init__(
-        self, volume: Volume, trace: Trace, on_end_of: Callable[[Process], None]
-    ) -> None:
+    def __init__(self, volume: Volume, trace: Trace, on_end_of: Callable[[Process], None]) -> None:
         self.volume = volume
         self._trace = trace
         self._on_end_of = on_end_of
@@ -89,9 +87,7 @@ class HostDisk:
         until: float | None = None,
     ) -> Rule:
         """Make reads fail with errno ``number``."""
-        return self._arm(
-            "read", path, number, count=count, probability=probability, until=until
-        )
+        return self._arm("read", path, number, count=count, probability=probability, until=until)
 
     def fail_writes(
         self,
@@ -103,9 +99,7 @@ class HostDisk:
         until: float | None = None,
     ) -> Rule:
         """Make writes, and changes of names, fail with errno ``number`` (EIO, ENOSPC, EROFS)."""
-        return self._arm(
-            "write", path, number, count=count, probability=probability, until=until
-        )
+        return self._arm("write", path, number, count=count, probability=probability, until=until)
 
     def fail_fsync(
         self,

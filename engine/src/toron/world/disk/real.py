@@ -13,7 +13,9 @@ import stat
 from types import ModuleType
 
 POSIX = ModuleType("real_os")
-POSIX.__dict__.update({name: value for name, value in vars(os).items() if not name.startswith("__")})
+POSIX.__dict__.update(
+    {name: value for name, value in vars(os).items() if not name.startswith("__")}
+)
 open_file = io.open
 RealFileIO = io.FileIO
 fcntl = _fcntl.fcntl

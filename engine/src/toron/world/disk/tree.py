@@ -19,7 +19,17 @@ from toron.world.disk.nodes import GONE, Device, File, Folder, Link, Node
 LINKS_MAX = 40
 NAME_MAX = 255
 _DEVICES = ("full", "null", "random", "urandom", "zero")
-_FOLDERS = ("/tmp", "/var/lib", "/var/log", "/var/run", "/var/tmp", "/home", "/root", "/etc", "/dev")  # noqa: S108
+_FOLDERS = (
+    "/tmp",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/tmp",
+    "/home",
+    "/root",
+    "/etc",
+    "/dev",
+)  # noqa: S108
 
 
 def fail(number: int, *names: object) -> OSError:
@@ -139,7 +149,9 @@ class Tree:
                     folder, trail = self.root, []
                 continue
             if not waiting:
-                return self._last(Spot(folder, name, node, _join(trail, name)), told, must_be_folder)
+                return self._last(
+                    Spot(folder, name, node, _join(trail, name)), told, must_be_folder
+                )
             trail.append((folder, name))
             folder = self._enter(node, told)
         return Spot(folder, "", folder, _join(trail, ""))

@@ -226,9 +226,7 @@ class Volume:
         self.opened.append(opened)
         return opened
 
-    def _create(
-        self, spot: Spot, path: str, told: object, flags: int, permissions: int
-    ) -> Spot:
+    def _create(self, spot: Spot, path: str, told: object, flags: int, permissions: int) -> Spot:
         if not flags & os.O_CREAT:
             raise fail(errno.ENOENT, told)
         if path.endswith("/"):
@@ -246,7 +244,9 @@ class Volume:
         self.folder_at(path, told)
         node = File(self.tree.number(), permissions, self.clock.wall_ns())
         node.links = 0
-        opened = Opened(node, f"{path.rstrip('/')}/#{node.number}", flags & ~os.O_DIRECTORY, process)
+        opened = Opened(
+            node, f"{path.rstrip('/')}/#{node.number}", flags & ~os.O_DIRECTORY, process
+        )
         self.opened.append(opened)
         return opened
 

@@ -17,7 +17,7 @@ CALLS = {
     "reads_by_os_open": "open('/etc/passwd')",
     "lists_a_folder_of_the_machine": "listing '/proc'",
     "writes_a_file": "open('left_behind.txt', 'w') writes",
-    "appends_through_a_relative_name": "open('left_behind.txt', 'ab') writes",
+    "appends_through_a_relative_name": "open('left_behind.txt', 'a') writes",
     "deletes_a_file": "os.remove('no such file')",
     "writes_a_mapped_file": "can only be read",
     "waits_for_a_lock": "flock() would wait",

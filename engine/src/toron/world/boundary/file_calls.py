@@ -195,7 +195,7 @@ class PathCalls:
         follow_symlinks: bool = True,
     ) -> None:
         source = self._find(src, src_dir_fd, follow=False)
-        self._table.volume().add_name(source, self._table.absolute(dst, dst_dir_fd), dst)
+        self._table.volume().add_name(source, self._table.absolute(dst, dst_dir_fd), (src, dst))
 
     def symlink(
         self,

@@ -97,11 +97,11 @@ class Volume:
         self.faults.check("write", spot.path)
         self._spend()
 
-    def _free_spot(self, path: str, told: object) -> Spot:
-        spot = self.tree.walk(path, told, follow=False)
+    def _free_spot(self, path: str, *told: object) -> Spot:
+        spot = self.tree.walk(path, told[0], follow=False)
         if spot.node is not None:
-            raise fail(errno.EEXIST, told)
-        self._may_change(spot, told)
+            raise fail(errno.EEXIST, *told)
+        self._may_change(spot, told[0])
         return spot
 
     def make_folder(self, path: str, told: object, permissions: int) -> None:
@@ -116,13 +116,13 @@ class Volume:
         self.tree.put(spot, Link(self.tree.number(), target, self.clock.wall_ns()))
         self._note("symlink", f"{self.name(spot.path)} > {self.name(target)}")
 
-    def add_name(self, source: Spot, path: str, told: object) -> None:
+    def add_name(self, source: Spot, path: str, told: tuple[object, object]) -> None:
         """`link`."""
         node = source.node
         assert node is not None
         if isinstance(node, Folder):
-            raise fail(errno.EPERM, told)
-        spot = self._free_spot(path, told)
+            raise fail(errno.EPERM, *told)
+        spot = self._free_spot(path, *told)
         node.links += 1
         self.tree.put(spot, node)
         self._note("link", f"{self.name(source.path)} = {self.name(spot.path)}")

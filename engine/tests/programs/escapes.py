@@ -1,49 +1,65 @@
 """Programs that reach for the real world; the line that does carries the mark."""
 
-# ruff: noqa: BLE001, PLW1510, PTH103, PTH123, PTH208, SIM105  (the calls are the point)
+# ruff: noqa: BLE001, PLW1510, SIM105, SIM115  (the calls are the point)
 
+import _frozen_importlib_external as importer
+import _io
 import asyncio
+import fcntl
+import mmap
 import os
 import select
 import socket
 import subprocess
-import tempfile
-from pathlib import Path
 
 REAL_PIPE = os.pipe()
+# Past the simulated disk: what C code, and a library that digs for the real functions, would call.
+REAL = importer._os
 
 
 async def reads_a_file_of_the_machine():
-    Path("/etc/passwd").read_text()  # HERE
+    _io.open("/etc/passwd")  # HERE
 
 
 async def reads_by_os_open():
-    os.open("/etc/passwd", os.O_RDONLY)  # HERE
+    REAL.open("/etc/passwd", os.O_RDONLY)  # HERE
 
 
 async def lists_a_folder_of_the_machine():
-    os.listdir("/proc")  # HERE
+    REAL.listdir("/proc")  # HERE
 
 
 async def writes_a_file():
-    Path("left_behind.txt").write_text("x")  # HERE
+    _io.open("left_behind.txt", "w")  # HERE
 
 
 async def appends_through_a_relative_name():
-    with open("left_behind.txt", "ab") as file:  # HERE
-        file.write(b"x")
-
-
-async def makes_a_temporary_file():
-    tempfile.mkstemp()  # HERE
+    _io.FileIO("left_behind.txt", "a")  # HERE
 
 
 async def deletes_a_file():
-    Path(__file__).with_name("no such file").unlink()  # HERE
+    REAL.remove("no such file")  # HERE
 
 
 async def makes_a_folder():
-    os.makedirs("left_behind")  # HERE
+    REAL.mkdir("left_behind")  # HERE
+
+
+async def writes_a_mapped_file():
+    with open("/tmp/mapped", "w+b") as file:
+        file.write(b"x")
+        file.flush()
+        mmap.mmap(file.fileno(), 1)  # HERE
+
+
+async def waits_for_a_lock():
+    with open("/tmp/locked", "w") as first, open("/tmp/locked") as second:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        fcntl.flock(second, fcntl.LOCK_SH)  # HERE
+
+
+async def makes_a_named_pipe():
+    os.mkfifo("/tmp/pipe")  # HERE
 
 
 async def starts_a_process():
@@ -109,7 +125,7 @@ async def kills_a_process():
 
 async def swallows_the_refusal_of_a_file():
     try:
-        Path("/etc/passwd").read_text()  # HERE
+        _io.open("/etc/passwd")  # HERE
     except Exception:
         pass
     return "went on"
@@ -133,7 +149,7 @@ async def swallows_the_refusal_of_a_real_descriptor():
 
 async def escapes_in_a_task_that_nobody_awaits():
     async def background():
-        Path("/etc/passwd").read_text()  # HERE
+        _io.open("/etc/passwd")  # HERE
 
     task = asyncio.create_task(background())
     await asyncio.sleep(1)

@@ -34,6 +34,7 @@ from toron.errors import (
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
 from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
+from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.network import Network
 from toron.world.world import MAIN_HOST, World
@@ -89,6 +90,9 @@ class Run:
             after_step=self.ledger.after_step,
         )
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
+        self.disks = Disks(
+            clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
+        )
         self.world = World(
             clock=self.clock,
             network=self.network,
@@ -96,12 +100,13 @@ class Run:
             ledger=self.ledger,
             planner=self.planner,
             shared=self.shared,
+            disks=self.disks,
         )
 
     def execute(self) -> Outcome:
         """Run the kernel to its end, or to what ends it."""
         watch_locks()
-        self.edge.begin(self.network, self.shared, self.setup.sim_seed)
+        self.edge.begin(self.network, self.shared, self.setup.sim_seed, self.disks)
         context = contextvars.copy_context()
         if self.setup.level == "full":
             context.run(self.lines.start)

@@ -13,6 +13,7 @@ from toron.core.clock import SECOND_NS
 from toron.core.loop import Shared
 from toron.core.process import CURRENT, Process
 from toron.core.skew import PPM, Skew
+from toron.world.disk.host_disk import HostDisk
 from toron.world.network import Network
 
 Main = Callable[..., Coroutine[Any, Any, Any]]
@@ -83,10 +84,12 @@ class HostClock:
 class Host:
     """A machine of the simulated world. Made by `World.host`."""
 
-    def __init__(self, name: str, network: Network, shared: Shared) -> None:
+    def __init__(self, name: str, network: Network, shared: Shared, disk: HostDisk) -> None:
         self.name = name
         self.network = network
         self._shared = shared
+        self.disk = disk
+        """Kept over crashes, but for what was not synced."""
         self._mains: list[tuple[Main, tuple[Any, ...], dict[str, Any]]] = []
         self._running: list[asyncio.Task[Any]] = []
         self.clock = HostClock(self, shared)
@@ -128,6 +131,8 @@ class Host:
     def crash(self) -> None:
         """Cut the power: no `finally` runs, no packet leaves, its memory is gone.
 
+        So is what it wrote and did not sync, as far as CHAOS_SEED has it.
+
         Peers are not told. They learn it from a retransmission that is never answered, or from the
         reset that the host sends once it is up again.
         """
@@ -136,6 +141,7 @@ class Host:
         self.network.trace.add("crash", self.name)
         self.network.power_off(self.process)
         self._end()
+        self.disk.power_cut()
 
     def kill(self) -> None:
         """End its process at once, as SIGKILL does: no `finally` runs, but the system lives on.
@@ -152,6 +158,7 @@ class Host:
     def _end(self) -> None:
         self._running.clear()
         self._shared.bury(self.process)
+        self.disk.close_all_of(self.process)
 
     def restart(self) -> None:
         """Boot, after a crash if it was up: everything that was spawned starts afresh.

@@ -10,6 +10,7 @@ from toron.core.clock import SECOND_NS, Clock
 from toron.core.loop import Shared
 from toron.core.trace import Trace
 from toron.core.values import canonical, dumps
+from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
 from toron.world.net import Net
@@ -57,6 +58,7 @@ class World:
         ledger: PropertyLedger,
         planner: FaultPlanner,
         shared: Shared,
+        disks: Disks,
     ) -> None:
         self._clock = clock
         self._network = network
@@ -64,6 +66,7 @@ class World:
         self._ledger = ledger
         self._planner = planner
         self._shared = shared
+        self._disks = disks
         self._hosts: dict[str, Host] = {}
         self.net = Net(network)
         self.outputs: dict[str, Any] = {}
@@ -85,7 +88,8 @@ class World:
                 raise ValueError(
                     f"host name {name!r} must be a lower-case word other than localhost"
                 )
-            known = self._hosts[name] = Host(name, self._network, self._shared)
+            known = Host(name, self._network, self._shared, self._disks.of(name))
+            self._hosts[name] = known
         return known
 
     @property

@@ -27,6 +27,9 @@ class Stand:
         return f"<simulated {self.__module__}.{self.__name__}>"
 
 
+_C_MODULES = ("_io",)
+"""What C code looks into by itself: `open_code` of the import system takes `open` from there."""
+
 _replaced: dict[int, tuple[Any, Any]] = {}
 """What was there by its identity, with what stands there now; kept alive, so that ids stay true."""
 
@@ -42,7 +45,7 @@ def replace(module: ModuleType, name: str, replacement: Any) -> None:
 def spread() -> None:
     """Carry all replacements to every module-level alias, in one walk over what is imported."""
     for imported_as, module in list(sys.modules.items()):
-        if imported_as.startswith("toron."):
+        if imported_as.startswith("toron.") or imported_as in _C_MODULES:
             continue
         for alias, value in list(_names_in(module).items()):
             known = _replaced.get(id(value))

@@ -21,6 +21,7 @@ from toron.errors import EscapeError
 from toron.world.boundary import (
     clocks,
     entropy,
+    files,
     identity,
     libraries,
     loops,
@@ -28,10 +29,15 @@ from toron.world.boundary import (
     polling,
     signals,
     sockets_edge,
+    sqlite_vfs,
     threads,
 )
 from toron.world.boundary.aliases import Stand, replace, spread
+from toron.world.boundary.file_table import FileTable
 from toron.world.boundary.refusals import Refusals
+from toron.world.disk.host_disk import Disks
+from toron.world.disk.lower import Lower
+from toron.world.disk.real import getcwd
 from toron.world.network import Network
 from toron.world.sockets import attach
 
@@ -43,6 +49,7 @@ class Edge:
         self.clocks = clocks.ClockSource()
         self.entropy = entropy.EntropySource()
         self.refusals = Refusals(place, roots)
+        self.files = FileTable()
         self._network: Network | None = None
 
     def install(self) -> None:
@@ -54,6 +61,8 @@ class Edge:
         clocks.install(self.clocks)
         entropy.install(self.entropy)
         self._install_sockets()
+        files.install(self.files)
+        self.refusals.before_sqlite = self._before_sqlite
         signals.install()
         loops.install()
         self._install_asyncio()
@@ -69,7 +78,7 @@ class Edge:
         gc.collect()
         gc.freeze()
 
-    def begin(self, network: Network, shared: Shared, seed: int) -> None:
+    def begin(self, network: Network, shared: Shared, seed: int, disks: Disks) -> None:
         """Hand the edge to one run; from here on nothing gets out."""
         self._network = network
         self.clocks.clock = shared.clock
@@ -84,11 +93,16 @@ class Edge:
         sys.dont_write_bytecode = True
         gc.disable()
         self.refusals.start()
+        disks.lower = Lower(self.refusals.readable, disks.name_of)
+        disks.folders = [getcwd(), *filter(None, map(os.environ.get, ("HOME", "TMPDIR")))]
+        disks.entropy = self.entropy.bytes
+        self.files.listen_to(disks)
 
     def end(self) -> None:
         """Let the process report what it found."""
         self.refusals.active = False
         threads.end()
+        self.files.disks = None
         attach(None)
 
     def _install_sockets(self) -> None:
@@ -109,6 +123,10 @@ class Edge:
 
     def _descriptors(self) -> Descriptors | None:
         return None if self._network is None else self._network.descriptors
+
+    @functools.cache  # noqa: B019  (one edge a process)
+    def _before_sqlite(self) -> str:
+        return sqlite_vfs.install(self.files)
 
     def _pollable(self, fd: int) -> Pollable | None:
         return self._world("poll").descriptors.get(fd)

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import hostile
+
 import toron
 
 

@@ -1,4 +1,4 @@
-"""aiohttp: JSON, headers, an error, a streamed upload, chunks, cookies, a web socket, keep-alive."""
+"""aiohttp: JSON, an error, a streamed upload, chunks, cookies, a web socket, keep-alive."""
 
 import asyncio
 

@@ -97,7 +97,9 @@ async def work(patient):
         nonlocal socket
         try:
             if socket is None:
-                socket = await connect(f"ws://server:{hostile.PORT}", proxy=None, ping_interval=None)
+                socket = await connect(
+                    f"ws://server:{hostile.PORT}", proxy=None, ping_interval=None
+                )
             await socket.send(json.dumps([name, value]))
             return json.loads(await socket.recv())
         except BaseException:

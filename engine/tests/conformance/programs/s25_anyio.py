@@ -1,4 +1,4 @@
-"""anyio: a TCP listener (sock_accept), worker threads, task groups, memory streams, cancellation."""
+"""anyio: a TCP listener (sock_accept), worker threads, task groups, streams, cancellation."""
 
 import json
 
@@ -34,8 +34,7 @@ async def produce_and_consume():
 
     async def consume():
         async with receive:
-            async for item in receive:
-                taken.append(item)
+            taken.extend([item async for item in receive])
 
     async with anyio.create_task_group() as group:
         group.start_soon(consume)

@@ -24,7 +24,7 @@ class Web:
                 body = self.answer(head.split()[1].decode()).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, EOFError):
             pass
         finally:
             writer.close()
@@ -46,6 +46,8 @@ async def main():
         answers.append((await client.get("/again")).text)
         counts.append(web.connections)
         await asyncio.gather(*(client.get(f"/{number}") for number in range(4)))
+    for writer in web.open:
+        await writer.wait_closed()
     server.close()
     await server.wait_closed()
     assert counts == [1, 1, 2], f"one connection, reused, then a new one: {counts}"

@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import hostile
+
 import toron
 
 SIZE, CHUNK = 64 * 1024 * 1024, 64 * 1024

@@ -24,4 +24,10 @@ fi
 "$python" -m venv "$venv" \
     && "$venv/bin/python" -m pip --disable-pip-version-check install --quiet --quiet "${wanted[@]}" >&2 \
     || { rm -rf "$venv"; echo "the install did not finish: check the network" >&2; exit 4; }
+if [ "$kind" = wide ]; then
+    # Beside the others, not among them: aiohttp uses aiodns by default where it can be imported.
+    "$venv/bin/python" -m pip --disable-pip-version-check install --quiet --quiet \
+        --target "$venv/aiodns" --constraint "$wide" aiodns==4.0.4 pycares==5.2.1 >&2 \
+        || { rm -rf "$venv"; echo "the install did not finish: check the network" >&2; exit 4; }
+fi
 printf '%s' "$pins" > "$stamp"

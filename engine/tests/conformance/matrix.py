@@ -36,12 +36,14 @@ SEEDS = 20
 WALL_MAX_S = 2.0
 STOCK_LIMIT_S = 60.0
 CHAOS_SEED = 0
+REFUSED = {"s14_psycopg": "libpq", "s24_aiodns": "c-ares"}
+"""Programs that reach the network in C: what works is an error that names the library."""
 
 STOCK = """
 import asyncio, importlib.util, json, sys
 sys.path.insert(0, sys.argv[1].rpartition("/")[0])
 spec = importlib.util.spec_from_file_location("program", sys.argv[1])
-program = importlib.util.module_from_spec(spec)
+program = sys.modules["program"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(program)
 from toron.core.values import canonical
 print(json.dumps(canonical(asyncio.run(program.main()))))
@@ -120,11 +122,24 @@ class Program:
     def _judge_main(self, row: Row, seed: int, expected: Any) -> None:
         twice = self.execute("main", seed)
         row.slowest_s = max(row.slowest_s, twice.wall_s)
+        library = REFUSED.get(row.program)
+        if library is not None:
+            self._judge_refusal(row, seed, twice, library)
+            return
         if not _passed(row, "main", seed, twice):
             return
         result = twice.outcome.outputs.get("result")
         if result != expected:
             row.blame(f"seed {seed}: result {_short(result)}, stock asyncio {_short(expected)}")
+            return
+        row.works += 1
+        row.clean += _held(row, "main", seed, twice)
+
+    def _judge_refusal(self, row: Row, seed: int, twice: Twice, library: str) -> None:
+        failure = twice.outcome.failure
+        if failure is None or failure.kind != "escape" or library not in failure.message:
+            told = "nothing" if failure is None else f"{failure.kind}: {failure.message}"
+            row.blame(f"main seed {seed}: expected an escape that names {library}, got {told}")
             return
         row.works += 1
         row.clean += _held(row, "main", seed, twice)

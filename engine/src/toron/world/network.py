@@ -7,6 +7,7 @@ that asks. A name that no host has does not resolve, as in a network without a s
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 import weakref
@@ -57,6 +58,7 @@ class Network:
         self._bound: dict[tuple[Process, str, int], object] = {}
         self._ephemeral: dict[Process, int] = {}
         self._connections: list[weakref.ref[Endpoint]] = []
+        self.on_signal: Callable[[Process, int], None] = _no_signals
 
     # Hosts and names
 
@@ -74,9 +76,17 @@ class Network:
     def boot(self, process: Process) -> None:
         """Make ``process`` the one that answers at its host's address."""
         self._processes[process.host.name] = process
+        process.deliver = functools.partial(self.on_signal, process)
+
+    def close_all_of(self, process: Process) -> None:
+        """Close the sockets of a process that ends, as the system does for it."""
+        for pollable in self.descriptors.owned_by(process):
+            pollable.let_go()
+        self.descriptors.remove_all_of(process)
 
     def power_off(self, process: Process) -> None:
         """Forget all ports of ``process``; packets to its host get no answer until it boots."""
+        process.powered = False
         self.descriptors.remove_all_of(process)
         for key in [key for key in self._listeners if key[0] is process]:
             del self._listeners[key]
@@ -260,7 +270,7 @@ class Network:
 
         def attempt() -> None:
             nonlocal rto_ns
-            if not sender.process.alive:
+            if not sender.process.powered:
                 return
             if self.reaches(sender.process, peer.process):
                 action()
@@ -323,3 +333,7 @@ def _port_number(port: Any) -> int:
             return known[text]
         raise socket.gaierror(socket.EAI_SERVICE, f"service not known: {text!r}")
     return int(port)
+
+
+def _no_signals(_process: Process, _number: int) -> None:
+    raise ToronError("a signal was sent before the run began")

@@ -271,10 +271,11 @@ class SimSocket(RealSocket):
             self._descriptors.remove(self._fd)
             self._fd = -1
             self._end.on_change = _ignore
-            self._let_go()
+            self.let_go()
         super()._real_close(*arguments)  # type: ignore[misc]
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Give up what the socket holds, as the system does when it is closed or forgotten."""
         if not self._process.alive:
             return
         if self._local is not None:
@@ -290,7 +291,7 @@ class SimSocket(RealSocket):
             fd, self._fd = self._fd, -1
             self._descriptors.remove(fd)
             self._end.on_change = _ignore
-            self._let_go()
+            self.let_go()
         super().__del__()  # type: ignore[misc]
 
     def detach(self) -> int:

@@ -163,7 +163,7 @@ class Endpoint:
     def _pump(self) -> None:
         """Deliver what has arrived by now, in order; try again later what does not get through."""
         self.pumping = False
-        if self.state not in ("open", "reset") or not self.process.alive:
+        if self.state not in ("open", "reset") or not self.process.powered:
             return
         peer, now_ns = self.peer, self.network.clock.now_ns
         assert peer is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from toron.core.clock import SECOND_NS, Clock
-from toron.core.loop import SimLoop
+from toron.core.loop import Shared
 from toron.core.trace import Trace
 from toron.core.values import canonical, dumps
 from toron.world.faults import FaultPlanner
@@ -110,14 +110,14 @@ class World:
         trace: Trace,
         ledger: PropertyLedger,
         planner: FaultPlanner,
-        loop: Callable[[], SimLoop],
+        shared: Shared,
     ) -> None:
         self._clock = clock
         self._network = network
         self._trace = trace
         self._ledger = ledger
         self._planner = planner
-        self._loop = loop
+        self._shared = shared
         self._hosts: dict[str, Host] = {}
         self.net = Net(network)
         self.outputs: dict[str, Any] = {}
@@ -139,7 +139,7 @@ class World:
                 raise ValueError(
                     f"host name {name!r} must be a lower-case word other than localhost"
                 )
-            known = self._hosts[name] = Host(name, self._network, self._loop)
+            known = self._hosts[name] = Host(name, self._network, self._shared)
         return known
 
     @property

@@ -8,7 +8,6 @@ import gc
 import mimetypes
 import os
 import platform
-import signal
 import socket
 import sys
 import time
@@ -17,10 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from toron.core.clock import Clock
+from toron.core.loop import Shared
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, polling
+from toron.world.boundary import clocks, entropy, identity, loops, polling, signals, threads
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
@@ -35,7 +34,6 @@ class Edge:
         self.entropy = entropy.EntropySource()
         self.refusals = Refusals(place, roots)
         self._network: Network | None = None
-        self._signals: dict[int, Any] = {}
 
     def install(self) -> None:
         """Replace and guard. Call before the program under test is imported."""
@@ -46,9 +44,10 @@ class Edge:
         clocks.install(self.clocks)
         entropy.install(self.entropy)
         self._install_sockets()
-        self._install_signals()
+        signals.install()
+        loops.install()
         self._install_asyncio()
-        self.refusals.refuse_threads()
+        threads.install()
         spread()
         sys.addaudithook(self.refusals.hook)
 
@@ -58,10 +57,15 @@ class Edge:
         gc.collect()
         gc.freeze()
 
-    def begin(self, network: Network, clock: Clock, seed: int) -> None:
+    def begin(self, network: Network, shared: Shared, seed: int) -> None:
         """Hand the edge to one run; from here on nothing gets out."""
         self._network = network
-        self.clocks.clock = clock
+        self.clocks.clock = shared.clock
+        self.clocks.baton = shared.baton
+        threads.begin(shared.baton, shared.clock)
+        threads.hear_of_failures(shared)
+        loops.begin(shared)
+        signals.begin(network, shared)
         self.entropy.begin(seed)
         self.entropy.on_draw = lambda payload: network.trace.add_bytes("entropy", "", payload)
         attach(network)
@@ -72,6 +76,7 @@ class Edge:
     def end(self) -> None:
         """Let the process report what it found."""
         self.refusals.active = False
+        threads.end()
         attach(None)
 
     def _install_sockets(self) -> None:
@@ -104,28 +109,6 @@ class Edge:
     def _gethostbyname(self, name: str) -> str:
         answers = self._world("socket.gethostbyname").resolve(name, 0, socket.AF_INET)
         return str(answers[0][4][0])
-
-    def _install_signals(self) -> None:
-        """Handlers are kept in a table: no real signal is meant for a simulated program."""
-
-        def set_handler(number: int, handler: Any, /) -> Any:
-            previous = self._signals.get(int(number), signal.SIG_DFL)
-            self._signals[int(number)] = handler
-            return previous
-
-        def get_handler(number: int, /) -> Any:
-            return self._signals.get(int(number), signal.SIG_DFL)
-
-        def raise_signal(number: int, /) -> None:
-            handler = get_handler(number)
-            if callable(handler):
-                handler(number, sys._getframe(1))
-
-        replace(signal, "signal", Stand(signal.signal, set_handler))
-        replace(signal, "getsignal", Stand(signal.getsignal, get_handler))
-        replace(signal, "raise_signal", Stand(signal.raise_signal, raise_signal))
-        replace(signal, "set_wakeup_fd", Stand(signal.set_wakeup_fd, lambda *_a, **_k: -1))
-        replace(signal, "siginterrupt", Stand(signal.siginterrupt, lambda *_a: None))
 
     def _install_asyncio(self) -> None:
         """`as_completed` starts its coroutines in the order of a set; start them as listed."""

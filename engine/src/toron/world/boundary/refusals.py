@@ -8,7 +8,6 @@ is allowed; writing files, other processes, threads and real sockets are not.
 
 from __future__ import annotations
 
-import _thread
 import os
 import site
 import sys
@@ -19,7 +18,6 @@ from types import FrameType
 from typing import Any
 
 from toron.errors import EscapeError
-from toron.world.boundary.aliases import Stand, replace
 from toron.world.sockets import Inert, SimSocket
 
 _ABSENT = (
@@ -31,7 +29,6 @@ _ABSENT = (
 )
 """Files of the machine that programs probe for; in a simulated world they do not exist."""
 
-_THREAD = "starts a thread, which this version of Toron does not simulate"
 _REFUSED = {
     "subprocess.Popen": "starts a process",
     "os.system": "starts a process",
@@ -83,21 +80,6 @@ class Refusals:
         self._roots |= {_real(entry) for entry in sys.path if entry}
         EscapeError.noticed = self._notice
         self.active = True
-
-    def refuse_threads(self) -> None:
-        """Guard the start of a thread, which CPython 3.11 does not announce."""
-        for name in ("start_new_thread", "start_joinable_thread"):
-            original = getattr(_thread, name, None)
-            if original is not None:
-                replace(_thread, name, Stand(original, self._guarded(f"_thread.{name}", original)))
-
-    def _guarded(self, event: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def start(*arguments: Any, **keywords: Any) -> Any:
-            if self.active:
-                self._refuse(f"{event}({_first(arguments)}) {_THREAD}")
-            return original(*arguments, **keywords)
-
-        return start
 
     def _is_readable(self, name: str) -> bool:
         path = _real(name or ".")

@@ -17,10 +17,7 @@ FILES = matrix.programs([], wide=False)
 SAMPLE = 2
 PENDING: dict[str, str] = {
     "s03_aiohttp_tls": "OpenSSL draws its own randomness",
-    "s04_fastapi": "threads are not simulated yet",
-    "s16_sqlalchemy_aiosqlite": "threads are not simulated yet",
     "s20_kademlia": "UDP is not simulated yet",
-    "s25_anyio": "threads are not simulated yet",
 }
 CASES = [
     pytest.param(

@@ -57,8 +57,11 @@ async def main():
     server = await asyncio.start_server(session, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     options = {"host": "127.0.0.1", "port": port, "user": "u", "password": "p", "db": "d"}
-    async with aiomysql.create_pool(**options, minsize=1, maxsize=2) as pool:
-        async with pool.acquire() as connection, connection.cursor() as cursor:
+    async with (
+        aiomysql.create_pool(**options, minsize=1, maxsize=2) as pool,
+        pool.acquire() as connection,
+    ):
+        async with connection.cursor() as cursor:
             count = await cursor.execute("SELECT id, name FROM t")
             rows = [list(row) for row in await cursor.fetchall()]
             try:

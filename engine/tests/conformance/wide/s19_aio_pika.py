@@ -47,15 +47,15 @@ class Broker:
     def handle(self, writer, channel, frame):
         answers = {
             "Connection.StartOk": lambda: c.Connection.Tune(0, 131072, 0),
-            "Connection.Open": lambda: c.Connection.OpenOk(),
-            "Connection.Close": lambda: c.Connection.CloseOk(),
-            "Channel.Open": lambda: c.Channel.OpenOk(),
-            "Channel.Close": lambda: c.Channel.CloseOk(),
-            "Confirm.Select": lambda: c.Confirm.SelectOk(),
+            "Connection.Open": c.Connection.OpenOk,
+            "Connection.Close": c.Connection.CloseOk,
+            "Channel.Open": c.Channel.OpenOk,
+            "Channel.Close": c.Channel.CloseOk,
+            "Confirm.Select": c.Confirm.SelectOk,
             "Queue.Declare": lambda: c.Queue.DeclareOk(frame.queue, 0, 0),
             "Basic.Consume": lambda: c.Basic.ConsumeOk(frame.consumer_tag),
             "Basic.Cancel": lambda: c.Basic.CancelOk(frame.consumer_tag),
-            "Basic.Qos": lambda: c.Basic.QosOk(),
+            "Basic.Qos": c.Basic.QosOk,
         }
         if frame.name in answers:
             self.reply(writer, channel, answers[frame.name]())

@@ -1,7 +1,6 @@
 """asyncio alone: a unix socket server, a datagram echo, a socket pair, a pipe of protocols."""
 
 import asyncio
-import os
 import socket
 import tempfile
 
@@ -22,7 +21,7 @@ async def main():
         writer.close()
 
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "socket")
+        path = f"{folder}/socket"
         server = await asyncio.start_unix_server(shout, path)
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"hello\n")

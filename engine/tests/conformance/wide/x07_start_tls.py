@@ -1,4 +1,4 @@
-"""asyncio alone: a connection that turns to TLS in the middle, and one that is TLS from the start."""
+"""asyncio alone: a connection that turns to TLS in the middle, and one that is TLS at once."""
 
 import asyncio
 import ssl

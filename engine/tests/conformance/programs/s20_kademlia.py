@@ -73,10 +73,10 @@ async def crashed(world):
     names = [f"node{number}" for number in range(NODES)]
     running = populate(world, names)
     await world.sleep(5)
-    assert await world.host(names[1]).spawn(running[names[1]].set, "key", "value")
+    assert await world.host(names[2]).spawn(running[names[2]].set, "key", "value")
     world.host(names[1]).crash()
     del running[names[1]]
     await world.sleep(2)
     assert await world.host(names[3]).spawn(get, running, names[3], "key") == "value"
     world.host(names[1]).restart()
-    assert await world.host("reader").spawn(get, running, names[1], "key") == "value"
+    assert await world.host(names[1]).spawn(get, running, names[1], "key") == "value"

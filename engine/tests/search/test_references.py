@@ -10,6 +10,8 @@ from toron.core.choices import SEED_MAX
 from toron.errors import BadKernel
 from toron.search.references import (
     Token,
+    kernel_names,
+    load_module,
     parse_seed,
     parse_seed_range,
     project_root,
@@ -101,3 +103,16 @@ def test_a_file_is_imported_from_above_its_outermost_package(tmp_path: Path) -> 
         (folder / "__init__.py").write_text("")
     assert project_root(inner / "kernels.py") == tmp_path
     assert project_root(tmp_path / "kernels.py") == tmp_path
+
+
+def test_a_proxy_that_raises_when_it_is_asked_is_no_kernel(tmp_path: Path) -> None:
+    file = tmp_path / "with_proxy.py"
+    file.write_text(
+        "class Proxy:\n"
+        "    def __getattribute__(self, name):\n"
+        "        raise RuntimeError('not within a request')\n"
+        "request = Proxy()\n"
+        "async def main():\n"
+        "    return 1\n"
+    )
+    assert kernel_names(load_module(file)) == ["main"]

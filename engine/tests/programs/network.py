@@ -203,8 +203,7 @@ async def multicast_reaches_every_socket_of_the_group():
     sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
     loop = asyncio.get_running_loop()
     sender.sendto(b"all", (group, 5399))
-    for one in receivers:
-        heard.append((await asyncio.wait_for(loop.sock_recvfrom(one, 10), 5))[0])
+    heard += [(await asyncio.wait_for(loop.sock_recvfrom(one, 10), 5))[0] for one in receivers]
     sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
     sender.sendto(b"others", (group, 5399))
     await asyncio.sleep(0.05)

@@ -19,7 +19,7 @@ from typing import Any
 from toron.core.clock import Clock
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, polling, sockets_edge
+from toron.world.boundary import clocks, entropy, identity, polling, sockets_edge, tls
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
@@ -34,6 +34,7 @@ class Edge:
         self.entropy = entropy.EntropySource()
         self.refusals = Refusals(place, roots)
         self._network: Network | None = None
+        self._tls_moves = ""
         self._signals: dict[int, Any] = {}
 
     def install(self) -> None:
@@ -44,6 +45,7 @@ class Edge:
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
+        self._tls_moves = tls.install(self.clocks, self.entropy)
         self._install_sockets()
         self._install_signals()
         self._install_asyncio()
@@ -64,6 +66,8 @@ class Edge:
         self.entropy.begin(seed)
         self.entropy.on_draw = lambda payload: network.trace.add_bytes("entropy", "", payload)
         attach(network)
+        if self._tls_moves:
+            network.trace.add("tls", self._tls_moves)
         sys.dont_write_bytecode = True
         gc.disable()
         self.refusals.start()

@@ -19,7 +19,16 @@ from typing import Any
 from toron.core.clock import Clock
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, polling, sockets_edge, tls
+from toron.world.boundary import (
+    clocks,
+    entropy,
+    identity,
+    interfaces,
+    polling,
+    pyca,
+    sockets_edge,
+    tls,
+)
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
@@ -46,6 +55,7 @@ class Edge:
         clocks.install(self.clocks)
         entropy.install(self.entropy)
         self._tls_moves = tls.install(self.clocks, self.entropy)
+        pyca.install()
         self._install_sockets()
         self._install_signals()
         self._install_asyncio()
@@ -79,6 +89,7 @@ class Edge:
 
     def _install_sockets(self) -> None:
         sockets_edge.install(self._world)
+        interfaces.install(self._world)
         polling.install(self._pollable)
 
     def _pollable(self, fd: int) -> Pollable | None:

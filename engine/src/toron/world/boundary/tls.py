@@ -89,7 +89,7 @@ def _steer_contexts(library: Any, clocks: ClockSource) -> None:
     make, wrap = ssl.SSLContext.__new__, ssl.SSLContext.wrap_bio
 
     def new(cls: Any, *arguments: Any, **options: Any) -> ssl.SSLContext:
-        context = make(cls, *arguments, **options)
+        context: ssl.SSLContext = make(cls, *arguments, **options)
         context.options |= ssl.OP_NO_TICKET
         library.SSL_CTX_set_num_tickets(_pointer(context), 0)
         return context

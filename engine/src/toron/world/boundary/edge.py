@@ -23,14 +23,17 @@ from toron.world.boundary import (
     entropy,
     files,
     identity,
+    interfaces,
     libraries,
     loops,
     pipes,
     polling,
+    pyca,
     signals,
     sockets_edge,
     sqlite_vfs,
     threads,
+    tls,
 )
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.file_table import FileTable
@@ -51,6 +54,7 @@ class Edge:
         self.refusals = Refusals(place, roots)
         self.files = FileTable()
         self._network: Network | None = None
+        self._tls_moves = ""
 
     def install(self) -> None:
         """Replace and guard. Call before the program under test is imported."""
@@ -60,6 +64,8 @@ class Edge:
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
+        self._tls_moves = tls.install(self.clocks, self.entropy)
+        pyca.install()
         self._install_sockets()
         files.install(self.files)
         self.refusals.before_sqlite = self._before_sqlite
@@ -90,6 +96,8 @@ class Edge:
         self.entropy.begin(seed)
         self.entropy.on_draw = lambda payload: network.trace.add_bytes("entropy", "", payload)
         attach(network)
+        if self._tls_moves:
+            network.trace.add("tls", self._tls_moves)
         sys.dont_write_bytecode = True
         gc.disable()
         self.refusals.start()
@@ -107,6 +115,7 @@ class Edge:
 
     def _install_sockets(self) -> None:
         sockets_edge.install(self._world)
+        interfaces.install(self._world)
         polling.install(self._pollable)
 
     def _install_machine(self) -> None:

@@ -13,7 +13,6 @@ from toron.core.process import HostLike
 from toron.errors import EscapeError
 from toron.world.addresses import (
     INTERFACES,
-    LOOPBACK,
     PROTOCOLS,
     SERVICES,
     error,
@@ -151,10 +150,3 @@ class _Lookups:
 
     def sethostname(self, _name: Any) -> None:
         raise error(errno.EPERM)
-
-
-def adapters(network: Network) -> list[tuple[str, int, list[str]]]:
-    """The interfaces of the current host: name, index and addresses."""
-    mine = network.names.addresses_of(network.current_process().host.name)
-    (lo, lo_name), (eth0, eth0_name) = INTERFACES
-    return [(lo_name, lo, list(LOOPBACK)), (eth0_name, eth0, mine)]

@@ -13,8 +13,8 @@ STAMP := $(VENV)/.installed
 SUITE ?= full
 PROFILE ?=
 PYTHON ?=
-LINTED := src engine/src engine/tests tests tools sim
-TYPED := src engine/src tests tools sim
+LINTED := src engine/src engine/tests engine/benchmarks tests tools sim examples
+TYPED := src engine/src tests tools sim examples
 
 # An environment that was copied or moved with the repository still points at the old place, and
 # one whose interpreter has gone does not start: both are made anew.

@@ -57,7 +57,7 @@ bench: $(STAMP)  ## measure the engine
 
 .PHONY: clean
 clean:  ## remove the environment and everything that a run leaves behind
-	@$(call finish,rm -rf $(VENV) snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
+	@$(call finish,rm -rf $(VENV) .venv-bench-3.12 snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 

@@ -8,12 +8,14 @@ changed and not at every registered descriptor.
 from __future__ import annotations
 
 import selectors
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.choices import ChoiceSource, shuffle
 from toron.core.clock import SECOND_NS, Clock
+from toron.core.foreign import library_on_stack, refusal
 from toron.errors import Deadlock, EscapeError, LimitReached
 
 READ = selectors.EVENT_READ
@@ -35,6 +37,14 @@ class Pollable(Protocol):
 def _name(fileobj: Any) -> str:
     # Not its number, which depends on what the parent process had open.
     return "a descriptor" if isinstance(fileobj, int) else f"the {type(fileobj).__qualname__}"
+
+
+def _why_refused(fileobj: Any) -> str:
+    watching = f"watching {_name(fileobj)} of the real world"
+    library = library_on_stack(sys._getframe(1))
+    if library is not None:
+        return refusal(library, watching)
+    return f"{watching}; the library behind it does its own I/O in C, which Toron cannot simulate"
 
 
 class Descriptors:
@@ -100,10 +110,7 @@ class SimSelector(selectors.BaseSelector):
         if fd in self._keys:
             raise KeyError(f"descriptor {fd} is already registered")
         if self._descriptors.get(fd) is None:
-            raise EscapeError(
-                f"watching {_name(fileobj)} of the real world; "
-                "the library behind it does its own I/O in C, which Toron cannot simulate"
-            )
+            raise EscapeError(_why_refused(fileobj))
         key = selectors.SelectorKey(fileobj, fd, events, data)
         self._keys[fd] = key
         self._descriptors.touch(fd)

@@ -22,6 +22,7 @@ from toron.errors import EscapeError
 from toron.world.boundary import (
     clocks,
     entropy,
+    foreign_io,
     identity,
     interfaces,
     polling,
@@ -56,6 +57,7 @@ class Edge:
         entropy.install(self.entropy)
         self._tls_moves = tls.install(self.clocks, self.entropy)
         pyca.install()
+        foreign_io.install()
         self._install_sockets()
         self._install_signals()
         self._install_asyncio()

@@ -25,6 +25,7 @@ from toron.world.boundary import (
     foreign_io,
     identity,
     interfaces,
+    libraries,
     polling,
     pyca,
     sockets_edge,
@@ -58,6 +59,7 @@ class Edge:
         self._tls_moves = tls.install(self.clocks, self.entropy)
         pyca.install()
         foreign_io.install()
+        libraries.install(self.refusals)
         self._install_sockets()
         self._install_signals()
         self._install_asyncio()

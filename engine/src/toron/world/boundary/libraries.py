@@ -1,0 +1,49 @@
+"""Finds C libraries by name without starting `ldconfig`, for modules that are imported in a run.
+
+`ctypes.util.find_library` asks other programs, which a simulated program may not start. Many
+packages call it while they are imported (asyncssh, ifaddr); imported before the run, they get
+CPython's own answer.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+from pathlib import Path
+
+from toron.world.boundary.aliases import Stand, replace
+from toron.world.boundary.refusals import Refusals
+
+_FOLDERS = ("lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib")
+_MULTIARCH = ("x86_64-linux-gnu", "aarch64-linux-gnu")
+
+
+def install(refusals: Refusals) -> None:
+    """Answer from the usual folders while a run goes on."""
+    original = ctypes.util.find_library
+
+    def find_library(name: str) -> str | None:
+        if not refusals.active:
+            return original(name)
+        refusals.active = False  # Toron looks, not the program
+        try:
+            return _search(name)
+        finally:
+            refusals.active = True
+
+    replace(ctypes.util, "find_library", Stand(original, find_library))
+
+
+def _search(name: str) -> str | None:
+    """The shortest versioned name, as the cache of `ldconfig` lists it: ``libc.so.6``."""
+    if not name or "/" in name:
+        return None
+    for folder in _FOLDERS:
+        for path in (*(Path("/", folder, arch) for arch in _MULTIARCH), Path("/", folder)):
+            found = sorted({one.name for one in path.glob(f"lib{name}.so.*")}, key=_by_length)
+            if found:
+                return found[0]
+    return None
+
+
+def _by_length(name: str) -> tuple[int, str]:
+    return len(name), name

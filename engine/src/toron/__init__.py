@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "2.5.1"
-ENGINE_VERSION = "toron-v2.5H+.1"
+__version__ = "2.5.2"
+ENGINE_VERSION = "toron-v2.5H+.2"
 
 if TYPE_CHECKING:
     from toron.errors import BadKernel, EscapeError, ToronError

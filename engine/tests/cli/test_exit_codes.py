@@ -229,7 +229,7 @@ def test_a_failure_is_told_to_a_person_with_the_command_that_replays_it(
 
 
 def test_help_lists_the_verbs_and_the_version_is_the_engines(toron: Callable[..., Any]) -> None:
-    assert toron("--version").out == "toron-v2.5H+.1\n"
+    assert toron("--version").out == "toron-v2.5H+.2\n"
     told = toron("--help").out
     assert all(verb in told for verb in ("run", "explore", "verify", "replay"))
 

@@ -15,20 +15,6 @@ SPEC.loader.exec_module(matrix)
 
 FILES = matrix.programs([], wide=False)
 SAMPLE = 2
-PENDING: dict[str, str] = {
-    "s03_aiohttp_tls": "OpenSSL draws its own randomness",
-    "s20_kademlia": "UDP is not simulated yet",
-}
-CASES = [
-    pytest.param(
-        path,
-        id=path.stem,
-        marks=[pytest.mark.xfail(strict=True, reason=PENDING[path.stem])]
-        if path.stem in PENDING
-        else [],
-    )
-    for path in FILES
-]
 
 
 def test_the_matrix_has_its_fifteen_programs_each_with_its_faults() -> None:
@@ -37,7 +23,7 @@ def test_the_matrix_has_its_fifteen_programs_each_with_its_faults() -> None:
         assert "async def crashed(world)" in path.read_text(), path.name
 
 
-@pytest.mark.parametrize("path", CASES)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_program_is_clean_and_holds_under_faults(path: Path) -> None:
     row = matrix.Program(path).measure(SAMPLE)
     assert row.is_clean, row.problem
@@ -46,7 +32,7 @@ def test_a_program_is_clean_and_holds_under_faults(path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", CASES)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_program_is_clean_and_holds_under_faults_over_twenty_seeds(path: Path) -> None:
     row = matrix.Program(path).measure(matrix.SEEDS)
     assert row.is_clean, row.problem

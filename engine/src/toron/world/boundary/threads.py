@@ -304,8 +304,9 @@ def _rebuild_locks() -> None:
             for alias, value in list(vars(module).items()):
                 if _is_free_lock(value):
                     setattr(module, alias, _stand_in(value, known))
+    kinds = (threading.Condition, queue.Queue, logging.Handler, _Pool)
     for thing in gc.get_objects():
-        if isinstance(thing, (threading.Condition, queue.Queue, logging.Handler, _Pool)):
+        if issubclass(type(thing), kinds):  # `isinstance` asks proxies, and some refuse to answer
             _rebuild(thing, known)
 
 

@@ -15,20 +15,7 @@ SPEC.loader.exec_module(matrix)
 
 FILES = matrix.programs([], wide=False)
 SAMPLE = 2
-PENDING: dict[str, str] = {
-    "s03_aiohttp_tls": "OpenSSL draws its own randomness",
-    "s20_kademlia": "UDP is not simulated yet",
-}
-CASES = [
-    pytest.param(
-        path,
-        id=path.stem,
-        marks=[pytest.mark.xfail(strict=True, reason=PENDING[path.stem])]
-        if path.stem in PENDING
-        else [],
-    )
-    for path in FILES
-]
+CASES = [pytest.param(path, id=path.stem) for path in FILES]
 
 
 def test_the_matrix_has_its_fifteen_programs_each_with_its_faults() -> None:

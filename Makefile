@@ -13,8 +13,8 @@ STAMP := $(VENV)/.installed
 SUITE ?= full
 PROFILE ?=
 PYTHON ?=
-LINTED := src engine/src engine/tests tests tools sim
-TYPED := src engine/src tests tools sim
+LINTED := src engine/src engine/tests engine/benchmarks tests tools sim examples
+TYPED := src engine/src tests tools sim examples
 
 # An environment that was copied or moved with the repository still points at the old place, and
 # one whose interpreter has gone does not start: both are made anew.
@@ -62,7 +62,7 @@ compat: $(STAMP)  ## the acceptance matrix of Toron: PROGRAMS="s01 s02" SEEDS=20
 
 .PHONY: clean
 clean:  ## remove the environment and everything that a run leaves behind
-	@$(call finish,rm -rf $(VENV) .venv-compat-3.* .venv-wide-3.* snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
+	@$(call finish,rm -rf $(VENV) .venv-compat-3.* .venv-wide-3.* .venv-bench-3.* snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 

@@ -1,6 +1,6 @@
 """Programs that reach for the real world; the line that does carries the mark."""
 
-# ruff: noqa: BLE001, PLW1510, SIM105, SIM115  (the calls are the point)
+# ruff: noqa: BLE001, PLW1510, SIM105  (the calls are the point)
 
 import _frozen_importlib_external as importer
 import _io

@@ -1,6 +1,6 @@
 """What programs do with files; each returns values that are the same on a real disk."""
 
-# ruff: noqa: BLE001, PTH, SIM115  (every way to a file is the point)
+# ruff: noqa: BLE001, SIM117  (every way to a file is the point)
 
 import contextlib
 import errno
@@ -301,7 +301,7 @@ async def maps():
 async def libraries():
     with folder() as base:
         handler = logging.handlers.RotatingFileHandler(base / "log", maxBytes=40, backupCount=2)
-        logger = logging.Logger("files")
+        logger = logging.getLogger("files")
         logger.addHandler(handler)
         for number in range(5):
             logger.warning("line number %d of five", number)

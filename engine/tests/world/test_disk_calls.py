@@ -60,7 +60,8 @@ def test_nothing_reaches_the_real_disk(program: Callable[..., Path], tmp_path: P
                 Path(name).write_text("x")
             Path(__file__).write_text("rewritten")
             (Path(__file__).parent / "table.txt").unlink()
-            return [Path(__file__).read_text(), os.path.exists(Path(__file__).with_name("table.txt"))]
+            table = Path(__file__).with_name("table.txt")
+            return [Path(__file__).read_text(), os.path.exists(table)]
         """
     )
     (tmp_path / "table.txt").write_text("kept")

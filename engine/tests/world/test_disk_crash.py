@@ -163,7 +163,7 @@ def test_a_clean_end_of_the_run_of_a_process_keeps_the_page_cache() -> None:
         host = world.host("db")
 
         async def life() -> None:
-            file = open("/tmp/f", "wb", buffering=0)  # noqa: SIM115
+            file = open("/tmp/f", "wb", buffering=0)
             file.write(b"cached")
 
         await host.spawn(life)
@@ -192,7 +192,7 @@ def test_a_dead_process_writes_nothing_any_more() -> None:
         host = world.host("db")
 
         async def life() -> None:
-            file = open("/tmp/f", "w")  # noqa: SIM115
+            file = open("/tmp/f", "w")
             file.write("in a buffer of the program")
             kept.append(file)
 

@@ -102,16 +102,26 @@ class World:
         *,
         partitions: bool = False,
         crashes: bool = False,
+        kills: bool = False,
+        pauses: bool = False,
+        clock_drift: bool = False,
+        disk: bool = False,
+        corruption: bool = False,
         loss: bool = False,
         slow: bool = False,
         resets: bool = False,
+        duplicates: bool = False,
+        reorders: bool = False,
         hosts: list[str] | None = None,
         within: float = 30.0,
     ) -> list[str]:
         """Draw faults from CHAOS_SEED for the next ``within`` seconds, and return the plan.
 
-        Of the allowed kinds a random subset is used. ``hosts`` limits it to some hosts; make the
-        hosts first. After ``within`` seconds the network is whole and the hosts are up again.
+        Of the allowed kinds a random subset is used. ``crashes`` are power cuts, ``kills`` end only
+        the process, ``clock_drift`` lets clocks jump and drift, ``disk`` fails, fills and slows
+        disks, ``corruption`` also flips bits and misdirects writes, ``duplicates`` and ``reorders``
+        are of datagrams. ``hosts`` limits it to some hosts; make the hosts first. After ``within``
+        seconds all of it is over: await `quiet`, and demand that the program recovers.
         """
         allowed = {
             "partitions": partitions,
@@ -119,14 +129,40 @@ class World:
             "loss": loss,
             "slow": slow,
             "resets": resets,
+            "kills": kills,
+            "pauses": pauses,
+            "clock_drift": clock_drift,
+            "disk": disk,
+            "corruption": corruption,
+            "duplicates": duplicates,
+            "reorders": reorders,
         }
-        chosen = [self.host(name) for name in hosts] if hosts is not None else self.hosts
+        chosen = self.hosts if hosts is None else [self.host(name) for name in hosts]
         if not chosen:
             raise ValueError("faults() needs hosts to act on; make them with world.host() first")
         kinds = [kind for kind, is_allowed in allowed.items() if is_allowed]
         plan = self._planner.draw(kinds, chosen, within)
         self._trace.add("plan", "; ".join(plan))
         return plan
+
+    async def quiet(self) -> None:
+        """Wait until the planned faults are over, and mend what is left: liveness must hold now.
+
+        The network is whole, hosts are up and running, disks work and keep what they have, clocks
+        run at the right rate.
+        """
+        left_ns = self._planner.over_ns - self._clock.now_ns
+        if left_ns > 0:
+            await asyncio.sleep((left_ns + 1) / SECOND_NS)
+        self._trace.add("quiet", "")
+        self.net.heal()
+        for host in self.hosts:
+            host.disk.heal()
+            host.resume()
+            if not host.up:
+                host.restart()
+            if host.clock.skew is not None:
+                host.clock.drift(0)
 
     def always(self, name: str, condition: Condition) -> None:
         """``condition`` must hold after every step from now on (a value: right now)."""

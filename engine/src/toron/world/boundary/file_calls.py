@@ -294,7 +294,7 @@ class PathCalls:
             if node is None:
                 continue
             shown: Any = os.fsencode(name) if _is_bytes(path) else name
-            full = shown if isinstance(told, int) else os.path.join(told, shown)  # noqa: PTH118
+            full = shown if isinstance(told, int) else os.path.join(told, shown)
             absolute = f"{spot.path.rstrip('/')}/{name}"
             entries.append(SimDirEntry(self, shown, full, node, absolute))
         return SimScandir(entries)

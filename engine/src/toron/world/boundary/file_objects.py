@@ -65,7 +65,7 @@ class SimFileIO(_io.FileIO):
             table.process() is None or (isinstance(file, int) and table.get(file) is None)
         ):
             return real.RealFileIO(file, mode, closefd, opener)
-        return super().__new__(cls, file, mode, closefd, opener)
+        return super().__new__(cls, file, mode, closefd, opener)  # type: ignore[call-arg]
 
     def __init__(
         self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None
@@ -80,7 +80,7 @@ class SimFileIO(_io.FileIO):
         self._reads, self._writes = "r" in mode or "+" in mode, mode.strip("rb") != ""
         super().__init__(fd, mode, closefd=False)
         self.name = file
-        if isinstance(self._opened.node.mode, int) and stat.S_ISDIR(self._opened.node.mode):
+        if stat.S_ISDIR(self._opened.node.mode):
             self.close()
             raise fail(errno.EISDIR, file)
         if "a" in mode:
@@ -147,9 +147,8 @@ class SimFileIO(_io.FileIO):
     def close(self) -> None:
         """Close the descriptor, unless it was lent; a dead process has none any more."""
         fd, self._fd = self._fd, -1
-        if fd >= 0:
-            if self._closes and self._table.get(fd) is self._opened:
-                self._table.close(fd)
+        if fd >= 0 and self._closes and self._table.get(fd) is self._opened:
+            self._table.close(fd)
         super().close()
 
     def __del__(self) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import _frozen_importlib_external as importer
 import builtins
+import errno
 import fcntl
-import glob
 import io
 import mmap
 import os
@@ -23,6 +23,7 @@ from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.file_calls import DescriptorCalls, PathCalls
 from toron.world.boundary.file_table import FileTable
 from toron.world.disk import real
+from toron.world.disk.opened import Opened
 from toron.world.disk.tree import fail
 
 _SECOND_ARGUMENT_TOO = ("sendfile", "copy_file_range")
@@ -41,9 +42,8 @@ def install(table: FileTable) -> None:
     sim_open = file_objects.make_open(table)
     replace(builtins, "open", Stand(builtins.open, sim_open))
     replace(io, "FileIO", file_objects.SimFileIO)
-    _install_locks(table)
+    Locks(table).install()
     _install_maps(table)
-    _install_glob()
     _refuse_databases()
 
 
@@ -92,59 +92,60 @@ def _fileno(thing: Any) -> int:
 def _keep_imports_real() -> None:
     """Give the import system copies of its modules, which no replacement reaches."""
     posix, raw_io = ModuleType("posix"), ModuleType("_io")
-    posix.__dict__.update(vars(importer._os))
-    raw_io.__dict__.update(vars(importer._io))
-    importer._os, importer._io = posix, raw_io
+    own: Any = importer
+    posix.__dict__.update(vars(own._os))
+    raw_io.__dict__.update(vars(own._io))
+    own._os, own._io = posix, raw_io
 
 
-def _install_locks(table: FileTable) -> None:
-    def flock(fd: Any, operation: int, /) -> None:
-        opened = table.get(_as_number(fd)) if table.process() is not None else None
+class Locks:
+    """`fcntl.flock`, `lockf` and `fcntl` on simulated files."""
+
+    def __init__(self, table: FileTable) -> None:
+        self._table = table
+
+    def install(self) -> None:
+        """Replace the three."""
+        for name in ("flock", "lockf", "fcntl"):
+            replace(fcntl, name, Stand(getattr(fcntl, name), getattr(self, name)))
+
+    def _opened(self, fd: Any) -> Opened | None:
+        if self._table.process() is None:
+            return None
+        return self._table.get(fd if isinstance(fd, int) else _fileno(fd))
+
+    def flock(self, fd: Any, operation: int, /) -> None:
+        """A lock of an open file; waiting for one would block the loop's thread."""
+        opened = self._opened(fd)
         if opened is None:
             real.flock(fd, operation)
             return
+        volume = self._table.volume_of(opened)
         if operation & fcntl.LOCK_UN:
-            table.volume_of(opened).unlock(opened)
-            return
-        exclusive = bool(operation & fcntl.LOCK_EX)
-        if table.volume_of(opened).lock(opened, exclusive=exclusive):
-            return
-        if operation & fcntl.LOCK_NB:
-            raise fail(11)
-        raise EscapeError(
-            "flock() would wait for a lock in the event loop's thread; use LOCK_NB and try again"
-        )
+            volume.unlock(opened)
+        elif not volume.lock(opened, exclusive=bool(operation & fcntl.LOCK_EX)):
+            if operation & fcntl.LOCK_NB:
+                raise fail(errno.EAGAIN)
+            raise EscapeError(
+                "flock() would wait for a lock in the event loop's thread; "
+                "use LOCK_NB and try again"
+            )
 
-    def lockf(
-        fd: Any,
-        cmd: int,
-        len: int = 0,
-        start: int = 0,
-        whence: int = 0,
-        /,  # noqa: A002
-    ) -> None:
-        # A lock of the whole process, and a host has one: nobody else can hold it.
-        if table.process() is None or table.get(_as_number(fd)) is None:
-            real.lockf(fd, cmd, len, start, whence)
+    def lockf(self, fd: Any, cmd: int, *span: int) -> None:
+        """A lock of the whole process, and a host has one: nobody else can hold it."""
+        if self._opened(fd) is None:
+            real.lockf(fd, cmd, *span)
 
-    def control(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
-        number = _as_number(fd)
-        opened = table.get(number) if table.process() is not None else None
+    def fcntl(self, fd: Any, cmd: int, arg: Any = 0, /) -> Any:
+        """Flags are those of the simulated file; what is of the descriptor is real."""
+        opened = self._opened(fd)
         if opened is None or cmd in (fcntl.F_GETFD, fcntl.F_SETFD):
             return real.fcntl(fd, cmd, arg)
         if cmd == fcntl.F_GETFL:
             return opened.flags & ~os.O_CLOEXEC
         if cmd in (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC):
-            return table.add(opened)
+            return self._table.add(opened)
         return arg
-
-    replace(fcntl, "flock", Stand(fcntl.flock, flock))
-    replace(fcntl, "lockf", Stand(fcntl.lockf, lockf))
-    replace(fcntl, "fcntl", Stand(fcntl.fcntl, control))
-
-
-def _as_number(fd: Any) -> int:
-    return fd if isinstance(fd, int) else _fileno(fd)
 
 
 def _install_maps(table: FileTable) -> None:
@@ -175,14 +176,6 @@ def _install_maps(table: FileTable) -> None:
 
     SimMmap.__name__ = SimMmap.__qualname__ = "mmap"
     replace(mmap, "mmap", SimMmap)
-
-
-def _install_glob() -> None:
-    """CPython 3.13 keeps two functions in a class."""
-    globber: Any = getattr(glob, "_StringGlobber", None)
-    if globber is not None:
-        globber.lstat = staticmethod(os.lstat)
-        globber.scandir = staticmethod(os.scandir)
 
 
 def _refuse_databases() -> None:

@@ -99,9 +99,8 @@ class Refusals:
             self._judge_listing(arguments[0])
         elif event in _REFUSED:
             self._refuse(f"{event}({_first(arguments)}) {_REFUSED[event]}")
-        elif event == "socket.__new__":
-            if not isinstance(arguments[0], (SimSocket, Inert)):
-                self._refuse(f"{type(arguments[0]).__qualname__} makes a real socket")
+        elif event == "socket.__new__" and not isinstance(arguments[0], (SimSocket, Inert)):
+            self._refuse(f"{type(arguments[0]).__qualname__} makes a real socket")
 
     def _judge_open(self, arguments: tuple[Any, ...]) -> None:
         path, mode, flags = arguments[0], arguments[1], arguments[2]

@@ -59,7 +59,7 @@ class Shared:
 
 
 def may_take(handle: Handle, level: int, others: list[Handle]) -> bool:
-    """Whether the lock ``level`` can be had now; leaves PENDING where a writer waits for readers."""
+    """Whether the lock ``level`` can be had now; who waits for readers is left PENDING."""
     highest = max((other.level for other in others), default=NONE)
     if level == SHARED:
         return highest < PENDING

@@ -32,7 +32,7 @@ _LINKS_MAX = 40
 
 def realpath(name: str) -> str:
     """`os.path.realpath` on the real machine; a part that does not exist stays as it is."""
-    waiting = [part for part in os.path.join(getcwd(), name).split("/") if part][::-1]  # noqa: PTH118
+    waiting = [part for part in os.path.join(getcwd(), name).split("/") if part][::-1]
     path, links = "", 0
     while waiting:
         part = waiting.pop()

@@ -205,12 +205,14 @@ class Volume:
         """`open`."""
         if flags & os.O_TMPFILE == os.O_TMPFILE:
             return self._open_nameless(path, told, flags, permissions, process)
+        if flags & os.O_CREAT and path.endswith("/"):
+            raise fail(errno.EISDIR, told)
         is_exclusive = flags & os.O_CREAT and flags & os.O_EXCL
         follow = not flags & os.O_NOFOLLOW and not is_exclusive
         spot = self.tree.walk(path, told, follow=follow)
         node = spot.node
         if node is None:
-            spot = self._create(spot, path, told, flags, permissions)
+            spot = self._create(spot, told, flags, permissions)
             node = spot.node
             assert node is not None
         elif is_exclusive:
@@ -226,11 +228,9 @@ class Volume:
         self.opened.append(opened)
         return opened
 
-    def _create(self, spot: Spot, path: str, told: object, flags: int, permissions: int) -> Spot:
+    def _create(self, spot: Spot, told: object, flags: int, permissions: int) -> Spot:
         if not flags & os.O_CREAT:
             raise fail(errno.ENOENT, told)
-        if path.endswith("/"):
-            raise fail(errno.EISDIR, told)
         self._may_change(spot, told)
         self._check_room(1, spot.path)
         node = File(self.tree.number(), permissions, self.clock.wall_ns())

@@ -1,0 +1,1 @@
+"""Programs to learn from: plain asyncio, run for real or inside Toron."""

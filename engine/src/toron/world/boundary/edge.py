@@ -105,6 +105,7 @@ class Edge:
         disks.folders = [getcwd(), *filter(None, map(os.environ.get, ("HOME", "TMPDIR")))]
         disks.entropy = self.entropy.bytes
         self.files.listen_to(disks)
+        libraries.begin()
 
     def end(self) -> None:
         """Let the process report what it found."""

@@ -69,6 +69,18 @@ def install() -> None:
     sys.meta_path.insert(0, _Finder(by_module))
 
 
+def begin() -> None:
+    """Make libraries forget what they measured on the real machine while they were imported."""
+    psutil = sys.modules.get("psutil")
+    if psutil is None:
+        return
+    for name in ("_last_cpu_times", "_last_per_cpu_times"):
+        for kept in (name, f"{name}_2"):
+            getattr(psutil, kept, {}).clear()  # the first cpu_percent() is the change since then
+    if hasattr(psutil, "_TOTAL_PHYMEM"):
+        setattr(psutil, "_TOTAL_PHYMEM", None)  # noqa: B010  (of a module unknown here)
+
+
 class _Finder(MetaPathFinder):
     """Lets the other finders find a guarded module, and puts the guard behind its loading."""
 

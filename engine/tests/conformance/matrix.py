@@ -2,8 +2,8 @@
 
 A program *works* when its `main` passes under Toron with the result that stock asyncio gives on
 real loopback; it is *clean* when two fresh processes at one hash seed also agree on everything,
-nothing escaped and no run took more than two seconds; *with faults*, its kernels `partitioned` and
-`crashed` hold the same way. Each is counted over the seeds. A program whose library does its own
+nothing escaped and no run took more than two seconds; *with faults*, its kernels in `FAULTS` hold
+the same way. Each is counted over the seeds. A program whose library does its own
 I/O in C is *refused by name*: expected of it is an error that names the library, and it counts
 neither as working nor as clean. An interpreter that is absent is
 `not run`, and never counts as passed.
@@ -39,6 +39,7 @@ SEEDS = 20
 WALL_MAX_S = 2.0
 STOCK_LIMIT_S = 60.0
 CHAOS_SEED = 0
+FAULTS = ("partitioned", "crashed", "disk_full", "io_errors")
 REFUSED = {"s14_psycopg": "libpq", "s24_aiodns": "c-ares"}
 """Programs that reach the network in C: all that is expected is an error with this name in it."""
 
@@ -120,9 +121,7 @@ class Program:
             expected = stock_result(self.path)
             for worker in self.workers:
                 worker.start()  # what importing costs is not part of a run
-            row.fault_kernels = [
-                name for name in ("partitioned", "crashed") if name in self.workers[0].kernels
-            ]
+            row.fault_kernels = [name for name in FAULTS if name in self.workers[0].kernels]
             for seed in range(1, seeds + 1):
                 self._judge_main(row, seed, expected)
                 self._judge_faults(row, seed)

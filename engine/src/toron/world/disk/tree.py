@@ -119,7 +119,8 @@ class Tree:
         """Whether a name only stands here because something below it may be read."""
         if folder.real is None or self._lower.is_inside(folder.real):
             return False
-        return is_of_the_machine(folder.entries[name])
+        node = folder.entries[name]
+        return is_of_the_machine(node) and not isinstance(node, ProcFolder)
 
     def _order(self, name: str) -> bytes:
         salted = f"{self._salt}\x00{name}".encode("utf-8", "surrogateescape")

@@ -165,7 +165,7 @@ async def _count_to_a_file(world: toron.World) -> None:
 
         async def write() -> None:
             while True:
-                with contextlib.suppress(OSError), open("/var/lib/count", "a") as file:  # noqa: PTH123
+                with contextlib.suppress(OSError), open("/var/lib/count", "a") as file:
                     file.write("x")
                 await asyncio.sleep(0.5)
 

@@ -22,10 +22,12 @@ from toron.world.boundary import (
     clocks,
     entropy,
     files,
+    foreign_io,
     identity,
     interfaces,
     libraries,
     loops,
+    measurements,
     pipes,
     polling,
     pyca,
@@ -66,6 +68,8 @@ class Edge:
         entropy.install(self.entropy)
         self._tls_moves = tls.install(self.clocks, self.entropy)
         pyca.install()
+        foreign_io.install()
+        libraries.install(self.refusals)
         self._install_sockets()
         files.install(self.files)
         self.refusals.before_sqlite = self._before_sqlite
@@ -74,7 +78,6 @@ class Edge:
         self._install_asyncio()
         threads.install()
         pipes.install(self._descriptors)
-        libraries.install()
         spread()
         sys.addaudithook(self.refusals.hook)
 
@@ -105,7 +108,7 @@ class Edge:
         disks.folders = [getcwd(), *filter(None, map(os.environ.get, ("HOME", "TMPDIR")))]
         disks.entropy = self.entropy.bytes
         self.files.listen_to(disks)
-        libraries.begin()
+        measurements.forget()
 
     def end(self) -> None:
         """Let the process report what it found."""

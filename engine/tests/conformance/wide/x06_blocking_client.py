@@ -8,7 +8,11 @@ import urllib.request
 
 async def main():
     async def serve(reader, writer):
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # the silent one hangs up, perhaps before main ends
+            writer.close()
+            return
         body = head.split()[1].upper()
         writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()

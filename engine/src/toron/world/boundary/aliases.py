@@ -54,20 +54,20 @@ def spread() -> None:
             known = _replaced.get(id(value))
             if known is not None:
                 setattr(module, alias, known[1])
-            elif isinstance(value, FunctionType):
+            elif type(value) is FunctionType:  # `isinstance` asks proxies, and some refuse
                 _spread_defaults(value)
-            elif isinstance(value, type) and getattr(value, "__module__", "") == imported_as:
+            elif issubclass(type(value), type) and getattr(value, "__module__", "") == imported_as:
                 _spread_class(value)
 
 
 def _spread_class(cls: type) -> None:
     for name, value in list(type.__getattribute__(cls, "__dict__").items()):
-        inner = value.__func__ if isinstance(value, staticmethod) else value
+        inner = value.__func__ if type(value) is staticmethod else value
         known = _replaced.get(id(inner))
-        if known is not None and not isinstance(inner, type):
+        if known is not None and not issubclass(type(inner), type):
             kept = staticmethod(known[1]) if inner is not value else known[1]
             type.__setattr__(cls, name, kept)
-        elif isinstance(inner, FunctionType):
+        elif type(inner) is FunctionType:
             _spread_defaults(inner)
 
 

@@ -27,6 +27,7 @@ from toron.world.boundary import (
     interfaces,
     libraries,
     loops,
+    measurements,
     pipes,
     polling,
     pyca,
@@ -107,6 +108,7 @@ class Edge:
         disks.folders = [getcwd(), *filter(None, map(os.environ.get, ("HOME", "TMPDIR")))]
         disks.entropy = self.entropy.bytes
         self.files.listen_to(disks)
+        measurements.forget()
 
     def end(self) -> None:
         """Let the process report what it found."""

@@ -27,9 +27,8 @@ from toron.core.process import CURRENT, Process
 from toron.core.values import brief
 from toron.errors import EscapeError
 from toron.world.boundary.aliases import Stand, replace
+from toron.world.disk.proc import CORES
 
-CORES = 4
-"""How many a simulated host has: pools size themselves by it, so it may not be the machine's."""
 _IDENT_FIRST = 1_000
 _REAL_LOCK = type(_thread.allocate_lock())
 _REAL_RLOCK = type(_thread.RLock())

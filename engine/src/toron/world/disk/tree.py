@@ -15,6 +15,7 @@ from toron.world.disk.content import Pick
 from toron.world.disk.journal import Entry, Journal
 from toron.world.disk.lower import NUMBER_BASE, Lower
 from toron.world.disk.nodes import GONE, Device, File, Folder, Link, Node
+from toron.world.disk.proc import ProcFolder
 
 LINKS_MAX = 40
 NAME_MAX = 255
@@ -105,6 +106,8 @@ class Tree:
 
     def names(self, folder: Folder) -> list[str]:
         """The names in ``folder``, in an order that only this host knows, as a hashed tree's is."""
+        if isinstance(folder, ProcFolder):
+            return list(folder.entries)
         names = dict.fromkeys(self._lower.names(folder.real) if folder.real is not None else ())
         for name, node in folder.entries.items():
             names.pop(name, None)
@@ -116,7 +119,8 @@ class Tree:
         """Whether a name only stands here because something below it may be read."""
         if folder.real is None or self._lower.is_inside(folder.real):
             return False
-        return is_of_the_machine(folder.entries[name])
+        node = folder.entries[name]
+        return is_of_the_machine(node) and not isinstance(node, ProcFolder)
 
     def _order(self, name: str) -> bytes:
         salted = f"{self._salt}\x00{name}".encode("utf-8", "surrogateescape")

@@ -15,6 +15,7 @@ from toron.core.choices import ChoiceSource
 from toron.core.clock import Clock
 from toron.core.process import Process
 from toron.core.trace import Trace
+from toron.world.disk import proc
 from toron.world.disk.content import SECTOR
 from toron.world.disk.faults import Faults
 from toron.world.disk.lower import Lower
@@ -53,6 +54,7 @@ class Volume:
         salt = str(choices.pick(f"disk.order.{host}", 1 << 32))
         self.tree = Tree(lower, clock.wall_ns, salt)
         self.tree.furnish(list(folders))
+        proc.furnish(self.tree, clock)
         self.opened: list[Opened] = []
 
     def chaos(self, bound: int) -> int:
@@ -87,13 +89,14 @@ class Volume:
 
     def names(self, folder: Folder, path: str) -> list[str]:
         """What a folder lists."""
-        if folder.real is None:
+        if folder.real is None and not is_of_the_machine(folder):
             self.faults.check("read", path)
         return self.tree.names(folder)
 
     def _may_change(self, spot: Spot, told: object) -> None:
         if not spot.name:
             raise fail(errno.EBUSY, told)
+        proc.refuse_change(spot.folder, spot.node, told)
         self.faults.check("write", spot.path)
         self._spend()
 
@@ -221,6 +224,8 @@ class Volume:
             raise fail(errno.ELOOP, told)
         opened = Opened(node, spot.path, flags, process)
         self._check_kind(opened, told)
+        if opened.writes:
+            proc.refuse_writing(node, told)
         if isinstance(node, File):
             node.content.load()
             if flags & os.O_TRUNC and opened.writes and node.size:
@@ -276,6 +281,8 @@ class Volume:
             return self._read_device(node, size)
         assert isinstance(node, File)
         at = opened.offset if offset is None else offset
+        if not at:
+            node.content.load()  # a file of /proc says something else each time
         if not is_of_the_machine(node):
             size = self._disturb_read(opened.path, min(size, max(0, node.size - at)))
         payload = bytes(node.content.cached[at : at + size])

@@ -10,6 +10,8 @@ from toron.core.choices import SEED_MAX
 from toron.errors import BadKernel
 from toron.search.references import (
     Token,
+    kernel_names,
+    load_module,
     parse_seed,
     parse_seed_range,
     project_root,
@@ -101,3 +103,9 @@ def test_a_file_is_imported_from_above_its_outermost_package(tmp_path: Path) -> 
         (folder / "__init__.py").write_text("")
     assert project_root(inner / "kernels.py") == tmp_path
     assert project_root(tmp_path / "kernels.py") == tmp_path
+
+
+def test_a_program_that_imports_inspect_has_its_own_kernels_only(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text("import inspect\n\n\nasync def mine(): ...\n")
+    assert kernel_names(load_module(path)) == ["mine"]

@@ -107,7 +107,9 @@ def kernel_names(module: ModuleType) -> list[str]:
     functions = {
         name: value
         for name, value in vars(module).items()
-        if inspect.iscoroutinefunction(value) and value.__module__ == module.__name__
+        # Python 3.12 takes the module `inspect` itself, when a program imports it, for one.
+        if inspect.iscoroutinefunction(value)
+        and getattr(value, "__module__", None) == module.__name__
     }
     marked = [name for name, value in functions.items() if hasattr(value, MARK)]
     if marked:

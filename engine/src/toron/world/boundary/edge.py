@@ -6,8 +6,6 @@ import asyncio
 import functools
 import gc
 import mimetypes
-import os
-import platform
 import signal
 import socket
 import sys
@@ -20,7 +18,7 @@ from typing import Any
 from toron.core.clock import Clock
 from toron.core.selector import Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, polling
+from toron.world.boundary import clocks, entropy, identity, machine, polling
 from toron.world.boundary.aliases import Stand, replace, spread
 from toron.world.boundary.refusals import Refusals
 from toron.world.network import Network
@@ -39,9 +37,8 @@ class Edge:
 
     def install(self) -> None:
         """Replace and guard. Call before the program under test is imported."""
-        os.environ["TZ"] = "UTC"
+        machine.install(self._machine_name, self.clocks.own)
         time.tzset()
-        platform.uname()  # shells out to `uname -p` once and remembers
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
@@ -97,6 +94,9 @@ class Edge:
 
     def _gethostname(self) -> str:
         return self._world("socket.gethostname").current_process().host.name
+
+    def _machine_name(self) -> str:
+        return "localhost" if self._network is None else self._gethostname()
 
     def _getfqdn(self, name: str = "") -> str:
         return name or self._gethostname()

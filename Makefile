@@ -55,9 +55,14 @@ lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
 bench: $(STAMP)  ## measure the engine
 	@$(call steps,bench)
 
+.PHONY: compat
+compat: $(STAMP)  ## the acceptance matrix of Toron: PROGRAMS="s01 s02" SEEDS=20 ON=3.12; WIDE=1: the others
+	@$(call finish,$(PY) engine/tests/conformance/matrix.py $(PROGRAMS) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(ON),--python $(ON)) $(if $(WIDE),--wide))
+
 .PHONY: clean
 clean:  ## remove the environment and everything that a run leaves behind
-	@$(call finish,rm -rf $(VENV) .venv-bench-3.12 snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
+	@$(call finish,rm -rf $(VENV) .venv-compat-3.* .venv-wide-3.* .venv-bench-3.* snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 

@@ -1,15 +1,27 @@
 """The selector knows who is ready and moves time; it never watches the real world."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from toron.core.agenda import Agenda
+from toron.core.baton import Baton
 from toron.core.choices import SeededChoices
 from toron.core.clock import SECOND_NS, Clock
+from toron.core.places import Places
+from toron.core.process import Process
 from toron.core.selector import READ, WRITE, Descriptors, SimSelector
+from toron.core.trace import Trace
 from toron.errors import Deadlock, EscapeError, LimitReached
+
+
+class Machine:
+    name = "owner"
+
+
+OWNER = Process(Machine(), 0)
 
 
 class Pipe:
@@ -22,17 +34,21 @@ class Pipe:
     def writable(self) -> bool:
         return self.state[1]
 
+    def process_ended(self) -> None:
+        pass
+
 
 class Bench:
     def __init__(self, seed: int = 1, limit_s: int = 100) -> None:
         self.clock, self.agenda, self.table = Clock(), Agenda(), Descriptors()
-        self.selector = SimSelector(
-            self.clock, self.agenda, self.table, SeededChoices(seed, 0), limit_s * SECOND_NS
-        )
+        choices = SeededChoices(seed, 0)
+        trace = Trace(self.clock, "digest", Places(Path()))
+        self.baton = Baton(self.clock, self.agenda, choices, trace, limit_s * SECOND_NS)
+        self.selector = SimSelector(self.clock, self.agenda, self.table, choices, self.baton)
 
     def watch(self, fd: int, events: int = READ, *, ready: bool = True) -> Pipe:
         pipe = Pipe(readable=ready, writable=ready)
-        self.table.add(fd, pipe, "owner")
+        self.table.add(fd, pipe, OWNER)
         self.selector.register(fd, events)
         return pipe
 
@@ -93,7 +109,7 @@ def test_idle_time_jumps_to_the_next_action_or_the_deadline() -> None:
     assert bench.clock.now_ns == 300
     assert bench.ready(9_000) == [(5, READ)]
     assert bench.clock.now_ns == 700
-    assert bench.selector.jumps == 2
+    assert bench.baton.jumps == 2
 
 
 def test_select_takes_seconds() -> None:
@@ -148,7 +164,7 @@ def test_a_socket_that_was_closed_first_can_still_be_unregistered() -> None:
             return self.fd
 
     bench, file = Bench(), File()
-    bench.table.add(9, Pipe(), "owner")
+    bench.table.add(9, Pipe(), OWNER)
     bench.selector.register(file, READ)
     file.fd = -1
     key: Any = bench.selector.unregister(file)
@@ -160,5 +176,5 @@ def test_a_socket_that_was_closed_first_can_still_be_unregistered() -> None:
 def test_the_descriptors_of_a_dead_process_are_never_ready() -> None:
     bench = Bench()
     bench.watch(5)
-    bench.table.remove_all_of("owner")
+    bench.table.remove_all_of(OWNER)
     assert bench.ready() == []

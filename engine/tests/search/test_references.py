@@ -105,7 +105,20 @@ def test_a_file_is_imported_from_above_its_outermost_package(tmp_path: Path) -> 
     assert project_root(tmp_path / "kernels.py") == tmp_path
 
 
+def test_a_proxy_that_raises_when_it_is_asked_is_no_kernel(tmp_path: Path) -> None:
+    file = tmp_path / "with_proxy.py"
+    file.write_text(
+        "class Proxy:\n"
+        "    def __getattribute__(self, name):\n"
+        "        raise RuntimeError('not within a request')\n"
+        "request = Proxy()\n"
+        "async def main():\n"
+        "    return 1\n"
+    )
+    assert kernel_names(load_module(file)) == ["main"]
+
+
 def test_a_program_that_imports_inspect_has_its_own_kernels_only(tmp_path: Path) -> None:
-    path = tmp_path / "program.py"
+    path = tmp_path / "program_with_inspect.py"
     path.write_text("import inspect\n\n\nasync def mine(): ...\n")
     assert kernel_names(load_module(path)) == ["mine"]

@@ -1,5 +1,7 @@
 """A plan of faults is drawn from CHAOS_SEED only, and is over by its horizon."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,8 +116,7 @@ def test_after_the_horizon_the_network_is_whole_and_every_host_is_up(chaos_seed:
             await world.sleep(0.1)
             seen_down = seen_down or not all(host.up for host in hosts)
         await world.sleep(0.001)
-        links = world.net._network.links
-        assert (links._cuts, links._slow, links._lossy) == ({}, {}, {})
+        assert world.net._network.links.ailing() == []
         assert all(host.up for host in hosts)
         world.record("crashed", seen_down)
 
@@ -142,3 +143,56 @@ def test_a_world_with_one_host_has_no_partitions_and_can_crash() -> None:
     outputs = toron.run(kernel, seed=1).outputs
     assert outputs["none"] == []
     assert all(" crash only" in line for line in outputs["plan"])
+
+
+HOSTILE: dict[str, Any] = {
+    **ALL,
+    "kills": True,
+    "pauses": True,
+    "clock_drift": True,
+    "disk": True,
+    "corruption": True,
+    "duplicates": True,
+    "reorders": True,
+}
+
+
+async def _count_to_a_file(world: toron.World) -> None:
+    async def serve() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readline())
+            writer.close()
+
+        async def write() -> None:
+            while True:
+                with contextlib.suppress(OSError), open("/var/lib/count", "a") as file:
+                    file.write("x")
+                await asyncio.sleep(0.5)
+
+        background = asyncio.create_task(write())
+        server = await asyncio.start_server(answer, "0.0.0.0", 9000)
+        await asyncio.gather(background, server.serve_forever())
+
+    hosts = [world.host(name) for name in ("a", "b", "c")]
+    for host in hosts:
+        host.spawn(serve)
+    world.faults(**HOSTILE, within=20)
+    await world.quiet()
+    world.record("over", world.now >= 20)
+    await world.sleep(1)
+    for host in hosts:
+        reader, writer = await asyncio.open_connection(host.name, 9000)
+        writer.write(b"alive\n")
+        world.record(host.name, (await reader.readline()).decode())
+        writer.close()
+
+
+def test_after_the_faults_comes_a_quiet_phase_in_which_every_host_answers() -> None:
+    seen = set()
+    for chaos_seed in range(25):
+        outcome = toron.run(_count_to_a_file, seed=1, chaos_seed=chaos_seed)
+        assert outcome.failure is None, (chaos_seed, outcome.failure)
+        assert outcome.outputs == {"over": True, "a": "alive\n", "b": "alive\n", "c": "alive\n"}
+        seen |= {line.split(" s ", 1)[1].split()[0] for line in outcome.faults}
+        assert toron.run(_count_to_a_file, seed=1, chaos_seed=chaos_seed) == outcome
+    assert seen >= {"crash", "kill", "pause", "set", "let", "disk", "lose", "duplicate", "reorder"}

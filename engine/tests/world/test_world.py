@@ -70,7 +70,7 @@ def test_names_resolve_in_both_directions_and_unknown_ones_do_not() -> None:
         "service": [["10.0.0.2", 80]],
         "literal": [["10.9.9.9", 1]],
         "v6": [["::1", 1, 0, 0]],
-        "passive": [["0.0.0.0", 1]],
+        "passive": [["0.0.0.0", 1], ["::", 1, 0, 0]],
         "byname": "10.0.0.2",
         "me": ["main", "main"],
     }

@@ -1,12 +1,15 @@
 """Virtual time: whole nanoseconds since the start of the run.
 
 The monotonic clock and the wall clock are this one number with an offset each, so that they can
-never disagree. Time moves in two ways: every step of the program costs ``STEP_NS``, because a
+never disagree, unless a kernel skews the clocks of a host (see `skew`). Time
+moves in two ways: every step of the program costs ``STEP_NS``, because a
 program that polls a frozen clock would never see its deadline pass, and an idle loop jumps to the
 next thing that happens.
 """
 
 from __future__ import annotations
+
+from toron.core.process import CURRENT
 
 SECOND_NS = 1_000_000_000
 STEP_NS = 1_000
@@ -24,10 +27,12 @@ def to_ns(seconds: float) -> int:
 class Clock:
     """The one clock of a run."""
 
-    __slots__ = ("now_ns",)
+    __slots__ = ("is_skewed", "now_ns")
 
     def __init__(self) -> None:
         self.now_ns = 0
+        self.is_skewed = False
+        """Whether some host's clocks differ from true time."""
 
     def advance_to(self, at_ns: int) -> None:
         """Move forward to ``at_ns``; time never goes back."""
@@ -35,9 +40,26 @@ class Clock:
         self.now_ns = at_ns
 
     def monotonic_ns(self) -> int:
-        """What ``time.monotonic_ns`` says; reading it costs nothing."""
+        """What ``time.monotonic_ns`` says on the host that asks; reading it costs nothing."""
+        if self.is_skewed:
+            process = CURRENT.get(None)
+            if process is not None and process.skew is not None:
+                return MONOTONIC_BASE_NS + process.skew.monotonic_ns(self.now_ns)
         return MONOTONIC_BASE_NS + self.now_ns
 
     def wall_ns(self) -> int:
-        """What ``time.time_ns`` says: nanoseconds since 1970 in UTC."""
+        """What ``time.time_ns`` says on the host that asks: nanoseconds since 1970 in UTC."""
+        if self.is_skewed:
+            process = CURRENT.get(None)
+            if process is not None and process.skew is not None:
+                return WALL_BASE_NS + process.skew.wall_ns(self.now_ns)
         return WALL_BASE_NS + self.now_ns
+
+    def after(self, seconds: float) -> int:
+        """The true time at which ``seconds`` have passed on the clock of the host that asks."""
+        if self.is_skewed:
+            process = CURRENT.get(None)
+            if process is not None and process.skew is not None:
+                skew = process.skew
+                return skew.true_ns(skew.monotonic_ns(self.now_ns) + to_ns(seconds))
+        return self.now_ns + to_ns(seconds)

@@ -13,22 +13,24 @@ import asyncio
 import heapq
 import math
 import re
+import signal
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from types import CodeType, FrameType
 from typing import Any
 
+from toron.core.agenda import Agenda
+from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
 from toron.core.choices import ChoiceSource, shuffle
 from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
 from toron.core.process import CURRENT, Process
-from toron.core.selector import SimSelector
+from toron.core.selector import Descriptors, SimSelector
 from toron.core.trace import Trace
 from toron.core.values import brief, strip_addresses
-from toron.errors import EscapeError, Livelock
+from toron.errors import Livelock, StopRun
 
 _FOLDERS = re.compile(r"(?:/[^\s/:'\"]+)+/(?=[^\s/]+\.py)")
-STEPS_WITHOUT_WAITING_MAX = 500_000
 _COLLECT_EVERY_STEPS = 20_000
 
 Resolver = Callable[..., list[tuple[Any, ...]]]
@@ -106,51 +108,153 @@ class Generators:
         return iter([generator for generator in alive if generator is not None])
 
 
-class SimLoop(asyncio.SelectorEventLoop):
-    """The event loop of a simulated world; see the module."""
+class Shared:
+    """What all event loops of a run have in common; a program's threads may run loops too."""
 
     def __init__(
         self,
         *,
-        selector: SimSelector,
         clock: Clock,
+        agenda: Agenda,
         choices: ChoiceSource,
         trace: Trace,
+        descriptors: Descriptors,
+        baton: Baton,
         resolver: Resolver,
         after_step: Callable[[], None],
     ) -> None:
-        self._toron_clock = clock
-        self._toron_choices = choices
-        self._toron_trace = trace
-        self._toron_selector = selector
-        self._toron_resolver = resolver
-        self._toron_after_step = after_step
-        self._toron_numbers = 0
-        self._toron_jumps = 0
-        self._toron_busy_since = 0
+        self.clock = clock
+        self.agenda = agenda
+        self.choices = choices
+        self.trace = trace
+        self.descriptors = descriptors
+        self.baton = baton
+        self.resolver = resolver
+        self.after_step = after_step
+        self.collect: Callable[[], object] = lambda: None
+        self.numbers = 0
+        """How many tasks and futures were made: each has its own number."""
         self.steps = 0
+        self.busy_since = 0
+        self.jumps_seen = 0
         self.graveyard: list[object] = []
         """What a power cut left behind: kept, so that no `finally` of a dead host ever runs."""
         self.failed_tasks: list[tuple[SimTask, int]] = []
         """Tasks that ended with an exception, and when; whether it was retrieved is seen later."""
         self.reported: list[tuple[dict[str, Any], int]] = []
         """What asyncio gave to the exception handler, and when."""
-        self.collect: Callable[[], object] = lambda: None
-        super().__init__(selector)
+        self.failed_threads: list[tuple[str, BaseException, int]] = []
+        """Threads that an exception ended, as `threading.excepthook` learned it, and when."""
+        self.loops: list[SimLoop] = []
+
+    def all_tasks(self) -> list[SimTask]:
+        """The unfinished tasks of all loops, in the order in which they were made."""
+        tasks = [task for loop in self.loops for task in asyncio.all_tasks(loop)]
+        return sorted((task for task in tasks if isinstance(task, SimTask)), key=hash)
+
+    def bury(self, process: Process) -> None:
+        """Take all that ``process`` does off the run, without running any of it."""
+        process.alive = False
+        self.graveyard.extend(self.baton.bury(process))
+        self.graveyard.extend(process.held)
+        for loop in self.loops:
+            loop.bury(process)
+
+
+class SimLoop(asyncio.SelectorEventLoop):
+    """An event loop of a simulated world; see the module."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._toron = shared
+        self._toron_clock = shared.clock
+        self._toron_trace = shared.trace
+        self._toron_selector = SimSelector(
+            shared.clock, shared.agenda, shared.descriptors, shared.choices, shared.baton
+        )
+        self._toron_executors: dict[Process | None, Any] = {}
+        super().__init__(self._toron_selector)
         self._clock_resolution = 1e-9
         self._asyncgens = Generators()
-        selector.is_busy = lambda: bool(self._ready)  # type: ignore[attr-defined]
+        self._toron_selector.is_busy = lambda: bool(self._ready)  # type: ignore[attr-defined]
+        shared.loops.append(self)
 
     # What asyncio asks the operating system for
 
     def time(self) -> float:
-        """Virtual monotonic seconds."""
-        return (MONOTONIC_BASE_NS + self._toron_clock.now_ns) / SECOND_NS
+        """Virtual monotonic seconds, on the clock of the host that asks."""
+        return self._toron_clock.monotonic_ns() / SECOND_NS
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """A timer at ``when`` on the clock of the host that sets it; the loop keeps true time."""
+        if self._toron_clock.is_skewed and when < math.inf:
+            process = CURRENT.get(None) if context is None else context.get(CURRENT)
+            if process is not None and process.skew is not None:
+                own_ns = _whole_ns(when) - MONOTONIC_BASE_NS
+                when = (MONOTONIC_BASE_NS + process.skew.true_ns(own_ns)) / SECOND_NS
+        return super().call_at(when, callback, *args, context=context)
+
+    def reset_timers(self, process: Process, true_of: Callable[[int], int]) -> None:
+        """The clock of a host was changed: move its pending timers to where they are due now."""
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        for handle in scheduled:
+            if handle._context.get(CURRENT) is process and handle._when < math.inf:
+                at_ns = true_of(_due_ns(handle))
+                handle._when = (MONOTONIC_BASE_NS + at_ns) / SECOND_NS
+        heapq.heapify(scheduled)
+
+    def _make_self_pipe(self) -> None:
+        """Nothing has to wake the selector: it sees what other threads put on the loop."""
+
+    def _close_self_pipe(self) -> None:
+        """There is none."""
+
+    def _write_to_self(self) -> None:
+        """A thread has put something on the loop, and the loop may go on at once."""
+        self._toron.baton.yield_point()
+
+    @property
+    def _default_executor(self) -> Any:
+        """A pool for each host: a power cut takes its threads and what they were doing."""
+        return self._toron_executors.get(CURRENT.get(None))
+
+    @_default_executor.setter
+    def _default_executor(self, executor: Any) -> None:
+        self._toron_executors[CURRENT.get(None)] = executor
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        """Run ``callback`` on this loop when the host that asks gets the signal."""
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)  # type: ignore[attr-defined]
+        self._check_closed()  # type: ignore[attr-defined]
+        baton = self._toron.baton
+        if baton.current is not baton.main:
+            raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
+        if sig in (signal.SIGKILL, signal.SIGSTOP):
+            raise RuntimeError(f"sig {sig} cannot be caught")
+        handle = asyncio.Handle(callback, args, self, None)
+        _signals_here()[int(sig)] = (self, handle)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Take it back; False when there was none."""
+        self._check_signal(sig)  # type: ignore[attr-defined]
+        known = _signals_here()
+        if not isinstance(known.get(int(sig)), tuple):
+            return False
+        del known[int(sig)]
+        return True
+
+    def run_signal_handler(self, handle: asyncio.Handle) -> None:
+        """Put the handler of a signal that arrived on the loop."""
+        self._ready.append(handle)  # type: ignore[attr-defined]
 
     def create_future(self) -> SimFuture:
         """A future of this loop."""
-        self._toron_numbers += 1
-        return SimFuture(self._toron_numbers, loop=self)
+        shared = self._toron
+        shared.numbers += 1
+        return SimFuture(shared.numbers, loop=self)
 
     def create_task(
         self,
@@ -164,11 +268,11 @@ class SimLoop(asyncio.SelectorEventLoop):
         if self.get_task_factory() is not None:
             return super().create_task(coro, name=name, context=context, **options)
         self._check_closed()  # type: ignore[attr-defined]
-        self._toron_numbers += 1
+        self._toron.numbers += 1
         process = CURRENT.get(None) if context is None else context.get(CURRENT)
         task = SimTask(
             coro,
-            self._toron_numbers,
+            self._toron.numbers,
             process,
             loop=self,
             name=None if name is None else str(name),
@@ -179,22 +283,20 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """Resolve in the simulated world, after a seeded delay."""
-        await asyncio.sleep(self._toron_choices.pick("net.dns", 1_000) / 1_000_000)
-        return self._toron_resolver(host, port, **options)
+        await asyncio.sleep(self._toron.choices.pick("net.dns", 1_000) / 1_000_000)
+        return self._toron.resolver(host, port, **options)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Any, *args: Any
     ) -> Any:
-        """Refused: threads are not simulated yet."""
-        raise EscapeError(
-            f"run_in_executor({callback_name(func)}) needs a thread, which this version of Toron "
-            "does not simulate; call the function directly in the kernel"
-        )
+        """Run ``func`` in a thread of the pool, as asyncio does."""
+        self._toron_trace.add("executor", callback_name(func))
+        return super().run_in_executor(executor, func, *args)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Remember what the program left unhandled, then do what asyncio does."""
         if self.get_exception_handler() is None:  # a program's own handler has handled it
-            self.reported.append((context, self._toron_clock.now_ns))
+            self._toron.reported.append((context, self._toron_clock.now_ns))
         error = context.get("exception")
         self._toron_trace.add("unhandled", f"{report_text(context)} {brief(error)}")
         super().call_exception_handler(context)
@@ -218,7 +320,7 @@ class SimLoop(asyncio.SelectorEventLoop):
             deadline_ns = max(clock.now_ns, _due_ns(scheduled[0]))
         self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
-        now = self.time() + self._clock_resolution
+        now = (MONOTONIC_BASE_NS + clock.now_ns) / SECOND_NS + self._clock_resolution
         while scheduled and scheduled[0]._when < now:
             handle = heapq.heappop(scheduled)
             handle._scheduled = False
@@ -247,18 +349,18 @@ class SimLoop(asyncio.SelectorEventLoop):
                     end += 1
                 if end - start > 1:
                     run = batch[start:end]
-                    shuffle(self._toron_choices, "schedule", run)
+                    shuffle(self._toron.choices, "schedule", run)
                     batch[start:end] = run
             start = end
 
     def _step(self, handle: Any) -> None:
         process = handle._context.get(CURRENT)
-        if process is not None and not process.alive:
-            self.graveyard.append(handle)
+        if process is not None and not (process.alive and not process.paused):
+            (process.held if process.alive else self._toron.graveyard).append(handle)
             return
-        clock, trace = self._toron_clock, self._toron_trace
-        clock.now_ns += STEP_NS
-        self.steps += 1
+        shared, trace = self._toron, self._toron_trace
+        shared.clock.now_ns += STEP_NS
+        shared.steps += 1
         self._guard()
         trace.host = process.name if process is not None else "main"
         callback = handle._callback
@@ -272,7 +374,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         else:
             trace.add("call", callback_name(callback))
             handle._run()
-        self._toron_after_step()
+        shared.after_step()
 
     def _ended(self, task: SimTask, stack: list[FrameType]) -> None:
         """Record how a task ended; ``stack`` is where it last waited, the nearest known place."""
@@ -281,42 +383,58 @@ class SimLoop(asyncio.SelectorEventLoop):
             return
         error = task._exception
         if error is not None:
-            self.failed_tasks.append((task, self._toron_clock.now_ns))
+            if isinstance(error, StopRun):
+                raise error  # the task that met the end of the run is not its cause
+            self._toron.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
         self._toron_trace.add("end", f"task#{task.toron_number} {text}", stack)
 
     def _guard(self) -> None:
-        if self._toron_jumps != self._toron_selector.jumps:
-            self._toron_jumps = self._toron_selector.jumps
-            self._toron_busy_since = self.steps
-        elif self.steps - self._toron_busy_since > STEPS_WITHOUT_WAITING_MAX:
+        shared = self._toron
+        if shared.jumps_seen != shared.baton.jumps:
+            shared.jumps_seen = shared.baton.jumps
+            shared.busy_since = shared.steps
+        elif shared.steps - shared.busy_since > STEPS_WITHOUT_WAITING_MAX:
             raise Livelock(
                 f"{STEPS_WITHOUT_WAITING_MAX} steps in a row and nothing waited for time or I/O"
             )
-        if self.steps % _COLLECT_EVERY_STEPS == 0:
-            self.collect()
+        if shared.steps % _COLLECT_EVERY_STEPS == 0:
+            shared.collect()
 
     def fall_silent(self) -> None:
         """The run is over: what is still pending is no news."""
         for task in asyncio.all_tasks(self):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
 
+    def resume(self, held: list[Any]) -> None:
+        """Run what was held back while a host was paused."""
+        self._ready.extend(handle for handle in held if handle._loop is self)  # type: ignore[attr-defined]
+
     def bury(self, process: Process) -> None:
         """Take all that ``process`` has scheduled off the loop, without running any of it."""
-        process.alive = False
         scheduled = self._scheduled  # type: ignore[attr-defined]
+        graveyard = self._toron.graveyard
         dead = [handle for handle in scheduled if handle._context.get(CURRENT) is process]
         if dead:
             kept = [handle for handle in scheduled if handle._context.get(CURRENT) is not process]
             heapq.heapify(kept)
             scheduled[:] = kept
-        self.graveyard.extend(dead)
-        self.graveyard.extend(self._asyncgens.take(process))
-        self.graveyard.extend(
+        graveyard.extend(dead)
+        graveyard.extend(self._asyncgens.take(process))
+        graveyard.append(self._toron_executors.pop(process, None))
+        graveyard.extend(
             task
             for task in sorted(asyncio.all_tasks(self), key=hash)
             if isinstance(task, SimTask) and task.toron_process is process
         )
+
+
+def _signals_here() -> dict[int, Any]:
+    """The signal handlers of the process that acts now."""
+    process = CURRENT.get(None)
+    if process is None:
+        raise RuntimeError("signals belong to a host, and no host acts here")
+    return process.signals
 
 
 def report_text(context: dict[str, Any]) -> str:
@@ -328,11 +446,14 @@ def report_text(context: dict[str, Any]) -> str:
 
 
 def _due_ns(handle: Any) -> int:
-    when = handle._when
-    due = int(when * SECOND_NS)
-    while due / SECOND_NS < when:
-        due += 1
-    return due - MONOTONIC_BASE_NS
+    return _whole_ns(handle._when) - MONOTONIC_BASE_NS
+
+
+def _whole_ns(seconds: float) -> int:
+    ns = int(seconds * SECOND_NS)
+    while ns / SECOND_NS < seconds:
+        ns += 1
+    return ns
 
 
 def _lane(handle: Any) -> object:

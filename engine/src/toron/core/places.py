@@ -22,6 +22,9 @@ class Places:
 
     def __init__(self, root: Path) -> None:
         self._root = str(root.resolve()) + os.sep
+        home = os.environ.get("HOME", "").rstrip(os.sep)
+        known = [(str(root.resolve()), ""), (_STDLIB.rstrip(os.sep), "python/"), (home, "~/")]
+        self._folders = [(folder, short) for folder, short in known if folder not in ("", os.sep)]
 
     def of_frame(self, frame: FrameType | None) -> str:
         """The innermost frame of the program on the stack of ``frame``."""
@@ -82,6 +85,16 @@ class Places:
     @staticmethod
     def _is_installed(name: str) -> bool:
         return name.startswith((_TORON, _STDLIB)) or "site-packages" in name
+
+    def path_of(self, path: str) -> str:
+        """A path without what differs between machines: relative to the project or the home."""
+        marker = f"site-packages{os.sep}"
+        if marker in path:
+            return path[path.index(marker) :]
+        for folder, short in self._folders:
+            if path == folder or path.startswith(folder + os.sep):
+                return short + path.removeprefix(folder).lstrip(os.sep)
+        return path
 
     def name_of(self, name: str) -> str:
         """A file's name without what differs between machines."""

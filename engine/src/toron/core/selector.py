@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
+from toron.core.baton import Baton
 from toron.core.choices import ChoiceSource, shuffle
 from toron.core.clock import SECOND_NS, Clock
-from toron.errors import Deadlock, EscapeError, LimitReached
+from toron.core.process import Process
+from toron.errors import EscapeError
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -31,6 +33,10 @@ class Pollable(Protocol):
         """Whether a write would not block now."""
         ...
 
+    def process_ended(self) -> None:
+        """The process that holds it ends: what the system does then."""
+        ...
+
 
 def _name(fileobj: Any) -> str:
     # Not its number, which depends on what the parent process had open.
@@ -40,15 +46,31 @@ def _name(fileobj: Any) -> str:
 class Descriptors:
     """The table of simulated descriptors, and which of them may have become ready."""
 
-    __slots__ = ("_objects", "_owners", "touched")
+    __slots__ = ("_objects", "_owners", "_polled", "_watchers")
 
     def __init__(self) -> None:
         self._objects: dict[int, Pollable] = {}
-        self._owners: dict[int, object] = {}
-        self.touched: dict[int, None] = {}
+        self._owners: dict[int, Process] = {}
+        self._polled: dict[int, None] = {}
+        self._watchers: list[dict[int, None]] = []
 
-    def add(self, fd: int, pollable: Pollable, owner: object) -> None:
-        """Put ``pollable`` behind ``fd``, for the process ``owner``."""
+    def watch(self) -> dict[int, None]:
+        """A set, in order, that is told of every descriptor whose readiness may have changed."""
+        touched: dict[int, None] = {}
+        self._watchers.append(touched)
+        return touched
+
+    def unwatch(self, touched: dict[int, None]) -> None:
+        """Tell it no more."""
+        self._watchers = [known for known in self._watchers if known is not touched]
+
+    def add(self, fd: int, pollable: Pollable, owner: Process, *, is_polled: bool = False) -> None:
+        """Put ``pollable`` behind ``fd``, for the process ``owner``.
+
+        One that cannot announce its changes ``is_polled``: looked at whenever anybody looks.
+        """
+        if is_polled:
+            self._polled[fd] = None
         self._objects[fd] = pollable
         self._owners[fd] = owner
 
@@ -56,9 +78,20 @@ class Descriptors:
         """Forget ``fd``, which is about to be closed."""
         self._objects.pop(fd, None)
         self._owners.pop(fd, None)
-        self.touched.pop(fd, None)
+        self._polled.pop(fd, None)
+        for touched in self._watchers:
+            touched.pop(fd, None)
 
-    def remove_all_of(self, owner: object) -> None:
+    def owned_by(self, owner: Process) -> list[Pollable]:
+        """What stands behind the descriptors of a process, in the order in which they were made."""
+        return [self._objects[fd] for fd, known in self._owners.items() if known is owner]
+
+    def is_paused(self, fd: int) -> bool:
+        """Whether the process that has ``fd`` is stopped and cannot take what is ready."""
+        owner = self._owners.get(fd)
+        return owner is not None and owner.paused
+
+    def remove_all_of(self, owner: Process) -> None:
         """Forget the descriptors of a process that lost power: none is ever ready again."""
         for fd in [fd for fd, known in self._owners.items() if known is owner]:
             self.remove(fd)
@@ -67,9 +100,15 @@ class Descriptors:
         """What stands behind ``fd``, or None when it is a descriptor of the real world."""
         return self._objects.get(fd)
 
+    @property
+    def polled(self) -> dict[int, None]:
+        """The descriptors whose changes nobody announces."""
+        return self._polled
+
     def touch(self, fd: int) -> None:
         """Say that the readiness of ``fd`` may have changed."""
-        self.touched[fd] = None
+        for touched in self._watchers:
+            touched[fd] = None
 
 
 class SimSelector(selectors.BaseSelector):
@@ -81,18 +120,17 @@ class SimSelector(selectors.BaseSelector):
         agenda: Agenda,
         descriptors: Descriptors,
         choices: ChoiceSource,
-        time_limit_ns: int,
+        baton: Baton,
     ) -> None:
         self._clock = clock
         self._agenda = agenda
         self._descriptors = descriptors
         self._choices = choices
-        self._time_limit_ns = time_limit_ns
+        self._baton = baton
+        self._touched = descriptors.watch()
         self._keys: dict[int, selectors.SelectorKey] = {}
         self.is_busy: Callable[[], bool] = _never
         """Whether the loop has something to run; what the world does by itself may start a task."""
-        self.jumps = 0
-        """How often time was advanced because nothing was ready."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a simulated descriptor; a real one is an escape, and is named."""
@@ -106,7 +144,7 @@ class SimSelector(selectors.BaseSelector):
             )
         key = selectors.SelectorKey(fileobj, fd, events, data)
         self._keys[fd] = key
-        self._descriptors.touch(fd)
+        self._touched[fd] = None
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -118,7 +156,7 @@ class SimSelector(selectors.BaseSelector):
         fd = self._fd_of(fileobj)
         key = self._keys[fd]._replace(events=events, data=data)
         self._keys[fd] = key
-        self._descriptors.touch(fd)
+        self._touched[fd] = None
         return key
 
     def _fd_of(self, fileobj: Any) -> int:
@@ -142,6 +180,7 @@ class SimSelector(selectors.BaseSelector):
     def close(self) -> None:
         """Forget everything."""
         self._keys.clear()
+        self._descriptors.unwatch(self._touched)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready within ``timeout`` virtual seconds; see `select_until`."""
@@ -151,11 +190,13 @@ class SimSelector(selectors.BaseSelector):
         return self.select_until(deadline)
 
     def select_until(self, deadline_ns: int | None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready, in an order that the seed picks; advances time while nothing is.
+        """What is ready, in an order that the seed picks; time goes on while nothing is.
 
         Raises Deadlock when nothing can ever become ready, LimitReached past the time limit.
         """
-        clock, agenda = self._clock, self._agenda
+        clock, agenda, baton = self._clock, self._agenda, self._baton
+        if len(baton.threads) > 1:
+            baton.yield_point()
         while True:
             agenda.run_due(clock.now_ns)
             ready = self._collect()
@@ -165,24 +206,15 @@ class SimSelector(selectors.BaseSelector):
                 return ready
             if self.is_busy() or (deadline_ns is not None and deadline_ns <= clock.now_ns):
                 return []
-            next_ns = agenda.next_ns() if deadline_ns is None else agenda.first_ns()
-            if deadline_ns is None:
-                if next_ns is None:
-                    raise Deadlock("nothing is ready, no timer is set and nothing is on the wire")
-                wake_ns = next_ns
-            else:
-                wake_ns = deadline_ns if next_ns is None else min(deadline_ns, next_ns)
-            if wake_ns > self._time_limit_ns:
-                clock.advance_to(max(clock.now_ns, self._time_limit_ns))
-                raise LimitReached(
-                    f"the time limit of {self._time_limit_ns / SECOND_NS:g} virtual seconds "
-                    "was reached before the kernel ended"
-                )
-            clock.advance_to(max(clock.now_ns, wake_ns))
-            self.jumps += 1
+            baton.wait(self._has_news, deadline_ns, "its event loop has something to do")
+
+    def _has_news(self) -> bool:
+        return self.is_busy() or bool(self._collect())
 
     def _collect(self) -> list[tuple[selectors.SelectorKey, int]]:
-        touched = self._descriptors.touched
+        touched = self._touched
+        if self._descriptors.polled:
+            touched.update(self._descriptors.polled)
         if not touched:
             return []
         ready: list[tuple[selectors.SelectorKey, int]] = []
@@ -190,6 +222,8 @@ class SimSelector(selectors.BaseSelector):
             key = self._keys.get(fd)
             pollable = self._descriptors.get(fd)
             mask = 0
+            if self._descriptors.is_paused(fd):
+                continue
             if key is not None and pollable is not None:
                 if key.events & READ and pollable.readable():
                     mask |= READ

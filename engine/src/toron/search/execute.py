@@ -13,13 +13,14 @@ from typing import Any
 
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
+from toron.core.baton import Baton
 from toron.core.choices import SeededChoices
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
-from toron.core.loop import SimLoop, SimTask, report_text, suspended_stack
+from toron.core.loop import Shared, SimLoop, SimTask, report_text
 from toron.core.places import Places
 from toron.core.process import CURRENT
-from toron.core.selector import Descriptors, SimSelector
+from toron.core.selector import Descriptors
 from toron.core.trace import Level, Trace
 from toron.core.values import canonical, dumps, strip_addresses
 from toron.errors import (
@@ -31,12 +32,13 @@ from toron.errors import (
     StopRun,
 )
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
+from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
+from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.network import Network
 from toron.world.world import MAIN_HOST, World
 
-_STUCK_LISTED = 12
 _MESSAGE_MAX = 2_000
 
 
@@ -73,23 +75,42 @@ class Run:
             descriptors=self.descriptors,
         )
         self.ledger = Ledger(self.clock, self.agenda, self.trace)
+        self.baton = Baton(
+            self.clock, self.agenda, self.choices, self.trace, to_ns(setup.time_limit_s)
+        )
+        self.network.baton = self.baton
+        self.shared = Shared(
+            clock=self.clock,
+            agenda=self.agenda,
+            choices=self.choices,
+            trace=self.trace,
+            descriptors=self.descriptors,
+            baton=self.baton,
+            resolver=self.network.resolve,
+            after_step=self.ledger.after_step,
+        )
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
-        self.loop: SimLoop
+        self.disks = Disks(
+            clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
+        )
         self.world = World(
             clock=self.clock,
             network=self.network,
             trace=self.trace,
             ledger=self.ledger,
             planner=self.planner,
-            loop=lambda: self.loop,
+            shared=self.shared,
+            disks=self.disks,
         )
 
     def execute(self) -> Outcome:
         """Run the kernel to its end, or to what ends it."""
-        self.edge.begin(self.network, self.clock, self.setup.sim_seed)
+        watch_locks()
+        self.edge.begin(self.network, self.shared, self.setup.sim_seed, self.disks)
         context = contextvars.copy_context()
         if self.setup.level == "full":
             context.run(self.lines.start)
+            self.baton.on_start = self.lines.start
         failure = context.run(self._execute_in_context)
         self.lines.stop()
         self.trace.add("random", _digest(self.edge.entropy.state_digest_input()))
@@ -104,27 +125,14 @@ class Run:
 
     def _execute_in_context(self) -> Failure | None:
         CURRENT.set(self.world.host(MAIN_HOST).process)
-        selector = SimSelector(
-            self.clock,
-            self.agenda,
-            self.descriptors,
-            self.choices,
-            to_ns(self.setup.time_limit_s),
-        )
-        self.loop = SimLoop(
-            selector=selector,
-            clock=self.clock,
-            choices=self.choices,
-            trace=self.trace,
-            resolver=self.network.resolve,
-            after_step=self.ledger.after_step,
-        )
-        self.loop.collect = gc.collect
+        self.loop = SimLoop(self.shared)
+        self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)
         failure = self._run_main()
         if failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
-        self.loop.fall_silent()
+        for loop in self.shared.loops:
+            loop.fall_silent()
         return failure
 
     def _run_main(self) -> Failure | None:
@@ -157,7 +165,7 @@ class Run:
         for host in self.world.hosts:
             if host.up:
                 self.network.power_off(host.process)
-                self.loop.bury(host.process)
+                self.shared.bury(host.process)
         rest = [
             task
             for task in sorted(asyncio.all_tasks(self.loop), key=hash)
@@ -169,6 +177,7 @@ class Run:
             gathered = asyncio.gather(*rest, return_exceptions=True)
             self.loop.run_until_complete(gathered)
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
 
     def _stopped(self, stop: StopRun) -> Failure:
         if isinstance(stop, PropertyFailed):
@@ -184,25 +193,14 @@ class Run:
         return Failure("limit", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
 
     def _stuck(self) -> tuple[str, str]:
-        """Which tasks wait and where, the kernel's own first."""
-        tasks = sorted(asyncio.all_tasks(self.loop), key=hash)
-        lines, first = [], ""
-        for task in tasks:
-            if not isinstance(task, SimTask) or (
-                task.toron_process is not None and not task.toron_process.alive
-            ):
-                continue
-            where = self.places.of_stack(suspended_stack(task))
-            first = first or where
-            lines.append(f"{task.toron_label} at {where}")
-        more = f" and {len(lines) - _STUCK_LISTED} more" if len(lines) > _STUCK_LISTED else ""
-        return "; ".join(lines[:_STUCK_LISTED]) + more, first
+        """Which tasks and threads wait, where, and for what."""
+        return stuck(self.shared, self.places)
 
     def _left_behind(self) -> Failure | None:
         """The first exception that nobody looked at."""
         found: list[tuple[int, str, BaseException]] = []
         awaited = self._children_of_gathers()
-        for task, at_ns in self.loop.failed_tasks:
+        for task, at_ns in self.shared.failed_tasks:
             process = task.toron_process
             if task._log_traceback and task not in awaited:
                 error = task.exception()
@@ -212,7 +210,9 @@ class Run:
                     f"{_describe(error)} ended {task.toron_label} on {name}, and nobody awaited it"
                 )
                 found.append((at_ns, text, error))
-        for report, at_ns in self.loop.reported:
+        for label, error, at_ns in self.shared.failed_threads:
+            found.append((at_ns, f"{_describe(error)} ended {label}", error))
+        for report, at_ns in self.shared.reported:
             error = report.get("exception")
             # CPython 3.11 reports the cancellation of a stream handler as an error (gh-110894).
             if error is not None and not isinstance(error, asyncio.CancelledError):
@@ -227,7 +227,7 @@ class Run:
 
     def _children_of_gathers(self) -> set[SimTask]:
         """Tasks whose result a pending `gather` will look at, once all its children are done."""
-        waiters = [getattr(task, "_fut_waiter", None) for task in asyncio.all_tasks(self.loop)]
+        waiters = [getattr(task, "_fut_waiter", None) for task in self.shared.all_tasks()]
         children = [getattr(waiter, "_children", ()) for waiter in waiters]
         return {child for group in children for child in group if isinstance(child, SimTask)}
 
@@ -249,7 +249,7 @@ class Run:
             outputs=self.world.outputs,
             properties=self.ledger.to_json(),
             failure=failure,
-            steps=self.loop.steps,
+            steps=self.shared.steps,
             virtual_ns=self.clock.now_ns,
             token="",
             faults=self.planner.plan,

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from toron import ENGINE_VERSION
@@ -107,15 +107,18 @@ def kernel_names(module: ModuleType) -> list[str]:
     functions = {
         name: value
         for name, value in vars(module).items()
-        # Python 3.12 takes the module `inspect` itself, when a program imports it, for one.
-        if inspect.iscoroutinefunction(value)
-        and getattr(value, "__module__", None) == module.__name__
+        if _is_coroutine_function(value) and value.__module__ == module.__name__
     }
     marked = [name for name, value in functions.items() if hasattr(value, MARK)]
     if marked:
         return marked
     plain = [name for name in functions if not name.startswith("_")]
     return [name for name in plain if not inspect.signature(functions[name]).parameters]
+
+
+def _is_coroutine_function(value: object) -> bool:
+    """By its type first: a proxy in a module (werkzeug's) raises when it is asked anything."""
+    return issubclass(type(value), FunctionType) and inspect.iscoroutinefunction(value)
 
 
 def find_kernel(module: ModuleType, path: Path, name: str | None) -> Callable[..., Any]:

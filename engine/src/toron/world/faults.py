@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from toron.core.agenda import Agenda
 from toron.core.choices import ChoiceSource
 from toron.core.clock import Clock, to_ns
+from toron.world.disk.host_disk import draw_fault
 from toron.world.hosts import Host
 from toron.world.network import Network
 
@@ -21,6 +22,13 @@ _LABEL = "chaos.plan"
 _MILLI = 1_000
 _WINDOWS_MAX = 4
 _SHORTEST_S = 0.05
+_JUMP_MAX_S, _DRIFT_MAX = 60.0, 0.05
+KINDS_OF_HOSTS = ("crashes", "kills", "pauses", "clock_drift", "disk", "corruption")
+"""The kinds that need no second host."""
+_AT_ONCE = ("resets",)
+
+Effect = tuple[str, Callable[[], None], Callable[[], None]]
+"""What a fault is called, what begins it and what ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,13 @@ class FaultPlanner:
         self._choices = choices
         self._network = network
         self.plan: list[str] = []
+        self.over_ns = 0
+        """When all planned faults are over."""
 
     def draw(self, kinds: Sequence[str], hosts: Sequence[Host], horizon_s: float) -> list[str]:
         """Draw a plan for ``hosts`` over the next ``horizon_s`` seconds and schedule it."""
         pairs = [(a, b) for a in hosts for b in hosts if a is not b]
-        usable = [kind for kind in kinds if kind == "crashes" or pairs]
+        usable = [kind for kind in kinds if kind in KINDS_OF_HOSTS or pairs]
         chosen = [kind for kind in usable if self._choices.pick(_LABEL, 2)]
         if usable and not chosen:
             chosen = [usable[self._choices.pick(_LABEL, len(usable))]]
@@ -63,6 +73,7 @@ class FaultPlanner:
         faults.sort(key=lambda fault: (fault.begin_s, fault.end_s, fault.text))
         for fault in faults:
             self._schedule(fault)
+        self.over_ns = max(self.over_ns, self._clock.now_ns + to_ns(horizon_s))
         lines = [f"{fault.begin_s:.3f}-{fault.end_s:.3f} s {fault.text}" for fault in faults]
         self.plan += lines
         return lines
@@ -92,42 +103,82 @@ class FaultPlanner:
     def _fault(
         self, kind: str, begin_s: float, end_s: float, host: Host, pair: tuple[Host, Host]
     ) -> Fault:
-        links, (a, b) = self._network.links, (pair[0].name, pair[1].name)
         share = self._choices.pick(_LABEL, _MILLI) / _MILLI
-        if kind == "partitions":
-            return self._partition(begin_s, end_s, a, b, one_way=share < 0.25)
-        if kind == "crashes":
-            return Fault(begin_s, end_s, f"crash {host.name}", host.crash, _reboot(host))
+        text, start, stop = self._effect(kind, share, end_s, host, pair)
+        if kind in _AT_ONCE:
+            end_s = begin_s
+        return Fault(begin_s, end_s, text, start, stop)
+
+    def _effect(
+        self, kind: str, share: float, end_s: float, host: Host, pair: tuple[Host, Host]
+    ) -> Effect:
+        a, b = pair[0].name, pair[1].name
+        match kind:
+            case "partitions":
+                return self._partition(a, b, one_way=share < 0.25)
+            case "crashes":
+                return f"crash {host.name}", host.crash, _reboot(host)
+            case "kills":
+                return f"kill {host.name}", host.kill, _reboot(host)
+            case "pauses":
+                return f"pause {host.name}", host.pause, host.resume
+            case "clock_drift":
+                return self._clock_fault(host, share)
+            case "disk" | "corruption":
+                fault = draw_fault(
+                    host.disk,
+                    lambda bound: self._choices.pick(_LABEL, bound),
+                    corrupts=kind == "corruption",
+                )
+                return fault.text, fault.start, fault.stop
+            case "resets":
+                network = self._network
+                return f"reset connections {a}={b}", lambda: network.reset_between(a, b), _nothing
+            case _:
+                return self._ailing_link(kind, share, end_s, a, b)
+
+    def _ailing_link(self, kind: str, share: float, end_s: float, a: str, b: str) -> Effect:
+        links = self._network.links
         if kind == "slow":
             factor = round(2 + share * 50, 1)
-            return Fault(
-                begin_s,
-                end_s,
+            return (
                 f"slow {a}>{b} x{factor}",
                 lambda: links.slow_down(a, b, factor),
                 lambda: links.slow_down(a, b, None),
             )
+        part = round(0.05 + share * 0.4, 3)
         if kind == "loss":
-            loss = round(0.05 + share * 0.4, 3)
             until_ns = self._clock.now_ns + to_ns(end_s)
-            return Fault(
-                begin_s,
-                end_s,
-                f"lose {loss:.1%} {a}>{b}",
-                lambda: links.add_loss(a, b, loss, until_ns),
+            return (
+                f"lose {part:.1%} {a}>{b}",
+                lambda: links.add_loss(a, b, part, until_ns),
                 lambda: links.add_loss(a, b, None),
             )
-        assert kind == "resets", f"unknown kind of fault {kind}"
-        network = self._network
-        return Fault(
-            begin_s,
-            begin_s,
-            f"reset connections {a}={b}",
-            lambda: network.reset_between(a, b),
-            _nothing,
+        change = {"duplicates": links.duplicate, "reorders": links.reorder}[kind]
+        return (
+            f"{kind.removesuffix('s')} {part:.1%} of datagrams {a}>{b}",
+            lambda: change(a, b, part),
+            lambda: change(a, b, None),
         )
 
-    def _partition(self, begin_s: float, end_s: float, a: str, b: str, *, one_way: bool) -> Fault:
+    def _clock_fault(self, host: Host, share: float) -> Effect:
+        """A wall clock that is set, or both clocks running wrong; corrected when it is over."""
+        clock = host.clock
+        if self._choices.pick(_LABEL, 2):
+            seconds = round((share - 0.5) * 2 * _JUMP_MAX_S, 3)
+            return (
+                f"set the clock of {host.name} by {seconds:+g} s",
+                lambda: clock.jump(seconds),
+                lambda: clock.jump(-seconds),
+            )
+        rate = round((share - 0.5) * 2 * _DRIFT_MAX, 4)
+        return (
+            f"let the clock of {host.name} drift by {rate:+.2%}",
+            lambda: clock.drift(rate),
+            lambda: clock.drift(0),
+        )
+
+    def _partition(self, a: str, b: str, *, one_way: bool) -> Effect:
         links = self._network.links
         ways = [(a, b)] if one_way else [(a, b), (b, a)]
 
@@ -139,7 +190,7 @@ class FaultPlanner:
             for source, target in ways:
                 links.mend(source, target)
 
-        return Fault(begin_s, end_s, f"partition {a}{'>' if one_way else '|'}{b}", start, stop)
+        return f"partition {a}{'>' if one_way else '|'}{b}", start, stop
 
 
 def _reboot(host: Host) -> Callable[[], None]:

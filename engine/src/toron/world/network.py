@@ -1,34 +1,36 @@
-"""Addresses, ports and names of a simulated world, and who can reach whom.
+"""The simulated network of one run: wires names, ports and links together, and carries packets.
 
-Hosts get 10.0.0.N in the order in which they are made; `127.0.0.1` and `localhost` are the host
-that asks. A name that no host has does not resolve, as in a network without a search domain.
+Names and addresses belong to `names`, who may share a port to `ports`, latency and loss to `links`;
+what a socket means by a packet belongs to `tcp`, `udp` and `unix`.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-import socket
+import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toron.core.agenda import Agenda
+from toron.core.baton import Baton
 from toron.core.choices import ChoiceSource
 from toron.core.clock import SECOND_NS, Clock
 from toron.core.process import CURRENT, HostLike, Process
 from toron.core.selector import Descriptors
 from toron.core.trace import Trace
 from toron.errors import ToronError
+from toron.world.addresses import BROADCAST, WILDCARD, Address, error, is_multicast, joined
 from toron.world.links import Links
-from toron.world.tcp import GIVE_UP_NS, RTO_MIN_NS, Address, Endpoint, Listener
+from toron.world.names import Names
+from toron.world.ports import Claim, Ports
+from toron.world.tcp import GIVE_UP_NS, RTO_MIN_NS, Endpoint, Listener
 
-EPHEMERAL_FIRST, EPHEMERAL_LAST = 32_768, 60_999
-LOOPBACK = ("127.0.0.1", "::1")
-WILDCARD = ("0.0.0.0", "::", "")  # noqa: S104  (an address to match, nothing is bound)
-HOSTS_MAX = 65_000
+if TYPE_CHECKING:
+    from toron.world.udp import UdpSocket
 
 _SPLIT_ONE_IN = 8
+_PRUNE_AT = 256
 
 
 class Network:
@@ -47,177 +49,154 @@ class Network:
         self.agenda = agenda
         self.trace = trace
         self.descriptors = descriptors
+        self.baton: Baton
         self.links = Links(choices)
-        self._choices = choices
+        self.links.on_cut = self._on_cut
+        self.names = Names(trace)
+        self.ports = Ports()
+        self.choices = choices
         self._processes: dict[str, Process] = {}
-        self._hosts: dict[str, HostLike] = {}
-        self._addresses: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-        self._listeners: dict[tuple[Process, str, int], Listener] = {}
-        self._bound: dict[tuple[Process, str, int], object] = {}
-        self._ephemeral: dict[Process, int] = {}
+        self._unix: dict[tuple[str, str | bytes], Any] = {}
         self._connections: list[weakref.ref[Endpoint]] = []
+        self.on_signal: Callable[[Process, int], None] = _no_signals
+        self._prune_at = _PRUNE_AT
 
     # Hosts and names
 
     def add_host(self, host: HostLike) -> str:
-        """Give ``host`` an address and a name; return the address."""
-        number = len(self._hosts) + 1
-        if number > HOSTS_MAX:
-            raise ToronError(f"a world holds {HOSTS_MAX} hosts at most")
-        address = f"10.0.{number >> 8}.{number & 255}"
-        self._hosts[host.name] = host
-        self._addresses[host.name] = address
-        self._names[address] = host.name
-        return address
+        """Give ``host`` its addresses and a name; return the IPv4 address."""
+        return self.names.add(host)
 
     def boot(self, process: Process) -> None:
         """Make ``process`` the one that answers at its host's address."""
         self._processes[process.host.name] = process
+        process.deliver = functools.partial(self.on_signal, process)
+
+    def close_all_of(self, process: Process) -> None:
+        """Close the sockets of a process that ends, as the system does for it."""
+        for pollable in self.descriptors.owned_by(process):
+            pollable.process_ended()
+        self.descriptors.remove_all_of(process)
 
     def power_off(self, process: Process) -> None:
         """Forget all ports of ``process``; packets to its host get no answer until it boots."""
+        process.powered = False
         self.descriptors.remove_all_of(process)
-        for key in [key for key in self._listeners if key[0] is process]:
-            del self._listeners[key]
-        for key in [key for key in self._bound if key[0] is process]:
-            del self._bound[key]
+        self.ports.forget(process)
         if self._processes.get(process.host.name) is process:
             del self._processes[process.host.name]
+        for end in self._ends():
+            if end.peer is not None and end.peer.process is process:
+                end.peer_may_be_gone()
 
     def address_of(self, name: str) -> str:
-        """The address of the host called ``name``."""
-        return self._addresses[name]
+        """The IPv4 address of the host called ``name``."""
+        return self.names.address_of(name)
 
     def host_at(self, process: Process, address: str) -> HostLike | None:
         """The host at ``address`` as ``process`` sees it, or None when nobody has it."""
-        if address in LOOPBACK or address in WILDCARD:
-            return process.host
-        name = self._names.get(_plain(address))
-        return None if name is None else self._hosts[name]
+        return self.names.host_at(process, address)
 
     def process_at(self, process: Process, address: str) -> Process | None:
         """The living process at ``address``, or None while its host is down."""
         host = self.host_at(process, address)
         return None if host is None else self._processes.get(host.name)
 
-    def resolve(
-        self,
-        host: Any,
-        port: Any,
-        family: int = 0,
-        type: int = 0,  # noqa: A002  (the standard library's name)
-        proto: int = 0,
-        flags: int = 0,
-    ) -> list[tuple[Any, ...]]:
+    def processes(self) -> list[Process]:
+        """The living process of each host, in the order of the hosts."""
+        return [self._processes[name] for name in self.names.hosts if name in self._processes]
+
+    def resolve(self, host: Any, port: Any, *args: Any, **options: Any) -> list[tuple[Any, ...]]:
         """What ``socket.getaddrinfo`` answers in this world; gaierror for unknown names."""
-        number = _port_number(port)
-        addresses = self._resolve_host(host, flags)
-        kinds = [
-            (kind, protocol)
-            for kind, protocol in ((socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 17))
-            if type in (0, kind) and proto in (0, protocol)
-        ]
-        answers: list[tuple[Any, ...]] = []
-        for address in addresses:
-            is_v6 = ":" in address
-            wanted = socket.AF_INET6 if is_v6 else socket.AF_INET
-            if family not in (0, wanted):
-                continue
-            target = (address, number, 0, 0) if is_v6 else (address, number)
-            answers += [(wanted, kind, protocol, "", target) for kind, protocol in kinds]
-        if not answers:
-            raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host!r}")
-        return answers
-
-    def _resolve_host(self, host: Any, flags: int) -> list[str]:
-        if isinstance(host, (bytes, bytearray)):
-            host = host.decode("ascii")
-        if host is None or host == "":
-            return ["0.0.0.0"] if flags & socket.AI_PASSIVE else ["127.0.0.1"]  # noqa: S104
-        name = str(host)
-        if is_literal(name):
-            return [name]
-        if flags & socket.AI_NUMERICHOST:
-            return []
-        if name in ("localhost", "localhost.localdomain", "ip6-localhost"):
-            return ["127.0.0.1"]
-        self.trace.add("dns", name)
-        address = self._addresses.get(name.rstrip(".").lower(), self._addresses.get(name))
-        return [] if address is None else [address]
-
-    def name_of(self, address: str) -> str:
-        """The reverse of `resolve`: a host name, or the address itself."""
-        return "localhost" if address in LOOPBACK else self._names.get(_plain(address), address)
-
-    # Ports
-
-    def bind(self, process: Process, address: Address, owner: object, *, reuse: bool) -> Address:
-        """Take a port of ``process`` (0: the next free one); OSError as the system's."""
-        ip, port = _plain(address[0] or "0.0.0.0"), address[1]  # noqa: S104
-        if ip not in WILDCARD and self.host_at(process, ip) is not process.host:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        if port == 0:
-            port = self._free_port(process)
-        elif self._is_taken(process, ip, port) and not reuse:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        self._bound.setdefault((process, ip, port), owner)
-        return (ip, port)
-
-    def _is_taken(self, process: Process, ip: str, port: int) -> bool:
-        if ip in WILDCARD:
-            return any(key[0] is process and key[2] == port for key in self._bound)
-        wild = [(process, w, port) in self._bound for w in WILDCARD]
-        return (process, ip, port) in self._bound or any(wild)
-
-    def _free_port(self, process: Process) -> int:
-        first = self._ephemeral.get(process, EPHEMERAL_FIRST)
-        span = EPHEMERAL_LAST - EPHEMERAL_FIRST + 1
-        for step in range(span):
-            port = EPHEMERAL_FIRST + (first - EPHEMERAL_FIRST + step) % span
-            if not self._is_taken(process, "0.0.0.0", port):  # noqa: S104
-                self._ephemeral[process] = port + 1
-                return port
-        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-    def release(self, process: Process, address: Address, owner: object) -> None:
-        """Give a port back, if ``owner`` is the one that took it."""
-        key = (process, address[0], address[1])
-        if self._bound.get(key) is owner:
-            del self._bound[key]
-        listener = self._listeners.get(key)
-        if listener is not None and listener is owner:
-            del self._listeners[key]
-
-    def listen(self, process: Process, address: Address, backlog: int) -> Listener:
-        """Start to listen on a bound address."""
-        key = (process, address[0], address[1])
-        if key in self._listeners:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        listener = self._listeners[key] = Listener(process, address, backlog)
-        self.trace.add("listen", f"{address[0]}:{address[1]}")
-        return listener
-
-    def stop_listening(self, listener: Listener) -> None:
-        """Close a listener and free its place."""
-        key = (listener.process, *listener.local)
-        if self._listeners.get(key) is listener:
-            del self._listeners[key]
-        listener.close()
-
-    def listener_at(self, process: Process, target: Address) -> Listener | None:
-        """Who listens at ``target`` in ``process``: the exact address, else a wildcard."""
-        for ip in (_plain(target[0]), *WILDCARD):
-            listener = self._listeners.get((process, ip, target[1]))
-            if listener is not None:
-                return listener
-        return None
+        return self.names.resolve(host, port, *args, **options)
 
     def source_address(self, process: Process, target: str) -> str:
         """The local address from which ``process`` talks to ``target``."""
-        if target in LOOPBACK:
-            return target
-        return self._addresses[process.host.name]
+        return self.names.source_for(process, target)
+
+    # Ports
+
+    def bind(self, claim: Claim) -> Address:
+        """Take a port (0: the next free one); OSError as the system's."""
+        if claim.ip not in WILDCARD and not self._may_bind(claim.process, claim.ip):
+            raise error(errno.EADDRNOTAVAIL)
+        return self.ports.take(claim)
+
+    def _may_bind(self, process: Process, ip: str) -> bool:
+        if is_multicast(ip) or ip in BROADCAST:
+            return True
+        return self.host_at(process, ip) is process.host
+
+    def listen(self, claim: Claim, listener: Listener) -> None:
+        """Start to listen on a bound address."""
+        self.ports.listen(claim)
+        claim.owner = listener
+        self.trace.add("listen", joined(listener.local))
+
+    def listener_at(self, process: Process, target: Address) -> Listener | None:
+        """Who listens at ``target`` in ``process``: the exact address, else a wildcard.
+
+        Listeners that share a port by SO_REUSEPORT are picked by the seed.
+        """
+        held = [claim for claim in self.ports.holders(process, "tcp", target) if claim.listens]
+        if not held:
+            return None
+        best = [claim for claim in held if claim.ip == held[0].ip]
+        at = self.choices.pick("net.reuseport", len(best)) if len(best) > 1 else 0
+        listener: Listener = best[at].owner
+        return listener
+
+    def datagram_sockets(self, process: Process, target: Address) -> list[UdpSocket]:
+        """The datagram sockets whose address covers ``target``, the exact ones first."""
+        return [claim.owner for claim in self.ports.holders(process, "udp", target)]
+
+    def datagram_sockets_of(self, process: Process) -> list[UdpSocket]:
+        """All bound datagram sockets of ``process``."""
+        return [claim.owner for claim in self.ports.of(process, "udp")]
+
+    # Unix sockets
+
+    def bind_unix(self, process: Process, name: str | bytes, owner: object) -> None:
+        """Put a socket at a path (or an abstract name, as bytes) of a host; EADDRINUSE if taken.
+
+        A path outlives the process that bound it, as a socket file does: whoever connects to what
+        nobody listens on any more is refused. An abstract name ends with its socket.
+        """
+        key = (process.host.name, name)
+        if key in self._unix and not (isinstance(name, bytes) and not self._is_alive(key)):
+            raise error(errno.EADDRINUSE)
+        self._unix[key] = owner
+
+    def unix_socket(self, process: Process, name: str | bytes) -> Any:
+        """What was bound at ``name``; ENOENT for a path without a socket."""
+        owner = self._unix.get((process.host.name, name))
+        if owner is None:
+            raise error(errno.ECONNREFUSED if isinstance(name, bytes) else errno.ENOENT)
+        return owner
+
+    def unix_paths(self, process: Process) -> list[str]:
+        """The absolute paths at which sockets lie on the host of ``process``, in bind order."""
+        here = process.host.name
+        return [name for host, name in self._unix if host == here and isinstance(name, str)]
+
+    def unlink_unix(self, process: Process, path: str) -> bool:
+        """Remove the socket file at an absolute ``path``; say whether there was one."""
+        return self._unix.pop((process.host.name, path), None) is not None
+
+    def free_abstract(self, process: Process, name: bytes, owner: object) -> None:
+        """Give an abstract name back, if ``owner`` has it."""
+        if self._unix.get((process.host.name, name)) is owner:
+            del self._unix[process.host.name, name]
+
+    def free_abstract_name(self, process: Process) -> bytes:
+        """A name that nobody has, for a socket that is bound to none (unix(7), autobind)."""
+        number = 1
+        while (process.host.name, name := b"\0%05x" % number) in self._unix:
+            number += 1
+        return name
+
+    def _is_alive(self, key: tuple[str, str | bytes]) -> bool:
+        return bool(self._unix[key].process.alive)
 
     # Packets
 
@@ -226,6 +205,10 @@ class Network:
         if source.host is not target.host and self.links.is_cut(source.host.name, target.host.name):
             return False
         return target.host.name in self._processes
+
+    def is_round_trip_possible(self, source: Process, target: Process) -> bool:
+        """Whether a packet sent now would be answered."""
+        return self.reaches(source, target) and self.reaches(target, source)
 
     def latency_ns(self, source: Process, target: Process) -> int:
         """Draw the latency of one packet."""
@@ -247,9 +230,9 @@ class Network:
         assert sender.peer is not None
         if len(payload) < 2 or sender.process.host is sender.peer.process.host:
             return [payload]
-        if self._choices.pick("net.split", _SPLIT_ONE_IN):
+        if self.choices.pick("net.split", _SPLIT_ONE_IN):
             return [payload]
-        at = 1 + self._choices.pick("net.split", len(payload) - 1)
+        at = 1 + self.choices.pick("net.split", len(payload) - 1)
         return [payload[:at], payload[at:]]
 
     def after_latency(self, sender: Endpoint, action: Callable[[], None]) -> None:
@@ -260,9 +243,9 @@ class Network:
 
         def attempt() -> None:
             nonlocal rto_ns
-            if not sender.process.alive:
+            if not sender.process.powered:
                 return
-            if self.reaches(sender.process, peer.process):
+            if not sender.swallowed and self.reaches(sender.process, peer.process):
                 action()
             elif rto_ns < GIVE_UP_NS:
                 self.agenda.at(self.clock.now_ns + rto_ns, attempt)
@@ -271,20 +254,60 @@ class Network:
         delay_ns = self.latency_ns(sender.process, peer.process)
         self.agenda.at(self.clock.now_ns + delay_ns, attempt)
 
+    # Connections, for faults
+
     def established(self, client: Endpoint) -> None:
-        """Remember a connection, so that a fault can reset it."""
+        """Remember a connection, so that a fault can reach it."""
         self._connections.append(weakref.ref(client))
+        if len(self._connections) >= self._prune_at:
+            self._connections = [
+                ref for ref in self._connections if (end := ref()) is not None and _lives(end)
+            ]
+            self._prune_at = max(_PRUNE_AT, 2 * len(self._connections))
+
+    def _clients(self) -> list[Endpoint]:
+        """The ends that connected, of all connections that may be alive, oldest first."""
+        return [end for ref in self._connections if (end := ref()) is not None]
+
+    def _ends(self) -> list[Endpoint]:
+        """Both ends of each."""
+        return [one for end in self._clients() for one in (end, end.peer) if one is not None]
+
+    def _between(self, a: str, b: str) -> list[tuple[Endpoint, Endpoint]]:
+        pairs = [(end, end.peer) for end in self._clients() if end.peer is not None]
+        return [
+            (end, peer)
+            for end, peer in pairs
+            if {end.process.host.name, peer.process.host.name} == {a, b} and end.state == "open"
+        ]
 
     def reset_between(self, a: str, b: str) -> None:
         """Reset every open connection between two hosts, as a middlebox that lost its state."""
-        alive = [ref for ref in self._connections if (end := ref()) and end.state == "open"]
-        self._connections = alive
-        for end in [end for ref in alive if (end := ref()) is not None]:
+        for end, peer in self._between(a, b):
+            end.on_reset(errno.ECONNRESET)
+            peer.on_reset(errno.ECONNRESET)
+
+    def swallow_between(self, a: str, b: str) -> None:
+        """Let the connections that are open now stop, without a word: a path without a way."""
+        for end, peer in self._between(a, b):
+            end.swallowed = peer.swallowed = True
+            end.peer_may_be_gone()
+            peer.peer_may_be_gone()
+
+    def release_between(self, a: str | None = None, b: str | None = None) -> None:
+        """End the black hole between two hosts, or, without names, every one."""
+        for end in self._ends():
             peer = end.peer
             assert peer is not None
-            if {end.process.host.name, peer.process.host.name} == {a, b}:
-                end.on_reset(errno.ECONNRESET)
-                peer.on_reset(errno.ECONNRESET)
+            if a is None or {end.process.host.name, peer.process.host.name} == {a, b}:
+                end.swallowed = False
+
+    def _on_cut(self, source: str, target: str) -> None:
+        for end in self._ends():
+            peer = end.peer
+            assert peer is not None
+            if {end.process.host.name, peer.process.host.name} == {source, target}:
+                end.peer_may_be_gone()
 
     @staticmethod
     def current_process() -> Process:
@@ -295,31 +318,9 @@ class Network:
         return process
 
 
-def is_literal(name: str) -> bool:
-    """Whether ``name`` is an IP address already."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, name)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
+def _no_signals(_process: Process, _number: int) -> None:
+    raise ToronError("a signal was sent before the run began")
 
 
-def _plain(address: str) -> str:
-    """An IPv4 address out of its IPv6 mapping (dual-stack sockets use it)."""
-    return address.removeprefix("::ffff:")
-
-
-def _port_number(port: Any) -> int:
-    if port is None or port in ("", b""):
-        return 0
-    if isinstance(port, (str, bytes)):
-        text = port.decode("ascii") if isinstance(port, bytes) else port
-        if text.isdigit():
-            return int(text)
-        known = {"http": 80, "https": 443, "redis": 6379, "postgresql": 5432, "domain": 53}
-        if text in known:
-            return known[text]
-        raise socket.gaierror(socket.EAI_SERVICE, f"service not known: {text!r}")
-    return int(port)
+def _lives(end: Endpoint) -> bool:
+    return "open" in (end.state, end.peer.state if end.peer is not None else "")

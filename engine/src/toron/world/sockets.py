@@ -2,8 +2,7 @@
 
 Each simulated socket holds an inert real descriptor (a unix datagram socket that is never bound),
 so that `fileno` and `fcntl` work on it and no number is used twice; no byte ever goes through it.
-Sockets do not block: asyncio's never do, and a blocking call in the loop's thread would stop the
-world.
+What a descriptor refers to is a `Description`, which `dup`, `detach` and `fromfd` share.
 """
 
 from __future__ import annotations
@@ -12,18 +11,26 @@ import _socket
 import errno
 import os
 import socket
-import struct
 from collections.abc import Iterable
 from typing import Any
 
+from toron.core.baton import Ready
 from toron.core.process import Process
 from toron.core.selector import Descriptors
 from toron.errors import EscapeError
+from toron.world.addresses import error
+from toron.world.descriptions import Description, Received
 from toron.world.network import Network
-from toron.world.tcp import Address, Connect, Endpoint, Listener
+from toron.world.options import packed
+from toron.world.tcp import connected_pair
+from toron.world.tcp_sockets import TcpSocket
+from toron.world.udp import UdpSocket
+from toron.world.unix import UnixDatagram, UnixStream
 
 RealSocket = socket.socket
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+_SIMULATED = "TCP, UDP and unix sockets (streams and datagrams) are"
+_ERROR_QUEUE = 0x2000
 
 
 class Inert(_socket.socket):
@@ -48,6 +55,53 @@ def _network() -> Network:
     return network
 
 
+def inert_descriptor() -> int:
+    """A new descriptor number with nothing behind it."""
+    return Inert(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK).detach()
+
+
+def description_at(fd: int) -> Description | None:
+    """The simulated socket to which ``fd`` refers, or None when it is none."""
+    found = _network().descriptors.get(fd)
+    return found if isinstance(found, Description) else None
+
+
+def duplicate_descriptor(fd: int) -> int:
+    """What ``dup`` does: another descriptor of the same simulated socket."""
+    description = description_at(fd)
+    if description is None:
+        raise EscapeError("dup() of a descriptor of the real world")
+    other = inert_descriptor()
+    description.open_at(other)
+    return other
+
+
+def close_descriptor(fd: int) -> bool:
+    """Close a detached descriptor; say whether it was a simulated socket's."""
+    description = description_at(fd)
+    if description is None:
+        return False
+    description.close_at(fd)
+    os.close(fd)
+    return True
+
+
+def _describe(network: Network, family: int, kind: int, proto: int) -> Description:
+    """A new description of the kind that was asked for; anything else is refused by name."""
+    if family in _INTERNET and kind == socket.SOCK_STREAM and proto in (0, 6):
+        return TcpSocket(network, family, proto)
+    if family in _INTERNET and kind == socket.SOCK_DGRAM and proto in (0, 17):
+        return UdpSocket(network, family, proto)
+    if family == socket.AF_UNIX and kind == socket.SOCK_STREAM:
+        return UnixStream(network, proto)
+    if family == socket.AF_UNIX and kind == socket.SOCK_DGRAM:
+        return UnixDatagram(network, proto)
+    raise EscapeError(
+        f"socket({_name(socket.AddressFamily, family)}, {_name(socket.SocketKind, kind)}) is not "
+        f"simulated by this version of Toron; {_SIMULATED}"
+    )
+
+
 class SimSocket(RealSocket):
     """A socket whose kernel is simulated."""
 
@@ -58,139 +112,101 @@ class SimSocket(RealSocket):
         proto: int = -1,
         fileno: int | None = None,
         *,
-        _endpoint: Endpoint | None = None,
+        _file: Description | None = None,
     ) -> None:
         network = _network()
-        family = socket.AF_INET if family == -1 else family
-        type = socket.SOCK_STREAM if type == -1 else type  # noqa: A001
-        plain_type = type & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        plain_type = socket.SOCK_STREAM if type == -1 else type
+        plain_type &= ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if fileno is not None:
-            raise EscapeError("socket(fileno=...) adopts a descriptor of the real world")
-        if plain_type != socket.SOCK_STREAM or family not in (*_INTERNET, socket.AF_UNIX):
-            raise EscapeError(
-                f"socket({_name(family)}, {_name(socket.SocketKind(plain_type))}) is not simulated "
-                "by this version of Toron; TCP over IPv4 and IPv6 is"
-            )
-        proto = 0 if proto == -1 else proto
-        fd = Inert(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK).detach()
-        super().__init__(family, plain_type, proto, fileno=fd)
-        self._process: Process = network.current_process()
+            _file, fd = _adopted(fileno), fileno
+        else:
+            family = socket.AF_INET if family == -1 else family
+            proto = 0 if proto == -1 else proto
+            if _file is None:
+                _file = _describe(network, family, plain_type, proto)
+            fd = inert_descriptor()
+            _file.open_at(fd)
+        super().__init__(_file.family, _file.kind, _file.proto, fileno=fd)
+        self._file = _file
+        self._process: Process = _file.process
         self._net = network
         self._descriptors: Descriptors = network.descriptors
         self._fd = fd
-        self._timeout: float | None = 0.0 if type & socket.SOCK_NONBLOCK else None
-        self._local: Address | None = None
-        self._options: dict[tuple[int, int], int | bytes] = {}
-        self._listener: Listener | None = None
-        self._end = _endpoint or Endpoint(network, self._process, ("0.0.0.0", 0))  # noqa: S104
-        self._end.on_change = self._touch
-        self._descriptors.add(fd, self, self._process)
-        if _endpoint is not None:
-            self._local = _endpoint.local
+        self._timeout: float | None = socket.getdefaulttimeout()
+        if type != -1 and type & socket.SOCK_NONBLOCK:
+            self._timeout = 0.0
 
     # Readiness
 
     def readable(self) -> bool:
         """Whether reading, or accepting, would not block."""
-        return self._listener.readable() if self._listener is not None else self._end.readable()
+        return self._file.readable()
 
     def writable(self) -> bool:
         """Whether writing would not block."""
-        return self._listener.writable() if self._listener is not None else self._end.writable()
-
-    def _touch(self) -> None:
-        self._descriptors.touch(self._fd)
+        return self._file.writable()
 
     def _must_be_open(self) -> None:
         if self._fd < 0:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            raise error(errno.EBADF)
 
-    def _would_block(self, call: str) -> OSError:
-        if self._timeout == 0.0:
-            return OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return EscapeError(
-            f"socket.{call} would block the event loop's thread, and with it every simulated host; "
-            "use the loop's methods or setblocking(False)"
-        )
+    def _wait(self, call: str, ready: Ready, flags: int, until_ns: int | None) -> int | None:
+        """Let a blocking call wait, until the same time however often it has to.
+
+        EAGAIN for one that may not wait, TimeoutError when the socket's timeout has passed.
+        """
+        if self._timeout == 0.0 or flags & socket.MSG_DONTWAIT:
+            raise error(errno.EAGAIN)
+        if until_ns is None and self._timeout is not None:
+            until_ns = self._net.clock.after(self._timeout)
+        if not self._net.baton.wait(ready, until_ns, f"socket.{call}"):
+            raise TimeoutError("timed out")
+        self._must_be_open()
+        return until_ns
 
     # Names and options
 
     def bind(self, address: Any) -> None:
         """Take an address."""
         self._must_be_open()
-        if self.family == socket.AF_UNIX:
-            raise EscapeError(f"bind({address!r}): unix sockets are not simulated by this version")
-        if self._local is not None:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        ip, port = self._resolve(address)
-        # Linux lets a listener re-use a port in TIME_WAIT only; nothing lingers here, so a taken
-        # port is taken whether SO_REUSEADDR is set or not. SO_REUSEPORT shares it.
-        reuse = bool(self._options.get((socket.SOL_SOCKET, socket.SO_REUSEPORT), 0))
-        self._local = self._net.bind(self._process, (ip, port), self, reuse=reuse)
-        self._end.local = self._local
-
-    def _resolve(self, address: Any) -> Address:
-        host, port = address[0], address[1]
-        if not 0 <= port <= 65_535:
-            raise OverflowError("bind(): port must be 0-65535.")
-        answers = self._net.resolve(host or "", port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-        ip: str = answers[0][4][0]
-        return ip, port
+        self._file.bind(self._file.parse(address, "bind"))
 
     def listen(self, backlog: int = 128) -> None:
         """Start to accept connections."""
         self._must_be_open()
-        if self._local is None:
-            self.bind(("", 0))
-        assert self._local is not None
-        if self._listener is None:
-            self._listener = self._net.listen(self._process, self._local, backlog)
-            self._listener.on_change = self._touch
+        self._file.listen(backlog)
 
     def getsockname(self) -> Any:
         """The local address."""
         self._must_be_open()
-        local = self._local or self._end.local
-        return self._shape(local)
+        return self._file.name()
 
     def getpeername(self) -> Any:
         """The remote address; ENOTCONN without one."""
         self._must_be_open()
-        if self._end.remote is None or self._end.state in ("new", "connecting"):
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        return self._shape(self._end.remote)
-
-    def _shape(self, address: Address) -> Any:
-        if self.family == socket.AF_UNIX:
-            return ""
-        return (*address, 0, 0) if self.family == socket.AF_INET6 else address
+        return self._file.peer_name()
 
     def setsockopt(self, level: int, option: int, *value: Any) -> None:
-        """Remember an option; SO_LINGER and SO_REUSEPORT have an effect."""
-        self._options[level, option] = value[0] if value[0] is not None else b""
+        """Set an option; the system's error for one that this kind of socket does not have."""
+        self._must_be_open()
+        self._file.set_option(level, option, value[0])
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
         """An option as it was set, else Linux's default."""
-        if level == socket.SOL_SOCKET:
-            if option == socket.SO_ERROR:
-                return self._end.take_error()
-            if option == socket.SO_TYPE:
-                return int(self.type)
-            if option == socket.SO_ACCEPTCONN:
-                return int(self._listener is not None)
-        value = self._options.get((level, option), 0)
-        if size and isinstance(value, int):
-            return struct.pack("i", value)
-        return value
+        self._must_be_open()
+        return packed(self._file.get_option(level, option), size)
 
     def setblocking(self, flag: bool) -> None:
-        """Remember the mode; a blocking call that would wait is refused."""
+        """Remember the mode."""
         self.settimeout(None if flag else 0.0)
 
     def settimeout(self, value: float | None) -> None:
         """Remember the timeout."""
-        if value is not None and value < 0:
-            raise ValueError("Timeout value out of range")
+        self._must_be_open()
+        if value is not None:
+            value = float(value)
+            if value < 0:
+                raise ValueError("Timeout value out of range")
         self._timeout = value
 
     def gettimeout(self) -> float | None:
@@ -209,158 +225,232 @@ class SimSocket(RealSocket):
     # Connections
 
     def connect(self, address: Any) -> None:
-        """Begin to connect: EINPROGRESS, then writable, as a non-blocking socket does."""
+        """Connect, or begin to: EINPROGRESS, then writable, as a non-blocking socket does."""
         self._must_be_open()
-        if self.family == socket.AF_UNIX:
-            raise EscapeError(f"connect({address!r}): unix sockets are not simulated yet")
-        end = self._end
-        if end.state == "open":
-            raise OSError(errno.EISCONN, os.strerror(errno.EISCONN))
-        if end.state == "connecting":
-            raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
-        if end.error:
-            number = end.take_error()
-            raise OSError(number, os.strerror(number))
-        if self._timeout != 0.0:
-            raise self._would_block("connect")
-        answers = self._net.resolve(address[0], address[1], 0, socket.SOCK_STREAM)
-        ip: str = answers[0][4][0]
-        source = self._net.source_address(self._process, ip)
-        if self._local is None:
-            self._local = self._net.bind(self._process, (source, 0), self, reuse=False)
-        self._local = (source, self._local[1])
-        end.local = self._local
-        Connect(end, (ip, int(address[1])))
-        raise BlockingIOError(errno.EINPROGRESS, os.strerror(errno.EINPROGRESS))
+        file = self._file
+        target = file.parse(address, "connect")
+        until_ns: int | None = None
+        while True:
+            try:
+                file.connect(target)
+            except BlockingIOError as waits:
+                if self._timeout == 0.0:
+                    raise
+                until_ns = self._wait("connect", file.writable, 0, until_ns)
+                if waits.errno != errno.EAGAIN:
+                    break
+            else:
+                return
+        number = file.take_error()
+        if number:
+            raise error(number)
 
     def connect_ex(self, address: Any) -> int:
         """Like `connect`, with the error number as the answer."""
         try:
             self.connect(address)
-        except EscapeError:
+        except (EscapeError, socket.gaierror):
             raise
-        except OSError as error:
-            return error.errno or 0
+        except OSError as failed:
+            return failed.errno or 0
         return 0
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection."""
         self._must_be_open()
-        if self._listener is None:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if not self._listener.readable():
-            raise self._would_block("accept")
-        endpoint = self._listener.accept()
-        connection = SimSocket(self.family, self.type, self.proto, _endpoint=endpoint)
-        self._net.trace.add("accept", endpoint.path())
-        return connection, connection.getpeername()
+        until_ns: int | None = None
+        while True:
+            try:
+                file, address = self._file.accept()
+            except BlockingIOError:
+                until_ns = self._wait("accept", self._file.readable, 0, until_ns)
+            else:
+                return SimSocket(self.family, self.type, self.proto, _file=file), address
 
     def shutdown(self, how: int) -> None:
         """Half close."""
         self._must_be_open()
-        if self._end.state not in ("open", "resetting"):
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        if how in (socket.SHUT_RD, socket.SHUT_RDWR):
-            self._end.saw_end = True
-            self._touch()
-        if how in (socket.SHUT_WR, socket.SHUT_RDWR):
-            self._end.shut_write()
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise error(errno.EINVAL)
+        self._file.shutdown(how)
 
     def _real_close(self, *arguments: Any) -> None:
         if self._fd >= 0:
-            self._descriptors.remove(self._fd)
-            self._fd = -1
-            self._end.on_change = _ignore
-            self._let_go()
+            fd, self._fd = self._fd, -1
+            self._file.close_at(fd)
         super()._real_close(*arguments)  # type: ignore[misc]
-
-    def _let_go(self) -> None:
-        if not self._process.alive:
-            return
-        if self._local is not None:
-            self._net.release(self._process, self._local, self)
-        if self._listener is not None:
-            self._net.stop_listening(self._listener)
-        linger = self._options.get((socket.SOL_SOCKET, socket.SO_LINGER), b"")
-        self._end.close(abort=linger == struct.pack("ii", 1, 0))
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
             # As the system does for a descriptor that a program forgot: the peer sees the end.
             fd, self._fd = self._fd, -1
-            self._descriptors.remove(fd)
-            self._end.on_change = _ignore
-            self._let_go()
+            self._file.close_at(fd)
         super().__del__()  # type: ignore[misc]
 
     def detach(self) -> int:
-        """Refused: the descriptor behind a simulated socket carries no bytes."""
-        raise EscapeError("socket.detach() hands a simulated socket to the real world")
+        """Give the descriptor away; `socket.socket(fileno=...)` adopts it again."""
+        self._fd = -1
+        return super().detach()
 
     def dup(self) -> SimSocket:
-        """Refused, like `detach`."""
-        raise EscapeError("socket.dup() of a simulated socket is not simulated by this version")
+        """Another socket object for the same connection."""
+        self._must_be_open()
+        other = self.__class__(fileno=duplicate_descriptor(self._fd))
+        other.settimeout(self._timeout)
+        return other
 
     # Bytes
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """Send as much as the window takes."""
+        """Send as much as there is room for."""
         self._must_be_open()
         payload = bytes(data) if not isinstance(data, memoryview) else data.tobytes()
-        try:
-            return self._end.send(payload)
-        except BlockingIOError as error:
-            raise self._would_block("send") from error
+        until_ns: int | None = None
+        while True:
+            try:
+                return self._file.send(payload)
+            except BlockingIOError:
+                until_ns = self._wait("send", self._file.writable, flags, until_ns)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send everything; refused when it would have to wait."""
-        payload = memoryview(bytes(data))
+        """Send everything."""
+        payload = memoryview(data).cast("B")
+        if not payload:
+            self.send(b"", flags)
         while payload:
-            payload = payload[self.send(payload) :]
+            payload = payload[self.send(payload, flags) :]
 
-    def sendmsg(self, buffers: Iterable[Any], *arguments: Any) -> int:
-        """Gather and send."""
-        if any(arguments[:1]):
-            raise EscapeError("sendmsg() with ancillary data is not simulated by this version")
-        return self.send(b"".join(bytes(part) for part in buffers))
+    def sendmsg(
+        self,
+        buffers: Iterable[Any],
+        ancdata: Iterable[Any] = (),
+        flags: int = 0,
+        address: Any = None,
+    ) -> int:
+        """Gather and send; descriptors do not travel."""
+        for level, kind, _ in ancdata:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                raise EscapeError(
+                    "sendmsg() with SCM_RIGHTS: descriptors do not travel between simulated "
+                    "processes; send the address and let the other side connect"
+                )
+        payload = b"".join(bytes(part) for part in buffers)
+        return (
+            self.send(payload, flags) if address is None else self.sendto(payload, flags, address)
+        )
 
     def sendto(self, data: Any, *arguments: Any) -> int:
-        """Send on a connected socket."""
-        return self.send(data)
+        """Send to an address: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+        self._must_be_open()
+        if not 1 <= len(arguments) <= 2:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(arguments)} given)")
+        flags, address = (0, arguments[0]) if len(arguments) == 1 else arguments
+        if address is None:
+            return self.send(data, flags)
+        payload = bytes(data) if not isinstance(data, memoryview) else data.tobytes()
+        target = self._file.parse(address, "sendto")
+        until_ns: int | None = None
+        while True:
+            try:
+                return self._file.send_to(payload, target)
+            except BlockingIOError:
+                until_ns = self._wait("sendto", self._file.writable, flags, until_ns)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Take up to ``size`` bytes."""
+        if self._fd < 0:
+            raise error(errno.EBADF)
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
+        if flags:
+            return self._receive_from(size, flags, "recv")[0]
+        until_ns: int | None = None
+        while True:
+            try:
+                return self._file.receive(size, False)
+            except BlockingIOError:
+                until_ns = self._wait("recv", self._file.readable, 0, until_ns)
+
+    def _receive(self, size: int, flags: int) -> Received:
+        if flags & _ERROR_QUEUE:
+            raise error(errno.EAGAIN)  # nothing is ever queued there
+        if flags & socket.MSG_OOB:
+            raise error(errno.EINVAL)  # no urgent byte is pending
+        return self._file.receive_from(size, bool(flags & socket.MSG_PEEK))
+
+    def _receive_from(self, size: int, flags: int, call: str) -> Received:
         self._must_be_open()
-        try:
-            return self._end.receive(size, peek=bool(flags & socket.MSG_PEEK))
-        except BlockingIOError as error:
-            raise self._would_block("recv") from error
+        if size < 0:
+            raise ValueError(f"negative buffersize in {call}")
+        until_ns: int | None = None
+        while True:
+            try:
+                return self._receive(size, flags)
+            except BlockingIOError:
+                if flags & _ERROR_QUEUE:
+                    raise
+                until_ns = self._wait(call, self._file.readable, flags, until_ns)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Take bytes into ``buffer``."""
         view = memoryview(buffer).cast("B")
-        payload = self.recv(nbytes or len(view), flags)
+        payload = self.recv(_room(view, nbytes), flags)
         view[: len(payload)] = payload
         return len(payload)
 
     def recvfrom(self, size: int, flags: int = 0) -> tuple[bytes, Any]:
         """Take bytes, and where they are from."""
-        return self.recv(size, flags), None
+        payload, address, _, _ = self._receive_from(size, flags, "recvfrom")
+        return payload, address
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Take bytes into ``buffer``, and where they are from."""
-        return self.recv_into(buffer, nbytes, flags), None
+        view = memoryview(buffer).cast("B")
+        payload, address = self.recvfrom(_room(view, nbytes), flags)
+        view[: len(payload)] = payload
+        return len(payload), address
 
     def recvmsg(self, size: int, ancillary: int = 0, flags: int = 0) -> tuple[Any, ...]:
-        """Take bytes; there is no ancillary data."""
-        return self.recv(size, flags), [], 0, None
+        """Take bytes, control messages if there is room for them, flags and the sender."""
+        payload, address, found, control = self._receive_from(size, flags, "recvmsg")
+        return payload, control if ancillary else [], found, address
 
-    def recvmsg_into(self, buffers: Iterable[Any], *arguments: Any) -> tuple[Any, ...]:
-        """Take bytes into the first buffer that holds any."""
-        for buffer in buffers:
-            if memoryview(buffer):
-                return self.recv_into(buffer), [], 0, None
-        return 0, [], 0, None
+    def recvmsg_into(
+        self, buffers: Iterable[Any], ancillary: int = 0, flags: int = 0
+    ) -> tuple[Any, ...]:
+        """Take bytes into the buffers, one after the other."""
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        payload, *rest = self.recvmsg(sum(map(len, views)), ancillary, flags)
+        left = payload
+        for view in views:
+            view[: len(left)] = left[: len(view)]
+            left = left[len(view) :]
+        return len(payload), *rest
+
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        # The system call would read and write real descriptors.
+        raise socket._GiveupOnSendfile  # type: ignore[attr-defined]
+
+
+def _room(view: memoryview, nbytes: int) -> int:
+    if nbytes < 0:
+        raise ValueError("negative buffersize in recv_into")
+    if nbytes > len(view):
+        raise ValueError("buffer too small for requested bytes")
+    return nbytes or len(view)
+
+
+def _adopted(fd: int) -> Description:
+    """What stands behind a descriptor that a program hands to `socket.socket(fileno=...)`."""
+    if isinstance(fd, float):
+        raise TypeError("integer argument expected, got float")
+    if fd < 0:
+        raise ValueError("negative file descriptor")
+    description = description_at(fd)
+    if description is None:
+        os.fstat(fd)  # EBADF when there is no such descriptor at all
+        raise EscapeError("socket(fileno=...) adopts a descriptor of the real world")
+    return description
 
 
 def sim_socketpair(
@@ -368,27 +458,41 @@ def sim_socketpair(
     type: int = socket.SOCK_STREAM,  # noqa: A002  (the standard library's name)
     proto: int = 0,
 ) -> tuple[SimSocket, SimSocket]:
-    """Two connected sockets on the current host."""
+    """Two connected unix sockets on the current host."""
     network = _network()
     process = network.current_process()
-    first = Endpoint(network, process, ("socketpair", 0))
-    second = Endpoint(network, process, ("socketpair", 1))
-    first.peer, second.peer = second, first
-    first.remote, second.remote = second.local, first.local
-    first.state = second.state = "open"
-    family = socket.AF_UNIX if family is None else family
-    return (
-        SimSocket(family, type, proto, _endpoint=first),
-        SimSocket(family, type, proto, _endpoint=second),
-    )
+    if family not in (None, socket.AF_UNIX):
+        raise error(errno.EOPNOTSUPP)
+    kind = type & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    files: list[Description]
+    if kind == socket.SOCK_STREAM:
+        first, second = connected_pair(network, process, "socketpair")
+        files = [UnixStream(network, proto, end=first), UnixStream(network, proto, end=second)]
+    elif kind == socket.SOCK_DGRAM:
+        left, right = UnixDatagram(network, proto), UnixDatagram(network, proto)
+        left.peer, right.peer = right, left
+        files = [left, right]
+    else:
+        raise EscapeError(
+            f"socketpair({_name(socket.SocketKind, kind)}) is not simulated by this version of "
+            f"Toron; {_SIMULATED}"
+        )
+    one, other = (SimSocket(socket.AF_UNIX, type, proto, _file=file) for file in files)
+    return one, other
 
 
-def _ignore() -> None:
-    return None
+def sim_fromfd(fd: int, family: int, type: int, proto: int = 0) -> SimSocket:  # noqa: A002
+    """A socket object for a duplicate of ``fd``."""
+    if description_at(fd) is None:
+        raise EscapeError("socket.fromfd() adopts a descriptor of the real world")
+    return SimSocket(family, type, proto, fileno=duplicate_descriptor(fd))
 
 
-def _name(member: Any) -> str:
-    return getattr(member, "name", str(member))
+def _name(kind: Any, number: int) -> str:
+    try:
+        return str(kind(number).name)
+    except ValueError:
+        return str(number)
 
 
 __all__ = ["Inert", "RealSocket", "SimSocket", "attach", "sim_socketpair"]

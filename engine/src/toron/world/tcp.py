@@ -3,13 +3,12 @@
 Loss is what it is to a stream, a delay: a packet that does not get through is sent again after a
 retransmission timeout that doubles (RFC 6298, from Linux's 200 ms), and a connection whose packets
 never get through for 15 minutes ends with ETIMEDOUT. A closed port answers with a reset, a dead
-host does not answer at all. Addresses and ports belong to `network`.
+host does not answer at all. Addresses and ports belong to `network`, sockets to `tcp_sockets`.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,18 +16,20 @@ from typing import TYPE_CHECKING
 
 from toron.core.clock import SECOND_NS
 from toron.core.process import Process
+from toron.world.addresses import Address, error, joined
 
 if TYPE_CHECKING:
     from toron.world.network import Network
 
-Address = tuple[str, int]
-
-WINDOW_BYTES = 256 * 1024
+BUFFER_BYTES = 128 * 1024
+WINDOW_BYTES = 2 * BUFFER_BYTES
 """What one direction holds: the sender's and the receiver's buffers of a Linux socket, roughly."""
 RTO_MIN_NS = SECOND_NS // 5
 RTO_MAX_NS = 120 * SECOND_NS
 GIVE_UP_NS = 924 * SECOND_NS
 SYN_RETRIES_NS = tuple(n * SECOND_NS for n in (1, 2, 4, 8, 16, 32, 64))
+KEEP_IDLE_NS, KEEP_INTERVAL_NS, KEEP_COUNT = 7_200 * SECOND_NS, 75 * SECOND_NS, 9
+"""Linux's defaults of TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT."""
 _FIN = b""
 _RST = None
 
@@ -39,6 +40,15 @@ class Segment:
 
     payload: bytes | None
     arrives_ns: int
+
+
+@dataclass(slots=True)
+class KeepAlive:
+    """How an idle connection asks whether its peer is still there."""
+
+    idle_ns: int = KEEP_IDLE_NS
+    interval_ns: int = KEEP_INTERVAL_NS
+    count: int = KEEP_COUNT
 
 
 class Endpoint:
@@ -58,12 +68,21 @@ class Endpoint:
         self.closed = False
         self.error = 0
         self.unacked = 0
+        self.send_buffer = self.receive_buffer = BUFFER_BYTES
+        self.window = WINDOW_BYTES
+        self.swallowed = False
+        """A middlebox on the path drops all packets of this connection, and tells nobody."""
+        self.keep_alive: KeepAlive | None = None
+        self.heard_ns = 0
+        self.probing = False
+        self.give_up_ns = GIVE_UP_NS
         self.outbox: deque[Segment] = deque()
         self.last_arrival_ns = 0
         self.rto_ns = RTO_MIN_NS
         self.blocked_since_ns: int | None = None
         self.pumping = False
         self.on_change: Callable[[], None] = _nothing
+        self._path = ""
 
     # What a socket asks
 
@@ -78,32 +97,42 @@ class Endpoint:
         if self.state in ("new", "connecting"):
             return self.error != 0
         gone = self.sent_end or self.error != 0 or self.state in ("dead", "reset")
-        return gone or self.unacked < WINDOW_BYTES
+        return gone or self.unacked < self.window
 
     def take_error(self) -> int:
         """The pending error, which is then forgotten, as SO_ERROR does."""
-        error, self.error = self.error, 0
-        return error
+        number, self.error = self.error, 0
+        return number
+
+    def size_window(self) -> None:
+        """Take the buffers of both ends into account, which a socket option may have changed."""
+        peer = self.peer
+        if peer is not None:
+            self.window = self.send_buffer + peer.receive_buffer
+            peer.window = peer.send_buffer + self.receive_buffer
 
     def send(self, payload: bytes) -> int:
         """Put as many bytes on the way as the window takes; OSError as the system's."""
         if self.error:
-            raise _error(self.take_error())
+            raise error(self.take_error())
         if self.state in ("new", "connecting"):
-            raise _error(errno.EPIPE if self.state == "new" else errno.EAGAIN)
+            raise error(errno.EPIPE if self.state == "new" else errno.EAGAIN)
         if self.sent_end or self.state in ("dead", "reset"):
-            raise _error(errno.EPIPE)
-        taken = min(len(payload), WINDOW_BYTES - self.unacked)
+            raise error(errno.EPIPE)
+        taken = min(len(payload), self.window - self.unacked)
         if taken <= 0:
             if not payload:
                 return 0
-            raise _error(errno.EAGAIN)
+            raise error(errno.EAGAIN)
         self.unacked += taken
         payload = payload[:taken]
-        self.network.trace.add_bytes("send", self.path(), payload)
+        self._record_send(payload)
         for part in self.network.split(self, payload):
             self._transmit(part)
         return taken
+
+    def _record_send(self, payload: bytes) -> None:
+        self.network.trace.add_bytes("send", self._path or self.path(), payload)
 
     def receive(self, size: int, *, peek: bool = False) -> bytes:
         """Take up to ``size`` bytes; empty at the end of the stream; OSError as the system's."""
@@ -114,10 +143,15 @@ class Endpoint:
                 self._acknowledge(len(payload))
             return payload
         if self.error:
-            raise _error(self.take_error())
+            raise error(self.take_error())
         if self.saw_end or self.state in ("dead", "reset"):
             return b""
-        raise _error(errno.ENOTCONN if self.state == "new" else errno.EAGAIN)
+        raise error(errno.ENOTCONN if self.state == "new" else errno.EAGAIN)
+
+    def shut_read(self) -> None:
+        """Read no more: what arrives from now on is thrown away, and reading is at its end."""
+        self.saw_end = True
+        self.on_change()
 
     def shut_write(self) -> None:
         """Half close: the peer sees the end of the stream after all that was sent."""
@@ -163,12 +197,12 @@ class Endpoint:
     def _pump(self) -> None:
         """Deliver what has arrived by now, in order; try again later what does not get through."""
         self.pumping = False
-        if self.state not in ("open", "reset") or not self.process.alive:
+        if self.state not in ("open", "reset") or not self.process.powered:
             return
         peer, now_ns = self.peer, self.network.clock.now_ns
         assert peer is not None
         while self.outbox and self.outbox[0].arrives_ns <= now_ns:
-            if not self.network.reaches(self.process, peer.process):
+            if self.swallowed or not self.network.reaches(self.process, peer.process):
                 if self.state == "open":
                     self._back_off(now_ns)
                 return
@@ -187,7 +221,7 @@ class Endpoint:
     def _back_off(self, now_ns: int) -> None:
         if self.blocked_since_ns is None:
             self.blocked_since_ns = now_ns
-        if now_ns - self.blocked_since_ns > GIVE_UP_NS:
+        if now_ns - self.blocked_since_ns > self.give_up_ns:
             self.on_reset(errno.ETIMEDOUT)
             return
         self._schedule_pump(now_ns + self.rto_ns)
@@ -199,24 +233,25 @@ class Endpoint:
         self.outbox.clear()
         self.network.after_latency(self, lambda: self.on_reset(errno.ECONNRESET))
 
-    def on_segment(self, payload: bytes) -> None:
+    def on_segment(self, payload: bytes | None) -> None:
         """Bytes, or the end of the stream, arrived here."""
-        if payload:
-            self.received += payload
-        else:
+        self.heard_ns = self.network.clock.now_ns
+        if not payload:
             self.saw_end = True
-        self.network.trace.add("deliver", f"{self.path()} {len(payload)}")
+        elif not self.saw_end:  # else this end has shut its reading, and throws them away
+            self.received += payload
+        self.network.trace.add("deliver", f"{self._path or self.path()} {len(payload or b'')}")
         self.on_change()
 
-    def on_reset(self, error: int) -> None:
+    def on_reset(self, number: int) -> None:
         """The connection is gone; the program learns it at its next call."""
         if self.state in ("dead", "reset"):
             return
         self.state = "dead"
         self.outbox.clear()
         if not self.closed:
-            self.error = error
-            self.network.trace.add("reset", f"{self.path()} {errno.errorcode[error]}")
+            self.error = number
+            self.network.trace.add("reset", f"{self.path()} {errno.errorcode[number]}")
             self.on_change()
 
     def _acknowledge(self, size: int) -> None:
@@ -224,7 +259,7 @@ class Endpoint:
         peer = self.peer
         if peer is None:
             return
-        if peer.unacked < WINDOW_BYTES:
+        if peer.unacked < peer.window:
             peer.unacked -= size
             return
 
@@ -234,10 +269,101 @@ class Endpoint:
 
         self.network.after_latency(self, credit)
 
+    # Probes of an idle connection
+
+    def peer_may_be_gone(self) -> None:
+        """Begin to probe the peer, if this connection does; called when something has happened.
+
+        Linux probes every idle connection for ever. Here probes begin when the peer's host lost
+        power or a link was cut: before that they would change nothing but keep a world in which
+        nothing else can happen from being called a deadlock.
+        """
+        if self.keep_alive is None or self.probing or self.state != "open":
+            return
+        self.probing = True
+        now_ns = self.network.clock.now_ns
+        begins_ns = max(now_ns + 1, self.heard_ns + self.keep_alive.idle_ns)
+        self.network.agenda.at(begins_ns, lambda: self._probe(0))
+
+    def _probe(self, unanswered: int) -> None:
+        keep, peer, network = self.keep_alive, self.peer, self.network
+        if keep is None or self.state != "open" or not self.process.alive:
+            self.probing = False
+            return
+        assert peer is not None
+        if not self.swallowed and network.is_round_trip_possible(self.process, peer.process):
+            self.probing = False
+            if not peer.process.alive or peer.state in ("dead", "reset"):
+                network.after_latency(self, lambda: self.on_reset(errno.ECONNRESET))
+        elif unanswered >= keep.count:
+            self.probing = False
+            self.on_reset(errno.ETIMEDOUT)
+        else:
+            network.agenda.at(
+                network.clock.now_ns + keep.interval_ns, lambda: self._probe(unanswered + 1)
+            )
+
     def path(self) -> str:
         """``from>to`` for the trace."""
-        remote = self.remote or ("?", 0)
-        return f"{self.local[0]}:{self.local[1]}>{remote[0]}:{remote[1]}"
+        path = f"{joined(self.local)}>{joined(self.remote or ('?', 0))}"
+        if self.state == "open":  # from here on neither end changes its name
+            self._path = path
+        return path
+
+
+class LocalEndpoint(Endpoint):
+    """One end of a socket pair or of a unix stream: bytes are there as soon as they are sent."""
+
+    def _record_send(self, payload: bytes) -> None:
+        self.network.trace.add_bytes("write", self.path(), payload)
+
+    def path(self) -> str:
+        """The name under which the trace knows this end."""
+        return self.local[0]
+
+    def _transmit(self, payload: bytes | None) -> None:
+        peer = self.peer
+        assert peer is not None
+        if payload is _RST:
+            peer.on_reset(errno.ECONNRESET)
+        elif peer.process.alive and peer.state == "open" and not peer.closed:
+            peer.on_segment(payload)
+        elif payload:
+            self.state = "dead"
+            raise error(errno.EPIPE)
+
+    def on_segment(self, payload: bytes | None) -> None:
+        """Bytes, or the end of the stream, were written by the other end."""
+        if not payload:
+            self.saw_end = True
+        elif not self.saw_end:
+            self.received += payload
+        self.on_change()
+
+    def send(self, payload: bytes) -> int:
+        """Write as many bytes as the buffers take; EPIPE at once when nobody reads any more."""
+        peer = self.peer
+        if self.state == "open" and (peer is None or peer.closed) and not self.error:
+            raise error(errno.EPIPE)
+        return super().send(payload)
+
+    def _acknowledge(self, size: int) -> None:
+        peer = self.peer
+        if peer is not None:
+            was_full = peer.unacked >= peer.window
+            peer.unacked -= size
+            if was_full:
+                peer.on_change()
+
+
+def connected_pair(network: Network, process: Process, label: str) -> tuple[Endpoint, Endpoint]:
+    """Two open ends in one process, as `socketpair` makes them."""
+    first = LocalEndpoint(network, process, (label, 0))
+    second = LocalEndpoint(network, process, (label, 1))
+    first.peer, second.peer = second, first
+    first.remote, second.remote = second.local, first.local
+    first.state = second.state = "open"
+    return first, second
 
 
 class Listener:
@@ -250,21 +376,34 @@ class Listener:
         self.waiting: deque[Endpoint] = deque()
         self.pending = 0
         self.closed = False
+        self.receive_buffer = BUFFER_BYTES
+        self.send_buffer = BUFFER_BYTES
         self.on_change: Callable[[], None] = _nothing
 
     def readable(self) -> bool:
         """Whether `accept` would not block."""
-        return bool(self.waiting)
+        return bool(self.waiting) or self.closed
 
     def writable(self) -> bool:
         """A listener is never written to."""
         return False
 
+    def is_full(self) -> bool:
+        """Whether no further connection finds a place."""
+        return len(self.waiting) + self.pending >= self.backlog
+
     def accept(self) -> Endpoint:
-        """The next connection; EAGAIN when none waits."""
+        """The next connection; EAGAIN when none waits, EINVAL after `shutdown`."""
+        if self.closed:
+            raise error(errno.EINVAL)
         if not self.waiting:
-            raise _error(errno.EAGAIN)
+            raise error(errno.EAGAIN)
         return self.waiting.popleft()
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Queue a connection."""
+        self.waiting.append(endpoint)
+        self.on_change()
 
     def close(self) -> None:
         """Stop listening; connections nobody accepted are reset."""
@@ -325,7 +464,7 @@ class Connect:
         elif listener is None:
             at_ns = network.clock.now_ns + back_ns
             network.agenda.at(at_ns, lambda: self._fail(errno.ECONNREFUSED))
-        elif len(listener.waiting) + listener.pending >= listener.backlog:
+        elif listener.is_full():
             self._retry()
         else:
             self._establish(listener, back_ns)
@@ -337,10 +476,13 @@ class Connect:
         server.remote = client.local
         server.peer, client.peer = client, server
         server.state = "open"
+        server.send_buffer, server.receive_buffer = listener.send_buffer, listener.receive_buffer
+        server.size_window()
         open_ns = network.clock.now_ns + back_ns
         accept_ns = open_ns + network.latency_ns(client.process, listener.process)
         client.last_arrival_ns = accept_ns
         server.last_arrival_ns = open_ns
+        client.heard_ns = server.heard_ns = open_ns
         listener.pending += 1
 
         def opened() -> None:
@@ -357,18 +499,17 @@ class Connect:
             if listener.closed or client.state != "open":
                 server.reset()
                 return
-            listener.waiting.append(server)
-            listener.on_change()
+            listener.add(server)
 
         network.agenda.at(open_ns, opened)
         network.agenda.at(accept_ns, accepted)
 
-    def _fail(self, error: int) -> None:
+    def _fail(self, number: int) -> None:
         client = self.client
         if client.state == "connecting" and client.process.alive:
             client.state = "new"
-            client.error = error
-            client.network.trace.add("refused", f"{client.path()} {errno.errorcode[error]}")
+            client.error = number
+            client.network.trace.add("refused", f"{client.path()} {errno.errorcode[number]}")
             client.on_change()
 
 
@@ -376,5 +517,4 @@ def _nothing() -> None:
     return None
 
 
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+__all__ = ["Address", "Connect", "Endpoint", "KeepAlive", "Listener", "connected_pair"]

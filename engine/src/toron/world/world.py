@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from toron.core.clock import SECOND_NS, Clock
-from toron.core.loop import SimLoop
+from toron.core.loop import Shared
 from toron.core.trace import Trace
 from toron.core.values import canonical, dumps
+from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
-from toron.world.links import DEFAULT_LATENCY, Link
+from toron.world.net import Net
 from toron.world.network import Network
 
 MAIN_HOST = "main"
@@ -45,60 +46,6 @@ class PropertyLedger(Protocol):
         ...
 
 
-class Net:
-    """The network of a world, as a kernel steers it."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    def link(
-        self,
-        a: str | Host,
-        b: str | Host,
-        *,
-        latency: float | tuple[float, float] = DEFAULT_LATENCY,
-        loss: float = 0.0,
-        bandwidth: float | None = None,
-        one_way: bool = False,
-    ) -> None:
-        """Shape the link between two hosts, both directions unless ``one_way``.
-
-        ``latency`` is seconds or a range of them, ``loss`` a share of packets from 0 to below 1,
-        ``bandwidth`` bytes a second.
-        """
-        low, high = (latency, latency) if isinstance(latency, (int, float)) else latency
-        if not 0 <= low <= high:
-            raise ValueError(f"latency {latency!r} must be seconds or a range (low, high) of them")
-        if not 0 <= loss < 1:
-            raise ValueError(f"loss {loss!r} must be a share of packets from 0 to below 1")
-        if bandwidth is not None and bandwidth <= 0:
-            raise ValueError(f"bandwidth {bandwidth!r} must be bytes a second above 0")
-        link = Link((float(low), float(high)), loss, bandwidth)
-        source, target = _name(a), _name(b)
-        self._network.links.set(source, target, link)
-        if not one_way:
-            self._network.links.set(target, source, link)
-
-    def partition(self, a: str | Host, b: str | Host, *, one_way: bool = False) -> None:
-        """Drop all packets between two hosts until `heal`."""
-        source, target = _name(a), _name(b)
-        self._network.trace.add("partition", f"{source}{'>' if one_way else '|'}{target}")
-        self._network.links.cut(source, target)
-        if not one_way:
-            self._network.links.cut(target, source)
-
-    def heal(self, a: str | Host | None = None, b: str | Host | None = None) -> None:
-        """Undo the partition of two hosts, or, without arguments, all that ails the network."""
-        if a is None or b is None:
-            self._network.trace.add("heal", "all")
-            self._network.links.mend_all()
-            return
-        source, target = _name(a), _name(b)
-        self._network.trace.add("heal", f"{source}|{target}")
-        self._network.links.mend(source, target)
-        self._network.links.mend(target, source)
-
-
 class World:
     """A simulated world. A kernel gets one; see the package for an example."""
 
@@ -110,14 +57,16 @@ class World:
         trace: Trace,
         ledger: PropertyLedger,
         planner: FaultPlanner,
-        loop: Callable[[], SimLoop],
+        shared: Shared,
+        disks: Disks,
     ) -> None:
         self._clock = clock
         self._network = network
         self._trace = trace
         self._ledger = ledger
         self._planner = planner
-        self._loop = loop
+        self._shared = shared
+        self._disks = disks
         self._hosts: dict[str, Host] = {}
         self.net = Net(network)
         self.outputs: dict[str, Any] = {}
@@ -139,7 +88,8 @@ class World:
                 raise ValueError(
                     f"host name {name!r} must be a lower-case word other than localhost"
                 )
-            known = self._hosts[name] = Host(name, self._network, self._loop)
+            known = Host(name, self._network, self._shared, self._disks.of(name))
+            self._hosts[name] = known
         return known
 
     @property
@@ -152,16 +102,26 @@ class World:
         *,
         partitions: bool = False,
         crashes: bool = False,
+        kills: bool = False,
+        pauses: bool = False,
+        clock_drift: bool = False,
+        disk: bool = False,
+        corruption: bool = False,
         loss: bool = False,
         slow: bool = False,
         resets: bool = False,
+        duplicates: bool = False,
+        reorders: bool = False,
         hosts: list[str] | None = None,
         within: float = 30.0,
     ) -> list[str]:
         """Draw faults from CHAOS_SEED for the next ``within`` seconds, and return the plan.
 
-        Of the allowed kinds a random subset is used. ``hosts`` limits it to some hosts; make the
-        hosts first. After ``within`` seconds the network is whole and the hosts are up again.
+        Of the allowed kinds a random subset is used. ``crashes`` are power cuts, ``kills`` end only
+        the process, ``clock_drift`` lets clocks jump and drift, ``disk`` fails, fills and slows
+        disks, ``corruption`` also flips bits and misdirects writes, ``duplicates`` and ``reorders``
+        are of datagrams. ``hosts`` limits it to some hosts; make the hosts first. After ``within``
+        seconds all of it is over: await `quiet`, and demand that the program recovers.
         """
         allowed = {
             "partitions": partitions,
@@ -169,14 +129,40 @@ class World:
             "loss": loss,
             "slow": slow,
             "resets": resets,
+            "kills": kills,
+            "pauses": pauses,
+            "clock_drift": clock_drift,
+            "disk": disk,
+            "corruption": corruption,
+            "duplicates": duplicates,
+            "reorders": reorders,
         }
-        chosen = [self.host(name) for name in hosts] if hosts is not None else self.hosts
+        chosen = self.hosts if hosts is None else [self.host(name) for name in hosts]
         if not chosen:
             raise ValueError("faults() needs hosts to act on; make them with world.host() first")
         kinds = [kind for kind, is_allowed in allowed.items() if is_allowed]
         plan = self._planner.draw(kinds, chosen, within)
         self._trace.add("plan", "; ".join(plan))
         return plan
+
+    async def quiet(self) -> None:
+        """Wait until the planned faults are over, and mend what is left: liveness must hold now.
+
+        The network is whole, hosts are up and running, disks work and keep what they have, clocks
+        run at the right rate.
+        """
+        left_ns = self._planner.over_ns - self._clock.now_ns
+        if left_ns > 0:
+            await asyncio.sleep((left_ns + 1) / SECOND_NS)
+        self._trace.add("quiet", "")
+        self.net.heal()
+        for host in self.hosts:
+            host.disk.heal()
+            host.resume()
+            if not host.up:
+                host.restart()
+            if host.clock.skew is not None:
+                host.clock.drift(0)
 
     def always(self, name: str, condition: Condition) -> None:
         """``condition`` must hold after every step from now on (a value: right now)."""
@@ -208,7 +194,3 @@ class World:
         stored = canonical(value, name)
         self.outputs[name] = stored
         self._trace.add("record", f"{name} {dumps(stored)}")
-
-
-def _name(host: str | Host) -> str:
-    return host if isinstance(host, str) else host.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 
@@ -27,6 +27,9 @@ class Stand:
         return f"<simulated {self.__module__}.{self.__name__}>"
 
 
+_C_MODULES = ("_io",)
+"""What C code looks into by itself: `open_code` of the import system takes `open` from there."""
+
 _replaced: dict[int, tuple[Any, Any]] = {}
 """What was there by its identity, with what stands there now; kept alive, so that ids stay true."""
 
@@ -40,14 +43,45 @@ def replace(module: ModuleType, name: str, replacement: Any) -> None:
 
 
 def spread() -> None:
-    """Carry all replacements to every module-level alias, in one walk over what is imported."""
+    """Carry all replacements to every alias in a module, a class or a function's defaults.
+
+    One walk over what is imported; what is imported later copies the replacements.
+    """
     for imported_as, module in list(sys.modules.items()):
-        if imported_as.startswith("toron."):
+        if imported_as.startswith("toron.") or imported_as in _C_MODULES:
             continue
         for alias, value in list(_names_in(module).items()):
             known = _replaced.get(id(value))
             if known is not None:
                 setattr(module, alias, known[1])
+            elif isinstance(value, FunctionType):
+                _spread_defaults(value)
+            elif isinstance(value, type) and getattr(value, "__module__", "") == imported_as:
+                _spread_class(value)
+
+
+def _spread_class(cls: type) -> None:
+    for name, value in list(type.__getattribute__(cls, "__dict__").items()):
+        inner = value.__func__ if isinstance(value, staticmethod) else value
+        known = _replaced.get(id(inner))
+        if known is not None and not isinstance(inner, type):
+            kept = staticmethod(known[1]) if inner is not value else known[1]
+            type.__setattr__(cls, name, kept)
+        elif isinstance(inner, FunctionType):
+            _spread_defaults(inner)
+
+
+def _spread_defaults(function: FunctionType) -> None:
+    defaults, named = function.__defaults__, function.__kwdefaults__
+    if defaults and any(id(value) in _replaced for value in defaults):
+        function.__defaults__ = tuple(_now(value) for value in defaults)
+    if named:
+        named.update({name: _now(value) for name, value in named.items()})
+
+
+def _now(value: Any) -> Any:
+    known = _replaced.get(id(value))
+    return value if known is None else known[1]
 
 
 def _names_in(module: object) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from toron.core.baton import Baton, never
 from toron.core.clock import SECOND_NS, Clock, to_ns
 from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.builtin_swap import swap
@@ -21,6 +22,7 @@ class ClockSource:
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.baton: Baton | None = None
 
     def monotonic(self) -> int:
         """Nanoseconds of the monotonic clock now."""
@@ -80,7 +82,10 @@ def _install_raising(source: ClockSource) -> None:
     def sleep(seconds: float, /) -> None:
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
-        source.clock.now_ns += to_ns(seconds)
+        if source.baton is None:
+            source.clock.now_ns += to_ns(seconds)
+        else:
+            source.baton.wait(never, source.clock.after(seconds), "time.sleep")
 
     def gettime_ns(clock_id: int, /) -> int:
         if clock_id not in wall_ids:

@@ -6,8 +6,7 @@ import asyncio
 import functools
 import gc
 import mimetypes
-import signal
-import socket
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,14 +14,35 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from toron.core.clock import Clock
-from toron.core.selector import Pollable
+from toron.core.loop import Shared
+from toron.core.selector import Descriptors, Pollable
 from toron.errors import EscapeError
-from toron.world.boundary import clocks, entropy, identity, machine, polling
-from toron.world.boundary.aliases import Stand, replace, spread
+from toron.world.boundary import (
+    clocks,
+    entropy,
+    files,
+    identity,
+    interfaces,
+    libraries,
+    loops,
+    machine,
+    pipes,
+    polling,
+    pyca,
+    signals,
+    sockets_edge,
+    sqlite_vfs,
+    threads,
+    tls,
+)
+from toron.world.boundary.aliases import replace, spread
+from toron.world.boundary.file_table import FileTable
 from toron.world.boundary.refusals import Refusals
+from toron.world.disk.host_disk import Disks
+from toron.world.disk.lower import Lower
+from toron.world.disk.real import getcwd
 from toron.world.network import Network
-from toron.world.sockets import SimSocket, attach, sim_socketpair
+from toron.world.sockets import attach
 
 
 class Edge:
@@ -32,8 +52,9 @@ class Edge:
         self.clocks = clocks.ClockSource()
         self.entropy = entropy.EntropySource()
         self.refusals = Refusals(place, roots)
+        self.files = FileTable()
         self._network: Network | None = None
-        self._signals: dict[int, Any] = {}
+        self._tls_moves = ""
 
     def install(self) -> None:
         """Replace and guard. Call before the program under test is imported."""
@@ -42,10 +63,17 @@ class Edge:
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
+        self._tls_moves = tls.install(self.clocks, self.entropy)
+        pyca.install()
         self._install_sockets()
-        self._install_signals()
+        files.install(self.files)
+        self.refusals.before_sqlite = self._before_sqlite
+        signals.install()
+        loops.install()
         self._install_asyncio()
-        self.refusals.refuse_threads()
+        threads.install()
+        pipes.install(self._descriptors)
+        libraries.install()
         spread()
         sys.addaudithook(self.refusals.hook)
 
@@ -55,31 +83,46 @@ class Edge:
         gc.collect()
         gc.freeze()
 
-    def begin(self, network: Network, clock: Clock, seed: int) -> None:
+    def begin(self, network: Network, shared: Shared, seed: int, disks: Disks) -> None:
         """Hand the edge to one run; from here on nothing gets out."""
         self._network = network
-        self.clocks.clock = clock
+        self.clocks.clock = shared.clock
+        self.clocks.baton = shared.baton
+        threads.begin(shared.baton, shared.clock)
+        threads.hear_of_failures(shared)
+        loops.begin(shared)
+        signals.begin(network, shared)
         self.entropy.begin(seed)
         self.entropy.on_draw = lambda payload: network.trace.add_bytes("entropy", "", payload)
         attach(network)
+        if self._tls_moves:
+            network.trace.add("tls", self._tls_moves)
         sys.dont_write_bytecode = True
         gc.disable()
         self.refusals.start()
+        disks.lower = Lower(self.refusals.readable, disks.name_of)
+        disks.folders = [getcwd(), *filter(None, map(os.environ.get, ("HOME", "TMPDIR")))]
+        disks.entropy = self.entropy.bytes
+        self.files.listen_to(disks)
 
     def end(self) -> None:
         """Let the process report what it found."""
         self.refusals.active = False
+        threads.end()
+        self.files.disks = None
         attach(None)
 
     def _install_sockets(self) -> None:
-        replace(socket, "socket", SimSocket)
-        replace(socket, "socketpair", sim_socketpair)
+        sockets_edge.install(self._world)
+        interfaces.install(self._world)
         polling.install(self._pollable)
-        replace(socket, "getaddrinfo", Stand(socket.getaddrinfo, self._getaddrinfo))
-        replace(socket, "gethostname", Stand(socket.gethostname, self._gethostname))
-        replace(socket, "getfqdn", Stand(socket.getfqdn, self._getfqdn))
-        replace(socket, "gethostbyname", Stand(socket.gethostbyname, self._gethostbyname))
-        replace(socket, "fromfd", Stand(socket.fromfd, _refuse_fromfd))
+
+    def _descriptors(self) -> Descriptors | None:
+        return None if self._network is None else self._network.descriptors
+
+    @functools.cache  # noqa: B019  (one edge a process)
+    def _before_sqlite(self) -> str:
+        return sqlite_vfs.install(self.files)
 
     def _pollable(self, fd: int) -> Pollable | None:
         return self._world("poll").descriptors.get(fd)
@@ -89,43 +132,11 @@ class Edge:
             raise EscapeError(f"{call} was called outside of a simulation (at import time?)")
         return self._network
 
-    def _getaddrinfo(self, host: Any, port: Any, *args: Any, **options: Any) -> Any:
-        return self._world("socket.getaddrinfo").resolve(host, port, *args, **options)
-
     def _gethostname(self) -> str:
         return self._world("socket.gethostname").current_process().host.name
 
     def _machine_name(self) -> str:
         return "localhost" if self._network is None else self._gethostname()
-
-    def _getfqdn(self, name: str = "") -> str:
-        return name or self._gethostname()
-
-    def _gethostbyname(self, name: str) -> str:
-        answers = self._world("socket.gethostbyname").resolve(name, 0, socket.AF_INET)
-        return str(answers[0][4][0])
-
-    def _install_signals(self) -> None:
-        """Handlers are kept in a table: no real signal is meant for a simulated program."""
-
-        def set_handler(number: int, handler: Any, /) -> Any:
-            previous = self._signals.get(int(number), signal.SIG_DFL)
-            self._signals[int(number)] = handler
-            return previous
-
-        def get_handler(number: int, /) -> Any:
-            return self._signals.get(int(number), signal.SIG_DFL)
-
-        def raise_signal(number: int, /) -> None:
-            handler = get_handler(number)
-            if callable(handler):
-                handler(number, sys._getframe(1))
-
-        replace(signal, "signal", Stand(signal.signal, set_handler))
-        replace(signal, "getsignal", Stand(signal.getsignal, get_handler))
-        replace(signal, "raise_signal", Stand(signal.raise_signal, raise_signal))
-        replace(signal, "set_wakeup_fd", Stand(signal.set_wakeup_fd, lambda *_a, **_k: -1))
-        replace(signal, "siginterrupt", Stand(signal.siginterrupt, lambda *_a: None))
 
     def _install_asyncio(self) -> None:
         """`as_completed` starts its coroutines in the order of a set; start them as listed."""
@@ -136,7 +147,3 @@ class Edge:
             return original([asyncio.ensure_future(one) for one in awaitables], timeout=timeout)
 
         replace(asyncio.tasks, "as_completed", as_completed)
-
-
-def _refuse_fromfd(*_arguments: Any) -> None:
-    raise EscapeError("socket.fromfd() adopts a descriptor of the real world")

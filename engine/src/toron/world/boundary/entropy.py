@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from toron.core.choices import substream
-from toron.world.boundary import openssl
 from toron.world.boundary.aliases import Stand, replace
 
 _NODE = 0x02_00_5E_00_00_01
@@ -72,7 +71,6 @@ def install(source: EntropySource) -> None:
     replace(os, "urandom", Stand(os.urandom, urandom))
     replace(os, "getrandom", Stand(getattr(os, "getrandom", None), getrandom))
     _install_random(source)
-    openssl.install(source.bytes)
     uuid._generate_time_safe = None  # type: ignore[attr-defined]
     uuid._UuidCreate = None  # type: ignore[attr-defined]
     uuid._node = _NODE  # type: ignore[attr-defined]

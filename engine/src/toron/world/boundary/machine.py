@@ -12,12 +12,12 @@ import platform
 import resource
 import sys
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from toron.core.clock import SECOND_NS
 from toron.world.boundary.aliases import Stand, replace
+from toron.world.boundary.threads import CORES
 
-CORES = 4
 MEMORY_PAGES = 2 * 1024 * 1024
 """8 GiB in pages of 4 KiB."""
 RELEASE, VERSION = "6.1.0", "#1 SMP Toron"
@@ -50,7 +50,6 @@ def install(host_name: Callable[[], str], used_ns: Callable[[], int]) -> None:
     _install_name(host_name)
     _install_size()
     _install_use(used_ns)
-    _install_listings()
 
 
 def _install_name(host_name: Callable[[], str]) -> None:
@@ -81,11 +80,6 @@ def _install_size() -> None:
         return known[name] if name in known else real(name)
 
     replace(os, "sysconf", Stand(real, sysconf))
-    for name in ("cpu_count", "process_cpu_count"):  # the second came with Python 3.13
-        replace(os, name, Stand(getattr(os, name, None), lambda: CORES))
-    cores = Stand(os.sched_getaffinity, lambda _pid: set(range(CORES)))
-    replace(os, "sched_getaffinity", cores)
-    replace(os, "getloadavg", Stand(os.getloadavg, lambda: (0.0, 0.0, 0.0)))
 
 
 def _install_use(used_ns: Callable[[], int]) -> None:
@@ -102,40 +96,3 @@ def _install_use(used_ns: Callable[[], int]) -> None:
 
     replace(os, "times", Stand(os.times, times))
     replace(resource, "getrusage", Stand(real, getrusage))
-
-
-class _Listing:
-    """What `os.scandir` found, by name: the system's own order is that of its disk's history."""
-
-    def __init__(self, entries: Any) -> None:
-        with entries:
-            self._entries = iter(sorted(entries, key=lambda entry: entry.name))
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._entries)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Everything was read at the start."""
-        self._entries = iter(())
-
-
-def _install_listings() -> None:
-    listdir, scandir = os.listdir, os.scandir
-
-    def sorted_names(path: Any = ".") -> list[Any]:
-        return sorted(listdir(path))
-
-    def sorted_entries(path: Any = ".") -> _Listing:
-        return _Listing(scandir(path))
-
-    replace(os, "listdir", Stand(listdir, sorted_names))
-    replace(os, "scandir", Stand(scandir, sorted_entries))

@@ -8,7 +8,6 @@ is allowed; writing files, other processes, threads and real sockets are not.
 
 from __future__ import annotations
 
-import _thread
 import os
 import site
 import sys
@@ -19,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from toron.errors import EscapeError
-from toron.world.boundary.aliases import Stand, replace
+from toron.world.disk.real import realpath
 from toron.world.sockets import Inert, SimSocket
 
 _ABSENT = (
@@ -31,7 +30,6 @@ _ABSENT = (
 )
 """Files of the machine that programs probe for; in a simulated world they do not exist."""
 
-_THREAD = "starts a thread, which this version of Toron does not simulate"
 _REFUSED = {
     "subprocess.Popen": "starts a process",
     "os.system": "starts a process",
@@ -62,10 +60,6 @@ _REFUSED = {
     "socket.gethostbyaddr": "asks the real resolver",
     "socket.getnameinfo": "asks the real resolver",
     "socket.gethostname": "asks the real machine's name",
-    "shutil.rmtree": "deletes real files",
-    "tempfile.mkstemp": "makes a real file",
-    "tempfile.mkdtemp": "makes a real folder",
-    "mmap.__new__": "maps real memory or files",
 }
 
 
@@ -74,37 +68,29 @@ class Refusals:
 
     def __init__(self, place: Callable[[FrameType | None], str], roots: list[Path]) -> None:
         self._place = place
-        self._roots: set[str] = {_real(str(root)) for root in [*roots, *_own_roots()]}
+        self.readable: list[str] = [str(root) for root in [*roots, *_own_roots()]]
+        """The folders and files that a program may read, as they were named."""
+        self._roots: set[str] = set()
         self.escapes: list[tuple[str, str]] = []
+        self.before_sqlite: Callable[[], str] = lambda: "opens a real file"
+        """Called before SQLite opens anything: why it may not open files, or nothing."""
         self.active = False
 
     def start(self) -> None:
         """Guard from now on; what Python may import from by now stays readable."""
-        self._roots |= {_real(entry) for entry in sys.path if entry}
+        self.readable += [entry for entry in sys.path if entry]
+        self._roots = {realpath(entry) for entry in self.readable}
         EscapeError.noticed = self._notice
         self.active = True
 
-    def refuse_threads(self) -> None:
-        """Guard the start of a thread, which CPython 3.11 does not announce."""
-        for name in ("start_new_thread", "start_joinable_thread"):
-            original = getattr(_thread, name, None)
-            if original is not None:
-                replace(_thread, name, Stand(original, self._guarded(f"_thread.{name}", original)))
-
-    def _guarded(self, event: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def start(*arguments: Any, **keywords: Any) -> Any:
-            if self.active:
-                self._refuse(f"{event}({_first(arguments)}) {_THREAD}")
-            return original(*arguments, **keywords)
-
-        return start
-
     def _is_readable(self, name: str) -> bool:
-        path = _real(name or ".")
+        path = realpath(name or ".")
         return path in self._roots or any(path.startswith(root + os.sep) for root in self._roots)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook: cheap for what is harmless, which is nearly everything."""
+        if event == "sqlite3.connect":
+            self._judge_database(arguments[0])
         if not self.active:
             return
         if event == "open":
@@ -113,11 +99,8 @@ class Refusals:
             self._judge_listing(arguments[0])
         elif event in _REFUSED:
             self._refuse(f"{event}({_first(arguments)}) {_REFUSED[event]}")
-        elif event == "socket.__new__":
-            if not isinstance(arguments[0], (SimSocket, Inert)):
-                self._refuse(f"{type(arguments[0]).__qualname__} makes a real socket")
-        elif event == "sqlite3.connect" and str(arguments[0]) not in (":memory:", ""):
-            self._refuse(f"sqlite3.connect({arguments[0]!r}) opens a real file")
+        elif event == "socket.__new__" and not isinstance(arguments[0], (SimSocket, Inert)):
+            self._refuse(f"{type(arguments[0]).__qualname__} makes a real socket")
 
     def _judge_open(self, arguments: tuple[Any, ...]) -> None:
         path, mode, flags = arguments[0], arguments[1], arguments[2]
@@ -133,6 +116,11 @@ class Refusals:
             raise FileNotFoundError(2, "No such file or directory in the simulated world", name)
         if name != os.devnull and not self._is_readable(name):
             self._refuse(f"open({name!r}) reads a file of the real machine")
+
+    def _judge_database(self, name: Any) -> None:
+        reason = self.before_sqlite()
+        if self.active and reason and str(name) not in (":memory:", ""):
+            self._refuse(f"sqlite3.connect({name!r}) {reason}")
 
     def _judge_listing(self, path: Any) -> None:
         if path is None or isinstance(path, int):
@@ -168,10 +156,6 @@ def _own_roots() -> list[Path]:
     names = [*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, sys.exec_prefix]
     names += [*site.getsitepackages(), "/usr/share/zoneinfo", "/etc/ssl", "/usr/lib/ssl"]
     return [Path(name) for name in names if name]
-
-
-def _real(name: str) -> str:
-    return os.path.realpath(name)
 
 
 def _first(arguments: tuple[Any, ...]) -> str:

@@ -1,0 +1,292 @@
+"""Threads under a baton: of all threads of a run exactly one executes, and the seed picks which.
+
+They are real threads, because a library's code runs on them unmodified, but each one sleeps on a
+gate of its own until it is handed the baton. It hands it on where a thread may have to wait: at a
+lock, a queue, a sleep, a join, a blocking socket, and, for an event loop, at its selector. So a run
+with threads is as repeatable as one without. Between two such points a thread is not preempted:
+races inside plain Python code are out of reach, races at synchronisation are not.
+
+The baton is also what moves time. A thread that has to wait says what for and until when; if none
+can go on, the world's agenda and the earliest deadline decide where the clock jumps to, and if
+there is neither, the run is deadlocked.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from toron.core.agenda import Agenda
+from toron.core.choices import ChoiceSource
+from toron.core.clock import SECOND_NS, STEP_NS, Clock
+from toron.core.process import CURRENT, Process
+from toron.core.trace import Trace
+from toron.errors import Deadlock, LimitReached, Livelock, StopRun
+
+THREADS_MAX = 2_000
+STEPS_WITHOUT_WAITING_MAX = 500_000
+# The real ones, before the edge replaces them.
+_allocate_gate, _start_real_thread = _thread.allocate_lock, _thread.start_new_thread
+_real_ident = _thread.get_ident
+_NOTHING_LEFT = "nothing is ready, no timer is set and nothing is on the wire"
+
+
+class Ready(Protocol):
+    """Says whether a waiting thread could go on now."""
+
+    def __call__(self) -> bool:
+        """Cheap, and without any effect: it is asked again and again."""
+        ...
+
+
+def always() -> bool:
+    """Ready at once."""
+    return True
+
+
+def never() -> bool:
+    """Ready only by its deadline."""
+    return False
+
+
+class SimThread:
+    """One thread of the run; number 0 is the one that runs the kernel's event loop."""
+
+    __slots__ = (
+        "at_end",
+        "deadline_ns",
+        "ended",
+        "gate",
+        "label",
+        "native",
+        "number",
+        "process",
+        "ready",
+        "why",
+    )
+
+    def __init__(self, number: int, label: str, process: Process | None) -> None:
+        self.number = number
+        self.label = label
+        self.process = process
+        """The process on whose behalf it waits now: the idle thread of a pool works for nobody, and
+        outlives the host that it last worked for; nor does the main thread die with a host."""
+        self.gate = _allocate_gate()
+        self.gate.acquire()
+        self.native = 0
+        self.ready: Ready = always
+        self.deadline_ns: int | None = None
+        self.why = ""
+        self.ended = False
+        self.at_end: list[Callable[[], None]] = []
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it will never run again: it has ended, or its host lost power."""
+        return self.ended or (self.process is not None and not self.process.alive)
+
+    def may_run(self, now_ns: int) -> bool:
+        """Whether it could go on at ``now_ns``."""
+        process = self.process
+        if process is not None and (process.paused or not process.alive):
+            return False
+        deadline_ns = self.deadline_ns
+        return (deadline_ns is not None and deadline_ns <= now_ns) or self.ready()
+
+    def frame(self) -> FrameType | None:
+        """Where it stands in the program."""
+        return sys._current_frames().get(self.native)
+
+
+class Baton:
+    """Hands the right to run from thread to thread, and moves time when none can use it."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        agenda: Agenda,
+        choices: ChoiceSource,
+        trace: Trace,
+        time_limit_ns: int,
+    ) -> None:
+        self._clock = clock
+        self._agenda = agenda
+        self._choices = choices
+        self._trace = trace
+        self._time_limit_ns = time_limit_ns
+        self._stop: BaseException | None = None
+        self._started = 0
+        self._handed_on = 0
+        self.main = SimThread(0, "the main thread", None)
+        self.main.native = _real_ident()
+        self.current = self.main
+        self.threads = [self.main]
+        self.jumps = 0
+        """How often time was advanced because nothing could run."""
+        self.stopped_at = ""
+        """Where the main thread stood when the run was ended."""
+        self.on_start: Callable[[], None] = _nothing
+        """Called in each new thread, before its function."""
+
+    # Waiting
+
+    def wait(self, ready: Ready, deadline_ns: int | None, why: str) -> bool:
+        """Let the others run until ``ready()``; False when ``deadline_ns`` came first.
+
+        ``why`` is what a report of a deadlock says that this thread waits for. Raises Deadlock and
+        LimitReached, in the main thread only.
+        """
+        me = self.current
+        me.ready, me.deadline_ns, me.why = ready, deadline_ns, why
+        if len(self.threads) == 1:
+            self._wait_alone(me)
+        else:
+            if me is not self.main:
+                me.process = CURRENT.get(None)
+            self._hand_on(me)
+        me.why = ""
+        return ready()
+
+    def yield_point(self) -> None:
+        """Another thread may go on here, if the seed says so."""
+        if len(self.threads) > 1:
+            self.wait(always, None, "")
+
+    def _wait_alone(self, me: SimThread) -> None:
+        clock, agenda = self._clock, self._agenda
+        while True:
+            agenda.run_due(clock.now_ns)
+            if me.may_run(clock.now_ns):
+                return
+            stop = self._advance()
+            if stop is not None:
+                self.stopped_at = self._trace.here()
+                raise stop
+
+    def _hand_on(self, me: SimThread) -> None:
+        """Give the baton to a thread that can run, which may be ``me`` again."""
+        host = self._trace.host
+        self._trace.host = "net"
+        chosen = self._choose()
+        if chosen is not me:
+            self.current = chosen
+            self._trace.add("thread", f"{me.label} -> {chosen.label}")
+            chosen.gate.release()
+            if me.ended:
+                return
+            me.gate.acquire()
+        if me is self.main and self._stop is not None:
+            stop, self._stop = self._stop, None
+            self.stopped_at = self._trace.here()
+            raise stop
+        self._trace.host = host
+
+    def _choose(self) -> SimThread:
+        clock, agenda = self._clock, self._agenda
+        if self._stop is None:
+            clock.now_ns += STEP_NS  # a thread that polls must see its deadline pass
+            self._stop = self._guard()
+        while self._stop is None:
+            agenda.run_due(clock.now_ns)
+            able = [thread for thread in self.threads if thread.may_run(clock.now_ns)]
+            if len(able) > 1:
+                return able[self._choices.pick("schedule.thread", len(able))]
+            if able:
+                return able[0]
+            self._stop = self._advance()
+        return self.main
+
+    def _guard(self) -> StopRun | None:
+        self._handed_on += 1
+        if self._handed_on <= STEPS_WITHOUT_WAITING_MAX:
+            return None
+        return Livelock(
+            f"the threads went on {STEPS_WITHOUT_WAITING_MAX} times in a row "
+            "and nothing waited for time or I/O"
+        )
+
+    def _advance(self) -> StopRun | None:
+        """Jump to the next thing that happens; a reason to stop when nothing ever does."""
+        clock, agenda = self._clock, self._agenda
+        deadline_ns = self._earliest_deadline()
+        if deadline_ns is None:
+            wake_ns = agenda.next_ns()
+            if wake_ns is None:
+                return Deadlock(_NOTHING_LEFT)
+        else:
+            first_ns = agenda.first_ns()
+            wake_ns = deadline_ns if first_ns is None else min(deadline_ns, first_ns)
+        if wake_ns > self._time_limit_ns:
+            clock.advance_to(max(clock.now_ns, self._time_limit_ns))
+            return LimitReached(
+                f"the time limit of {self._time_limit_ns / SECOND_NS:g} virtual seconds "
+                "was reached before the kernel ended"
+            )
+        clock.advance_to(max(clock.now_ns, wake_ns))
+        self.jumps += 1
+        self._handed_on = 0
+        return None
+
+    def _earliest_deadline(self) -> int | None:
+        deadlines = [
+            thread.deadline_ns
+            for thread in self.threads
+            if thread.deadline_ns is not None
+            and (thread.process is None or not thread.process.paused)
+        ]
+        return min(deadlines, default=None)
+
+    # Threads
+
+    def start(self, body: Callable[[], object], label: str, process: Process | None) -> SimThread:
+        """Start a thread that calls ``body``; RuntimeError when there are too many."""
+        if len(self.threads) >= THREADS_MAX:
+            raise RuntimeError("can't start new thread")
+        self._started += 1
+        thread = SimThread(self._started, f"thread#{self._started} {label}", process)
+        self.threads.append(thread)
+        self._trace.add("thread", f"start {thread.label}")
+        _start_real_thread(self._run, (thread, body, process))
+        self.yield_point()
+        return thread
+
+    def _run(self, thread: SimThread, body: Callable[[], object], process: Process | None) -> None:
+        thread.gate.acquire()
+        thread.native = _real_ident()
+        if process is not None:
+            CURRENT.set(process)
+            self._trace.host = process.name
+        try:
+            self.on_start()
+            body()
+        except SystemExit:
+            pass  # how a thread ends itself
+        except BaseException as error:  # noqa: BLE001  (handed to the main thread, which ends the run)
+            self.stop(error)
+        self._end(thread)
+
+    def _end(self, thread: SimThread) -> None:
+        self._trace.add("thread", f"end {thread.label}")
+        for action in thread.at_end:
+            action()
+        thread.ended = True
+        if thread in self.threads:  # else its host lost power meanwhile
+            self.threads.remove(thread)
+        self._hand_on(thread)
+
+    def stop(self, error: BaseException) -> None:
+        """End the run with ``error`` as soon as the main thread has the baton, which is next."""
+        self._stop = self._stop or error
+
+    def bury(self, process: Process) -> list[SimThread]:
+        """Take the threads that work for ``process`` off the run, where they stand."""
+        dead = [thread for thread in self.threads[1:] if thread.process is process]
+        self.threads = [thread for thread in self.threads if thread not in dead]
+        return dead
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,1 @@
+"""The simulated disk of each host: what a program wrote, and what of it a power cut leaves."""

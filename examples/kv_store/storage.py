@@ -64,7 +64,10 @@ class Storage:
         self._make_folder()
         vote = self.folder / "vote"
         if vote.exists():
-            self.term, self.vote = json.loads(vote.read_bytes())
+            raw = vote.read_bytes()
+            if not raw:
+                raise StorageFailed(f"{vote} is empty: it was renamed before it was synced")
+            self.term, self.vote = json.loads(raw)
         segments, tail = sorted(self.folder.glob("wal-*")), b""
         for segment in segments:
             raw = segment.read_bytes()

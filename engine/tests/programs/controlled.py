@@ -5,6 +5,7 @@ Each returns, or records, values that differ between two plain processes. Bindin
 """
 
 import asyncio
+import ctypes.util
 import datetime
 import datetime as dt_module
 import gc
@@ -265,6 +266,10 @@ async def finalizer_by_cycle_collection():
         del junk
     gc.collect()
     return [seen, len(fired)]
+
+
+async def a_library_found_during_the_run():
+    return ctypes.util.find_library("c")
 
 
 async def async_generators_closed_at_the_end():

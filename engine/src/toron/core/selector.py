@@ -8,6 +8,7 @@ changed and not at every registered descriptor.
 from __future__ import annotations
 
 import selectors
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from toron.core.agenda import Agenda
 from toron.core.baton import Baton
 from toron.core.choices import ChoiceSource, shuffle
 from toron.core.clock import SECOND_NS, Clock
+from toron.core.foreign import library_on_stack, refusal
 from toron.core.process import Process
 from toron.errors import EscapeError
 
@@ -41,6 +43,14 @@ class Pollable(Protocol):
 def _name(fileobj: Any) -> str:
     # Not its number, which depends on what the parent process had open.
     return "a descriptor" if isinstance(fileobj, int) else f"the {type(fileobj).__qualname__}"
+
+
+def _why_refused(fileobj: Any) -> str:
+    watching = f"watching {_name(fileobj)} of the real world"
+    library = library_on_stack(sys._getframe(1))
+    if library is not None:
+        return refusal(library, watching)
+    return f"{watching}; the library behind it does its own I/O in C, which Toron cannot simulate"
 
 
 class Descriptors:
@@ -138,10 +148,7 @@ class SimSelector(selectors.BaseSelector):
         if fd in self._keys:
             raise KeyError(f"descriptor {fd} is already registered")
         if self._descriptors.get(fd) is None:
-            raise EscapeError(
-                f"watching {_name(fileobj)} of the real world; "
-                "the library behind it does its own I/O in C, which Toron cannot simulate"
-            )
+            raise EscapeError(_why_refused(fileobj))
         key = selectors.SelectorKey(fileobj, fd, events, data)
         self._keys[fd] = key
         self._touched[fd] = None

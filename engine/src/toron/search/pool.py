@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from toron.errors import BadKernel, ToronError, WorkerDied
+from toron.search import watchdog
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
 from toron.search.references import make_token, project_root
@@ -87,7 +88,7 @@ class Worker:
         self.wall_limit_s = wall_limit_s
         self._readable = [str(folder) for folder in readable]
         self._process: subprocess.Popen[bytes] | None = None
-        self._answers = -1
+        self._answers = self._stuck = -1
         self._closed = False
         self._stopping = threading.Lock()
         self.kernels: dict[str, int] = {}
@@ -103,23 +104,26 @@ class Worker:
         """Start the process and import the program; BadKernel when it does not import."""
         answers, write_end = os.pipe()
         command = [sys.executable, "-P", "-X", "utf8", "-m", "toron.search.worker"]
-        command += [str(write_end), str(self.path), str(self._root()), *self._readable]
+        stuck = watchdog.report_file()
+        command += [str(write_end), str(stuck), str(self.path), str(self._root())]
+        command += self._readable
         with _spawning, _addresses(self.conditions.random_addresses):
             if self._closed:
                 os.close(answers)
                 os.close(write_end)
+                os.close(stuck)
                 raise WorkerDied(f"the worker for {self.path} was closed")
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=None,
-                pass_fds=[write_end],
+                pass_fds=[write_end, stuck],
                 env=self._environment(),
                 start_new_session=True,
             )
+            self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
-        self._answers = answers
         try:
             message = self._read(time.monotonic() + START_LIMIT_S)
         except EOFError as error:
@@ -168,6 +172,7 @@ class Worker:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
         os.close(self._answers)
+        os.close(self._stuck)
 
     def _read(self, deadline: float) -> dict[str, Any]:
         ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
@@ -208,6 +213,7 @@ class Worker:
                     "chaos_seed": request.chaos_seed,
                     "level": request.level,
                     "time_limit_s": request.time_limit_s,
+                    "wall_limit_s": self.wall_limit_s,
                 },
             )
             message = self._read(deadline)
@@ -215,8 +221,11 @@ class Worker:
                 answer = message
                 message = self._read(deadline)
         except TimeoutError:
+            place = watchdog.stuck_at(self._stuck)
             self.stop()
             text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
+            if place:
+                text += f"; it was stuck at {place}, in C code or in a loop that never waits"
             return self._cut_short(request, "limit", text)
         except (EOFError, BrokenPipeError):
             self.stop()

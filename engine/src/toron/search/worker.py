@@ -27,6 +27,7 @@ from toron.search.references import (
     load_module,
     options_of,
 )
+from toron.search.watchdog import watch
 from toron.world.boundary.edge import Edge
 
 REQUESTS = 0
@@ -36,13 +37,18 @@ _STDERR_MAX = 16_384
 
 
 def main(arguments: list[str]) -> int:
-    """``worker ANSWERS_FD FILE ROOT [READABLE...]``: serve until the requests end."""
-    answers, path, root = int(arguments[0]), Path(arguments[1]), Path(arguments[2])
+    """``worker ANSWERS_FD STUCK_FD FILE ROOT [READABLE...]``: serve until the requests end."""
+    answers, stuck, path, root = (
+        int(arguments[0]),
+        int(arguments[1]),
+        Path(arguments[2]),
+        Path(arguments[3]),
+    )
     _die_with_parent()
     os.dup2(2, 1)  # what the program prints must not meet anybody's JSON
     places = Places(root)
     project = [] if root == Path(root.anchor) else [root]  # from `/`, everything would be readable
-    edge = Edge(places.of_frame, [*project, path.parent, *map(Path, arguments[3:])])
+    edge = Edge(places.of_frame, [*project, path.parent, *map(Path, arguments[4:])])
     edge.install()
     try:
         module = load_module(path)
@@ -53,16 +59,16 @@ def main(arguments: list[str]) -> int:
     plain = {name: options_of(getattr(module, name)).seeds for name in names}
     write_frame(answers, {"kind": "ready", "kernels": plain})
     edge.settle()
-    _serve(answers, edge, places, module, path)
+    _serve(answers, stuck, edge, places, module, path)
     return 0
 
 
-def _serve(answers: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
+def _serve(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
     _wait_for(os.fork() or os._exit(0))  # the first fork warms what forking itself allocates
     while os.read(REQUESTS, 1) == GO:
         child = os.fork()
         if child == 0:
-            _child(answers, edge, places, module, path)
+            _child(answers, stuck, edge, places, module, path)
         write_frame(answers, {"kind": "end", "status": _wait_for(child)})
 
 
@@ -70,11 +76,12 @@ def _wait_for(child: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def _child(answers: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
+def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
     """Read one request, execute it, answer, and leave without any clean-up."""
     try:
         _die_with_parent()
         request = read_frame(REQUESTS)
+        watch(stuck, request["wall_limit_s"])
         try:
             kernel = find_kernel(module, path, request["name"])
         except BadKernel as error:

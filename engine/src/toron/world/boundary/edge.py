@@ -21,6 +21,7 @@ from toron.world.boundary import (
     clocks,
     entropy,
     files,
+    foreign_io,
     identity,
     interfaces,
     libraries,
@@ -65,6 +66,8 @@ class Edge:
         entropy.install(self.entropy)
         self._tls_moves = tls.install(self.clocks, self.entropy)
         pyca.install()
+        foreign_io.install()
+        libraries.install(self.refusals)
         self._install_sockets()
         files.install(self.files)
         self.refusals.before_sqlite = self._before_sqlite
@@ -73,7 +76,6 @@ class Edge:
         self._install_asyncio()
         threads.install()
         pipes.install(self._descriptors)
-        libraries.install()
         spread()
         sys.addaudithook(self.refusals.hook)
 

@@ -441,7 +441,8 @@ class Volume:
         self.opened.clear()
         losses = self.tree.power_cut(self.chaos)
         named = [self.name(path) + rest for path, _, rest in map(_split_loss, losses)]
-        self._note("power cut", "; ".join(named) or "nothing was waiting")
+        if named:
+            self._note("power cut", "; ".join(named))
 
 
 def _split_loss(loss: str) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,28 +86,10 @@ BY_PROCESS = {
     "pid_of_multiprocessing",
     "pid_of_the_parent",
     "reference_counts_of_shared_things",
-    "thread_numbers",
     "thread_numbers_in_a_log",
 }
 DETECTED = BY_HASH_SEED | BY_ADDRESS | BY_PROCESS
-REFUSED = {
-    "chance_read_from_the_device",
-    "child_process",
-    "file_of_the_machine",
-    "selector_chosen",
-}
-# Refused by an engine that does not simulate threads or a disk, the same everywhere by one that
-# does.
-SIMULATED_OR_REFUSED = {
-    "folder_for_temporary_files",
-    "name_of_a_temporary_file",
-    "names_of_threads",
-    "temporary_file",
-    "temporary_folder",
-    "threads_and_a_queue",
-    "threads_of_an_executor",
-    "threads_racing",
-}
+REFUSED = {"child_process"}
 MOVES_NOW_AND_THEN = {
     "descriptor_numbers",
     "garbage_statistics",
@@ -115,8 +98,6 @@ MOVES_NOW_AND_THEN = {
 }
 """Few possible values: two processes may agree by luck."""
 
-MOVED_BY_BEING_WATCHED = {"order_of_bare_futures"}
-"""Following each line changes the heap, so that the difference may not show again."""
 HERE_ONLY = "folder_of_the_process"
 """`verify` starts both of its processes in one folder."""
 
@@ -165,49 +146,61 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairs]:
     pairs.stop()
 
 
+def behaviour_of(outcome: Outcome) -> dict[str, Any]:
+    """Everything but the names of files, which are relative to the folder one stands in."""
+    whole: dict[str, Any] = {**outcome.to_json(), "token": ""}
+    if outcome.failure is not None:
+        whole["failure"] = (outcome.failure.kind, outcome.failure.message)
+    return whole
+
+
 def what_became_of(first: Outcome, second: Outcome) -> str:
     """``same``, ``detected``, ``refused``, or ``silent``: other values under one digest."""
-    for outcome in (first, second):
-        if outcome.failure is not None:
-            assert outcome.failure.kind == "escape", outcome.failure
-            assert re.search(r"\.py:\d+ in ", outcome.failure.where), outcome.failure
-    if first.failure is not None and second.failure is not None:
+    if all(one.failure is not None and one.failure.kind == "escape" for one in (first, second)):
         return "refused"
-    values = first.outputs == second.outputs and first.properties == second.properties
     if first.trace_digest != second.trace_digest:
         return "detected"
-    return "same" if values else "silent"
+    if behaviour_of(first) != behaviour_of(second):
+        return "silent"
+    return "same"
 
 
 def expected_of(name: str) -> set[str]:
     if name in REFUSED:
         return {"refused"}
-    if name in SIMULATED_OR_REFUSED:
-        return {"refused", "same"}
     if name in MOVES_NOW_AND_THEN:
         return {"detected", "same"}
     return {"detected"} if name in DETECTED else {"same"}
 
 
+def seeds_for(name: str) -> range:
+    """What goes by address may come out alike in one pair of processes, and not in all three."""
+    return range(1, 4) if name in BY_ADDRESS else range(1, 2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_planted_leak_is_controlled_refused_or_detected(name: str, pairs: Pairs) -> None:
-    first, second = pairs.run(name, seed=1)
-    assert what_became_of(first, second) in expected_of(name), (first.outputs, second.outputs)
+    became = {what_became_of(*pairs.run(name, seed)) for seed in seeds_for(name)}
+    assert became & expected_of(name), became
+    assert became <= expected_of(name) | {"same"}, became
 
 
 def test_the_lists_name_programs_that_exist_and_each_once() -> None:
-    listed = [*BY_HASH_SEED, *BY_ADDRESS, *BY_PROCESS, *REFUSED, *SIMULATED_OR_REFUSED]
+    listed = [*BY_HASH_SEED, *BY_ADDRESS, *BY_PROCESS, *REFUSED]
     assert set(listed) <= set(NAMES)
     assert max(Counter(listed).values()) == 1
     assert MOVES_NOW_AND_THEN <= DETECTED
 
 
 def test_verify_names_the_line_of_what_it_detects() -> None:
-    steady = sorted(DETECTED - MOVES_NOW_AND_THEN - MOVED_BY_BEING_WATCHED - {HERE_ONLY})
+    steady = sorted(DETECTED - MOVES_NOW_AND_THEN - {HERE_ONLY})
     questions = [Question(toron.KernelRef(LEAKS, name), 1, 0, "varied") for name in steady]
     for one in verify_many(questions, jobs=2):
         name, found = one.reference.name, one.divergence
-        assert found is not None, name
+        if found is None or "seen once" in found.second:
+            # Where things lie may come out alike by luck, and being watched moves them.
+            assert name in BY_ADDRESS, f"{name}: {found}"
+            continue
         assert re.search(r"leaks\.py:\d+ in \w+", found.where), found
         assert found.first != found.second
 
@@ -219,12 +212,6 @@ def test_no_value_tells_the_machine(name: str, pairs: Pairs) -> None:
     text = repr(pairs.run(name, seed=1)[0].outputs["result"])
     told = [MACHINE, platform.release(), platform.version(), os.environ["HOME"] + "'"]
     assert [one for one in told if one and one in text] == []
-
-
-def test_names_in_a_folder_come_in_a_chosen_order(pairs: Pairs) -> None:
-    listed, scanned = pairs.run("folder_listing", seed=1)[0].outputs["result"]
-    assert listed == scanned == sorted(listed)
-    assert len(listed) > 3
 
 
 def test_the_machine_has_four_cores_whatever_it_has(pairs: Pairs) -> None:

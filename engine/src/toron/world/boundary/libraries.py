@@ -12,6 +12,7 @@ from pathlib import Path
 
 from toron.world.boundary.aliases import Stand, replace
 from toron.world.boundary.refusals import Refusals
+from toron.world.disk import real
 
 _FOLDERS = ("lib", "usr/lib", "lib64", "usr/lib64", "usr/local/lib")
 _MULTIARCH = ("x86_64-linux-gnu", "aarch64-linux-gnu")
@@ -39,10 +40,18 @@ def _search(name: str) -> str | None:
         return None
     for folder in _FOLDERS:
         for path in (*(Path("/", folder, arch) for arch in _MULTIARCH), Path("/", folder)):
-            found = sorted({one.name for one in path.glob(f"lib{name}.so.*")}, key=_by_length)
+            found = [one for one in _listed(path) if one.startswith(f"lib{name}.so.")]
             if found:
-                return found[0]
+                return min(found, key=_by_length)
     return None
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names in a real folder; none when there is no such folder."""
+    try:
+        return real.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _by_length(name: str) -> tuple[int, str]:

@@ -75,7 +75,11 @@ class Witness:
         if self.done < len(OPERATIONS):
             return False
         commits = {one.commit for one in self.replicas.values()}
-        return len(commits) == 1 and self.replicas[REPLICAS[0]].commit == len(self.log())
+        return (
+            len(self.replicas) == len(REPLICAS)
+            and len(commits) == 1
+            and self.replicas[REPLICAS[0]].commit == len(self.log())
+        )
 
     def log(self) -> list[list[object]]:
         return [entry.command for entry in self.replicas[REPLICAS[0]].storage.log]
@@ -86,12 +90,14 @@ async def survive(world: toron.World, design: Design) -> None:
     witness = Witness()
 
     async def serve(name: str) -> None:
+        witness.replicas.pop(name, None)
         try:
             replica = design.replica(name, ADDRESSES, design.storage(FOLDER), design.machine())
             witness.replicas[name] = replica
             await replica.run()
         except* StorageFailed:
-            world.sometimes("a disk failed", True)
+            witness.replicas.pop(name, None)
+            world.sometimes("a disk failed and its replica stopped", True)
 
     for name in REPLICAS:
         world.host(name).spawn(serve, name)
@@ -99,14 +105,21 @@ async def survive(world: toron.World, design: Design) -> None:
     world.faults(
         partitions=True,
         crashes=True,
+        kills=True,
+        pauses=True,
+        clock_drift=True,
+        disk=True,
         loss=True,
         slow=True,
         resets=True,
-        clock_drift=True,
         hosts=list(REPLICAS),
         within=FAULTS_S,
     )
     await sabotage(world, witness)
+    await world.quiet()
+    for name in REPLICAS:  # an operator looks at the machine whose disk has failed
+        if name not in witness.replicas:
+            world.host(name).restart()
     await world.sleep(1.0)  # whatever was started again is known to the witness by now
     world.eventually("all are served and replicas agree", witness.agree, within=RECOVERY_S)
     while not witness.agree():
@@ -144,10 +157,6 @@ async def sabotage(world: toron.World, witness: Witness) -> None:
     while world.now < FAULTS_S:
         await world.sleep(random.uniform(0.5, 2.0))
         await random.choice(acts)(world, witness)
-    world.net.heal()
-    for name in REPLICAS:
-        if not world.host(name).up or witness.replicas[name].storage.failed.done():
-            world.host(name).restart()
 
 
 async def isolate_leader(world: toron.World, witness: Witness) -> None:

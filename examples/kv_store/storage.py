@@ -64,23 +64,24 @@ class Storage:
         self._make_folder()
         vote = self.folder / "vote"
         if vote.exists():
-            self.term, self.vote = json.loads(vote.read_bytes())
-        segments = sorted(self.folder.glob("wal-*"))
+            raw = vote.read_bytes()
+            if not raw:
+                raise StorageFailed(f"{vote} is empty: it was renamed before it was synced")
+            self.term, self.vote = json.loads(raw)
+        segments, tail = sorted(self.folder.glob("wal-*")), b""
         for segment in segments:
             raw = segment.read_bytes()
             sound = sum(self._replay(payload) for payload in _records(raw))
-            if sound < len(raw):
-                if segment != segments[-1]:
-                    raise StorageFailed(f"{segment} is damaged at byte {sound}")
-                os.truncate(segment, sound)
-        if segments:
-            self._segment = int(segments[-1].name.removeprefix("wal-"))
-            self._file = segments[-1].open("ab")
-            # A process that was killed, and not its machine, may have left unsynced records here.
-            self._sync_file(self._file)
-        else:
-            self._begin_segment()
-        self._sync_folder(self.folder)
+            if sound < len(raw) and segment != segments[-1]:
+                raise StorageFailed(f"{segment} is damaged at byte {sound}")
+            tail = raw[:sound]
+        # What was read need not be on the disk: the machine may have gone on where a process was
+        # killed, or where a sync failed, after which Linux shows the lost bytes and calls them
+        # clean. So what may not have been synced is written anew.
+        self._segment = int(segments[-1].name.removeprefix("wal-")) if segments else 1
+        self._replace(self._name, tail)
+        self._file = self._name.open("ab")
+        self.save_vote(self.term, self.vote)
 
     def _make_folder(self) -> None:
         made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
@@ -112,9 +113,13 @@ class Storage:
         self._dirty = True
         self._put(index, entry)
 
+    @property
+    def _name(self) -> Path:
+        return self.folder / f"wal-{self._segment:06}"
+
     def _begin_segment(self) -> None:
         self._segment += 1
-        self._file = (self.folder / f"wal-{self._segment:06}").open("ab")
+        self._file = self._name.open("ab")
         self._sync_folder(self.folder)
 
     async def synced(self) -> None:
@@ -141,16 +146,20 @@ class Storage:
     def save_vote(self, term: int, vote: str | None) -> None:
         """Remember the term, and for whom this replica has voted in it, before anybody hears it."""
         with self._must_work():
-            new = self.folder / "vote.new"
-            with new.open("wb") as file:
-                file.write(json.dumps([term, vote]).encode())
-                file.flush()
-                self._sync_file(file)
-            new.replace(self.folder / "vote")
-            self._sync_folder(self.folder)
+            self._replace(self.folder / "vote", json.dumps([term, vote]).encode())
         self.term, self.vote = term, vote
 
     # The disk
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        """Make ``content`` all that is in ``path``: the old or the new after a power cut."""
+        new = self.folder / "new"
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            self._sync_file(file)
+        new.replace(path)
+        self._sync_folder(self.folder)
 
     def _sync_file(self, file: BinaryIO) -> None:
         os.fsync(file.fileno())

@@ -10,14 +10,14 @@ import toron
 KERNEL = REPOSITORY / "examples/kv_store/kernel.py"
 SEEDS_OF_A_TWIN_MAX = 200
 CHUNK = 20
-# Next to each: the first run that failed and how many of 100 did, at chaos seed 3, when this was
+# Next to each: the first run that failed and how many of 50 did, at chaos seed 3, when this was
 # written.
 TWINS = {
-    "without_file_sync": "1st, 100",
-    "without_folder_sync": "3rd, 28",
-    "answers_before_quorum": "1st, 60",
-    "lease_on_the_wall_clock": "1st, 10",
-    "carries_out_retries": "2nd, 37",
+    "without_file_sync": "1st, 50",
+    "without_folder_sync": "1st, 21",
+    "answers_before_quorum": "1st, 44",
+    "lease_on_the_wall_clock": "2nd, 9",
+    "carries_out_retries": "4th, 20",
 }
 
 
@@ -25,7 +25,8 @@ def reference(name: str) -> toron.KernelRef:
     return toron.KernelRef(KERNEL, name)
 
 
-@pytest.mark.parametrize("chaos_seed", [0, 3])
+# At 4 disks fail.
+@pytest.mark.parametrize("chaos_seed", [3, 4])
 def test_the_store_survives_a_sample_of_seeds(chaos_seed: int) -> None:
     explored = toron.explore(reference("kv_store"), seeds=range(20), chaos_seed=chaos_seed, jobs=2)
     assert [cluster.outcome.failure for cluster in explored.failures] == []
@@ -35,9 +36,9 @@ def test_the_store_survives_a_sample_of_seeds(chaos_seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("chaos_seed", range(4))
-def test_the_store_survives_a_thousand_seeds(chaos_seed: int) -> None:
-    seeds = range(1000 + 250 * chaos_seed, 1250 + 250 * chaos_seed)
+@pytest.mark.parametrize("chaos_seed", range(10))
+def test_the_store_survives_a_hundred_seeds_of_each_of_ten_plans(chaos_seed: int) -> None:
+    seeds = range(1000 + 100 * chaos_seed, 1100 + 100 * chaos_seed)
     explored = toron.explore(reference("kv_store"), seeds=seeds, chaos_seed=chaos_seed, jobs=2)
     assert [cluster.outcome.failure for cluster in explored.failures] == []
     assert explored.inconclusive_seeds == []

@@ -116,3 +116,9 @@ def test_a_proxy_that_raises_when_it_is_asked_is_no_kernel(tmp_path: Path) -> No
         "    return 1\n"
     )
     assert kernel_names(load_module(file)) == ["main"]
+
+
+def test_a_program_that_imports_inspect_has_its_own_kernels_only(tmp_path: Path) -> None:
+    path = tmp_path / "program_with_inspect.py"
+    path.write_text("import inspect\n\n\nasync def mine(): ...\n")
+    assert kernel_names(load_module(path)) == ["mine"]

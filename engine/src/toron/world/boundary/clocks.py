@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,11 @@ def install(source: ClockSource) -> None:
     swap(datetime.datetime.now, _now(source))
     swap(datetime.datetime.utcnow, _utcnow(source))
     _install_raising(source)
+    # What a log record counts its age from was read when the module was imported, from 3.13 in
+    # whole nanoseconds.
+    logging._startTime = type(logging._startTime)(  # type: ignore[attr-defined]
+        source.wall() if isinstance(logging._startTime, int) else source.wall() / SECOND_NS  # type: ignore[attr-defined]
+    )
 
 
 class _Reader:

@@ -7,7 +7,6 @@ import functools
 import gc
 import mimetypes
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +26,7 @@ from toron.world.boundary import (
     interfaces,
     libraries,
     loops,
+    machine,
     measurements,
     pipes,
     polling,
@@ -37,7 +37,7 @@ from toron.world.boundary import (
     threads,
     tls,
 )
-from toron.world.boundary.aliases import Stand, replace, spread
+from toron.world.boundary.aliases import replace, spread
 from toron.world.boundary.file_table import FileTable
 from toron.world.boundary.refusals import Refusals
 from toron.world.disk.host_disk import Disks
@@ -60,9 +60,8 @@ class Edge:
 
     def install(self) -> None:
         """Replace and guard. Call before the program under test is imported."""
-        os.environ["TZ"] = "UTC"
+        machine.install(self._machine_name, self.clocks.own)
         time.tzset()
-        self._install_machine()
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
         entropy.install(self.entropy)
@@ -122,18 +121,6 @@ class Edge:
         interfaces.install(self._world)
         polling.install(self._pollable)
 
-    def _install_machine(self) -> None:
-        """What a machine says of itself must not depend on the one on which a run is executed."""
-        real = os.uname()
-
-        def uname() -> os.uname_result:
-            node = "localhost" if self._network is None else self._gethostname()
-            return os.uname_result(("Linux", node, "6.1.0", "#1 SMP Toron", real.machine))
-
-        replace(os, "uname", Stand(os.uname, uname))
-        # `uname -p` is another process; most Linux systems answer nothing.
-        platform._Processor.get = classmethod(lambda _cls: "")  # type: ignore[attr-defined]
-
     def _descriptors(self) -> Descriptors | None:
         return None if self._network is None else self._network.descriptors
 
@@ -151,6 +138,9 @@ class Edge:
 
     def _gethostname(self) -> str:
         return self._world("socket.gethostname").current_process().host.name
+
+    def _machine_name(self) -> str:
+        return "localhost" if self._network is None else self._gethostname()
 
     def _install_asyncio(self) -> None:
         """`as_completed` starts its coroutines in the order of a set; start them as listed."""

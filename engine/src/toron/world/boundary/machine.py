@@ -16,7 +16,7 @@ from typing import Any
 
 from toron.core.clock import SECOND_NS
 from toron.world.boundary.aliases import Stand, replace
-from toron.world.boundary.threads import CORES
+from toron.world.disk.proc import CORES
 
 MEMORY_PAGES = 2 * 1024 * 1024
 """8 GiB in pages of 4 KiB."""

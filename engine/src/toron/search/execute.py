@@ -34,7 +34,7 @@ from toron.errors import (
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
 from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
-from toron.world.disk.host_disk import Disks
+from toron.world.disk.host_disk import Disks, SocketFiles
 from toron.world.faults import FaultPlanner
 from toron.world.network import Network
 from toron.world.world import MAIN_HOST, World
@@ -93,6 +93,7 @@ class Run:
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
         )
+        self.network.socket_files = SocketFiles(self.disks)
         self.world = World(
             clock=self.clock,
             network=self.network,

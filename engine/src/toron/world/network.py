@@ -10,7 +10,7 @@ import errno
 import functools
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
@@ -33,6 +33,18 @@ _SPLIT_ONE_IN = 8
 _PRUNE_AT = 256
 
 
+class SocketFiles(Protocol):
+    """The file trees in which the paths of unix sockets lie, by host."""
+
+    def make(self, host: str, path: str) -> None:
+        """Put a socket's name at ``path``; EADDRINUSE when something is there."""
+        ...
+
+    def is_there(self, host: str, path: str) -> bool:
+        """Whether a socket's name is at ``path``; ENOENT when nothing is."""
+        ...
+
+
 class Network:
     """The simulated network of one run."""
 
@@ -50,6 +62,7 @@ class Network:
         self.trace = trace
         self.descriptors = descriptors
         self.baton: Baton
+        self.socket_files: SocketFiles
         self.links = Links(choices)
         self.links.on_cut = self._on_cut
         self.names = Names(trace)
@@ -163,25 +176,21 @@ class Network:
         nobody listens on any more is refused. An abstract name ends with its socket.
         """
         key = (process.host.name, name)
-        if key in self._unix and not (isinstance(name, bytes) and not self._is_alive(key)):
+        if isinstance(name, str):
+            self.socket_files.make(process.host.name, name)
+        elif key in self._unix and self._is_alive(key):
             raise error(errno.EADDRINUSE)
         self._unix[key] = owner
 
     def unix_socket(self, process: Process, name: str | bytes) -> Any:
-        """What was bound at ``name``; ENOENT for a path without a socket."""
-        owner = self._unix.get((process.host.name, name))
+        """What was bound at ``name``; ENOENT for a path at which nothing lies."""
+        host = process.host.name
+        owner = self._unix.get((host, name))
+        if isinstance(name, str) and not self.socket_files.is_there(host, name):
+            raise error(errno.ECONNREFUSED)
         if owner is None:
-            raise error(errno.ECONNREFUSED if isinstance(name, bytes) else errno.ENOENT)
+            raise error(errno.ECONNREFUSED)
         return owner
-
-    def unix_paths(self, process: Process) -> list[str]:
-        """The absolute paths at which sockets lie on the host of ``process``, in bind order."""
-        here = process.host.name
-        return [name for host, name in self._unix if host == here and isinstance(name, str)]
-
-    def unlink_unix(self, process: Process, path: str) -> bool:
-        """Remove the socket file at an absolute ``path``; say whether there was one."""
-        return self._unix.pop((process.host.name, path), None) is not None
 
     def free_abstract(self, process: Process, name: bytes, owner: object) -> None:
         """Give an abstract name back, if ``owner`` has it."""

@@ -1,8 +1,8 @@
 """Unix sockets of one host: streams and datagrams by path or by abstract name.
 
-A path is entered in the network's registry (`Network.unix_paths`); the disk shows it as a socket
-file, and removes it through `Network.unlink_unix`. Bytes are there as soon as they are written, as
-inside one kernel. Descriptors do not travel over these sockets.
+A path lies on the disk of its host, as a socket file that `os.stat` shows and `os.unlink` removes.
+Bytes are there as soon as they are written, as inside one kernel. Descriptors do not travel over
+these sockets.
 """
 
 from __future__ import annotations

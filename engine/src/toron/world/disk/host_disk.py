@@ -243,6 +243,21 @@ def _ignore(_process: Process) -> None:
     return None
 
 
+class SocketFiles:
+    """Where the network keeps the names of unix sockets: on the disks of their hosts."""
+
+    def __init__(self, disks: Disks) -> None:
+        self._disks = disks
+
+    def make(self, host: str, path: str) -> None:
+        """See `Volume.make_socket`."""
+        self._disks.of(host).volume.make_socket(path)
+
+    def is_there(self, host: str, path: str) -> bool:
+        """See `Volume.has_socket`."""
+        return self._disks.of(host).volume.has_socket(path)
+
+
 class Disks:
     """The disks of one run; a host keeps its disk over crashes."""
 

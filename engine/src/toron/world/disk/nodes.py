@@ -97,6 +97,15 @@ class Device(Node):
         self.kind = kind
 
 
+class SocketFile(Node):
+    """The name of a unix socket; the socket itself belongs to the network."""
+
+    __slots__ = ()
+
+    def __init__(self, number: int, now_ns: int) -> None:
+        super().__init__(number, stat.S_IFSOCK | 0o755, now_ns)
+
+
 class Gone(Node):
     """Stands at the name of a real file that this host has removed."""
 

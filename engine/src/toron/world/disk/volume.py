@@ -19,7 +19,7 @@ from toron.world.disk import proc
 from toron.world.disk.content import SECTOR
 from toron.world.disk.faults import Faults
 from toron.world.disk.lower import Lower
-from toron.world.disk.nodes import Device, File, Folder, Link, Node
+from toron.world.disk.nodes import Device, File, Folder, Link, Node, SocketFile
 from toron.world.disk.opened import Opened
 from toron.world.disk.tree import Spot, Tree, fail, is_of_the_machine
 
@@ -118,6 +118,19 @@ class Volume:
         spot = self._free_spot(path, told)
         self.tree.put(spot, Link(self.tree.number(), target, self.clock.wall_ns()))
         self._note("symlink", f"{self.name(spot.path)} > {self.name(target)}")
+
+    def make_socket(self, path: str) -> None:
+        """What `bind` leaves at the path of a unix socket; EADDRINUSE when something is there."""
+        spot = self.tree.walk(path, path, follow=False)
+        if spot.node is not None:
+            raise fail(errno.EADDRINUSE)
+        self._may_change(spot, path)
+        self.tree.put(spot, SocketFile(self.tree.number(), self.clock.wall_ns()))
+        self._note("bind", self.name(spot.path))
+
+    def has_socket(self, path: str) -> bool:
+        """Whether a unix socket's name stands at a path; ENOENT when nothing does."""
+        return isinstance(self.find(path, path).node, SocketFile)
 
     def add_name(self, source: Spot, path: str, told: tuple[object, object]) -> None:
         """`link`."""
@@ -222,6 +235,8 @@ class Volume:
             raise fail(errno.EEXIST, told)
         elif isinstance(node, Link):
             raise fail(errno.ELOOP, told)
+        elif isinstance(node, SocketFile):
+            raise fail(errno.ENXIO, told)
         opened = Opened(node, spot.path, flags, process)
         self._check_kind(opened, told)
         if opened.writes:

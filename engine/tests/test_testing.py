@@ -5,6 +5,7 @@ import functools
 import json
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,20 @@ def test_what_the_package_offers_can_be_imported() -> None:
         assert getattr(toron, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         toron.nothing  # noqa: B018
+
+
+def test_a_proxy_in_a_module_that_refuses_every_question_stops_no_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Proxy:
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError("not within a request")
+
+    module = types.ModuleType("with_proxy")
+    module.__dict__["request"] = Proxy()
+    monkeypatch.setitem(sys.modules, "with_proxy", module)
+
+    async def kernel() -> int:
+        return 1
+
+    assert toron.run(kernel, seed=1).outputs["result"] == 1

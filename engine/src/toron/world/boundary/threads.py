@@ -325,9 +325,11 @@ def _rebuild(thing: Any, known: dict[int, Any]) -> None:
 
 
 def _is_free_lock(value: object) -> bool:
-    if isinstance(value, _REAL_LOCK):
-        return not value.locked()
-    return isinstance(value, _REAL_RLOCK)
+    # By its type: a proxy in a module (werkzeug's) raises when `isinstance` asks for its class.
+    if issubclass(type(value), _REAL_LOCK):
+        lock: Any = value
+        return not lock.locked()
+    return issubclass(type(value), _REAL_RLOCK)
 
 
 def _stand_in(lock: Any, known: dict[int, Any]) -> Any:

@@ -30,6 +30,7 @@ _FOLDERS = (
     "/root",
     "/etc",
     "/dev",
+    "/run",
 )
 
 

@@ -10,7 +10,7 @@ from testops.domain.suite import Suite
 from testops.snapshots.manifest import SCHEMA_VERSION
 from toron import ENGINE_VERSION
 from toron import __version__ as toron_version
-from toron.search.pool import _ENVIRONMENT as ENVIRONMENT
+from toron.world.boundary.machine import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1 << 20

@@ -141,4 +141,8 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    # Not `sys.exit`: C code that runs when an interpreter ends would call what Toron has put behind
+    # C functions, which is gone by then.
+    os._exit(code)

@@ -78,7 +78,6 @@ BY_PROCESS = {
     "clock_of_an_email_date",
     "clock_of_c",
     "descriptor_numbers",
-    "file_of_the_machine",
     "folder_of_the_process",
     "garbage_statistics",
     "memory_in_use",

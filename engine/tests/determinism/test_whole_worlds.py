@@ -1,4 +1,4 @@
-"""Threads, hosts, clocks and disks of one seed are the same in any process and at any trace level."""
+"""Threads, hosts, clocks and disks of one seed are the same in any process, at any trace level."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -366,20 +366,21 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
-            stack = suspended_stack(task) if trace.level != "digest" else []
-            trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", stack)
+            # As text: a frame that is kept keeps what its variables refer to from being closed.
+            where = trace.place_of(suspended_stack(task)) if trace.level != "digest" else ""
+            trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", where)
             handle._run()
             if task.done():
-                self._ended(task, stack)
+                self._ended(task, where)
         else:
             trace.add("call", callback_name(callback))
             handle._run()
         shared.after_step()
 
-    def _ended(self, task: SimTask, stack: list[FrameType]) -> None:
-        """Record how a task ended; ``stack`` is where it last waited, the nearest known place."""
+    def _ended(self, task: SimTask, where: str) -> None:
+        """Record how a task ended; ``where`` is where it last waited, the nearest known place."""
         if task.cancelled():
-            self._toron_trace.add("end", f"task#{task.toron_number} cancelled", stack)
+            self._toron_trace.add("end", f"task#{task.toron_number} cancelled", where)
             return
         error = task._exception
         if error is not None:
@@ -387,7 +388,7 @@ class SimLoop(asyncio.SelectorEventLoop):
                 raise error  # the task that met the end of the run is not its cause
             self._toron.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
-        self._toron_trace.add("end", f"task#{task.toron_number} {text}", stack)
+        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where)
 
     def _guard(self) -> None:
         shared = self._toron

@@ -52,8 +52,12 @@ class Trace:
         self.host = "main"
         """The host that acts now; set by the loop before each step."""
 
-    def add(self, kind: str, detail: str, stack: Sequence[FrameType] = ()) -> None:
-        """Record one event; ``stack`` is where the program stands, else the caller's frames."""
+    def place_of(self, stack: Sequence[FrameType]) -> str:
+        """The place of the program in ``stack``, given innermost first."""
+        return self._place.of_stack(stack)
+
+    def add(self, kind: str, detail: str, where: str = "") -> None:
+        """Record one event; ``where`` is where the program stands, else the caller's place."""
         line = f"{self._clock.now_ns} {self.host} {kind} {detail}\n"
         self.count += 1
         self._pending.append(line)
@@ -61,7 +65,7 @@ class Trace:
             self._flush()
         if self._keeps and not self.is_full():
             place = self._place
-            where = place.of_stack(stack) if stack else place.of_frame(sys._getframe(1))
+            where = where or place.of_frame(sys._getframe(1))
             self.events.append(Event(self.count, line[:-1], where))
 
     def add_bytes(self, kind: str, detail: str, payload: bytes) -> None:

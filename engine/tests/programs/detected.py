@@ -67,4 +67,4 @@ async def hash_of_a_str_decides_a_branch():
 async def address_in_a_value():
     where = id(object())  # HERE
     await asyncio.sleep(1)
-    return where % 97
+    return where % 999_983

@@ -137,9 +137,12 @@ class SimThreadHandle:
         self._done = False
 
     def begin(self, thread: SimThread) -> None:
-        """Stand for ``thread`` from now on."""
+        """Stand for ``thread`` from now on; it may have ended already."""
         self._thread, self.ident = thread, ident_of(thread)
-        thread.at_end.append(self._set_done)
+        if thread.ended:
+            self._set_done()
+        else:
+            thread.at_end.append(self._set_done)
 
     def is_done(self) -> bool:
         """Whether the thread has ended."""
@@ -243,16 +246,7 @@ def _start_new(function: Any, args: Any, kwargs: Any = None, /) -> int:
 
 def _start_joinable(function: Any, handle: Any = None, daemon: bool = True) -> Any:
     handle = SimThreadHandle() if handle is None else handle
-    baton = current_baton("starting a thread")
-    # The thread runs before `start` returns, and asks its handle at once.
-    handle._done = False
-    thread = _start(function, (), {})
-    handle._thread, handle.ident = thread, ident_of(thread)
-    if thread.ended:
-        handle._set_done()
-    else:
-        thread.at_end.append(handle._set_done)
-    assert baton.current is not thread
+    handle.begin(_start(function, (), {}))
     return handle
 
 

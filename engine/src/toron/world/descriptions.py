@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from toron.core.process import Process
@@ -32,7 +33,7 @@ Received = tuple[bytes, Any, int, Ancillary]
 """Bytes, the address of the sender as Python shows it, message flags and control messages."""
 
 
-class Description:
+class Description(ABC):
     """The base of the kinds: descriptors, options, and refusals of what a kind does not do."""
 
     waits_to_connect: ClassVar[bool] = False
@@ -77,25 +78,25 @@ class Description:
         for fd in self._fds:
             self.network.descriptors.touch(fd)
 
+    @abstractmethod
     def readable(self) -> bool:
         """Whether reading, or accepting, would not block."""
-        raise NotImplementedError
 
+    @abstractmethod
     def writable(self) -> bool:
         """Whether writing would not block."""
-        raise NotImplementedError
 
     def process_ended(self) -> None:
         """Its process ends: what the system does with all its descriptors."""
         for fd in list(self._fds):
             self.close_at(fd)
 
-    def ended(self) -> None:
+    def ended(self) -> None:  # noqa: B027  (most kinds have nobody to tell)
         """No descriptor is left: nobody is told of changes any more."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of ports, names and connections."""
-        raise NotImplementedError
 
     # What every kind answers
 
@@ -128,17 +129,17 @@ class Description:
 
     # What some kinds refuse
 
+    @abstractmethod
     def parse(self, address: Any, call: str) -> Any:
         """An address as the program gave it, in the form that this kind uses."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bind(self, target: Any) -> None:
         """Take a name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def connect(self, target: Any) -> None:
         """Connect, or begin to: EINPROGRESS."""
-        raise NotImplementedError
 
     def listen(self, backlog: int) -> None:
         """Start to accept connections."""
@@ -148,33 +149,33 @@ class Description:
         """The next connection and the name of its other end."""
         raise error(errno.EOPNOTSUPP)
 
+    @abstractmethod
     def send(self, payload: bytes) -> int:
         """Send to the peer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_to(self, payload: bytes, target: Any) -> int:
         """Send to ``target``; a connected stream has only one peer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def receive(self, size: int, peek: bool) -> bytes:
         """Take bytes; a datagram is cut off at ``size``."""
-        raise NotImplementedError
 
     def receive_from(self, size: int, peek: bool) -> Received:
         """Take bytes and say where they are from."""
         return self.receive(size, peek), None, 0, []
 
+    @abstractmethod
     def shutdown(self, how: int) -> None:
         """Close one direction or both."""
-        raise NotImplementedError
 
+    @abstractmethod
     def name(self) -> Any:
         """What `getsockname` says."""
-        raise NotImplementedError
 
+    @abstractmethod
     def peer_name(self) -> Any:
         """What `getpeername` says; ENOTCONN without one."""
-        raise NotImplementedError
 
 
 class InternetDescription(Description):

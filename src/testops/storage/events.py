@@ -7,31 +7,18 @@ and there is no gap. (A sequence or a serial column promises neither.)
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
-from testops.domain.event import EventType, LogHead, StoredEvent, delivery_of
+from testops.domain.event import LogHead, NewEvent, StoredEvent, delivery_of
+from testops.domain.execution import Fenced
 from testops.domain.run import TERMINAL
 from testops.storage.database import Database, Moment
 from testops.storage.tables import run, run_event
 
 CHANNEL = "testops_run"
 BODY_BYTES_MAX = 64_000
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event that is about to happen; `key` names what a later one of it supersedes."""
-
-    type: EventType
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    key: str = ""
-
-
-class Fenced(Exception):
-    """Another executor has taken the run, or it has ended: nothing of this one counts any more."""
 
 
 class EventStore:

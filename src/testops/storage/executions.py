@@ -1,41 +1,18 @@
 """Executing runs: taking one, telling what happens, and keeping what every stage answered once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from testops.domain.event import EventType
+from testops.domain.event import EventType, NewEvent
+from testops.domain.execution import Artifact, Ending, StageRecord, Taken, Watched, overdue
 from testops.domain.run import RunState
 from testops.storage.database import Database
-from testops.storage.events import NewEvent, append
-from testops.storage.run_rows import OPEN, Ending, Taken, end_attempt, overdue, take_run, text_of
-from testops.storage.runs import Artifact
+from testops.storage.events import append
+from testops.storage.run_rows import OPEN, end_attempt, take_run, text_of
 from testops.storage.tables import artifact, run, stage_execution, stage_result
-
-
-@dataclass(frozen=True, slots=True)
-class StageRecord:
-    """What a stage answered, as it is kept."""
-
-    stage: str
-    report: Mapping[str, Any]
-    gates: Sequence[Mapping[str, Any]]
-    artifacts: Sequence[Artifact] = ()
-    cause: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What an executor must know of a run that it executes, while it does."""
-
-    run_id: str
-    fence: int
-    state: RunState
-    cancel_requested_by: str | None
-    overdue: bool
 
 
 class ExecutionsStore:

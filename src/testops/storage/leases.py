@@ -1,41 +1,13 @@
 """Signs of life of executors. By the database's clock only: the machines' clocks need not agree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from testops.domain.execution import LEASE_MS, Executor, Lease
 from testops.storage.database import Database
 from testops.storage.tables import lease
-
-# An executor that was silent for so long is taken for dead.
-LEASE_MS = 4000
-
-
-@dataclass(frozen=True, slots=True)
-class Executor:
-    """A process that executes runs."""
-
-    executor_id: str
-    kind: str
-    host: str
-    pid: int
-    cores: int
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """An executor, and for how long it has been silent."""
-
-    executor: Executor
-    started_ms: int
-    silent_ms: int
-
-    @property
-    def alive(self) -> bool:
-        return self.silent_ms < LEASE_MS
 
 
 class LeaseStore:

@@ -7,61 +7,22 @@ network was cut) can record nothing any more, however late it wakes up.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from testops.domain.event import EventType
+from testops.domain.event import EventType, NewEvent
+from testops.domain.execution import Ending, Taken
 from testops.domain.run import Build, RunState
 from testops.domain.run_view import RunView, StageView, state_of_stage
 from testops.domain.seeds import Seeds
 from testops.domain.verdict import ExitCode, Verdict
 from testops.storage.database import Database, Moment
-from testops.storage.events import NewEvent, append
+from testops.storage.events import append
 from testops.storage.tables import attempt, run, stage_execution, stage_result, turn
 
 OPEN = ("queued", "running")
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A run in the hands of an executor."""
-
-    run: RunView
-    fence: int
-    recorded: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How an attempt ended."""
-
-    state: RunState
-    verdict: Verdict
-    exit_code: ExitCode
-    reason: str = ""
-    bundle: str | None = None
-    bundle_identity: str | None = None
-
-
-def cancelled(by: str) -> Ending:
-    """The end of a run that somebody cancelled."""
-    return Ending(
-        RunState.CANCELLED, Verdict.INCONCLUSIVE, ExitCode.INTERRUPTED, f"cancelled by {by}"
-    )
-
-
-def overdue(*, started: bool) -> Ending:
-    """The end of a run that reached its deadline."""
-    where = "while it ran" if started else "before it could start"
-    return Ending(
-        RunState.ERRORED,
-        Verdict.INCONCLUSIVE,
-        ExitCode.INCONCLUSIVE,
-        f"its deadline passed {where}",
-    )
 
 
 def view_of_run(database: Database, connection: sa.Connection, run_id: str) -> RunView | None:

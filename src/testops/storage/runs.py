@@ -6,21 +6,19 @@ Executing it belongs to `executions`.
 import builtins
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from testops.domain.event import EventType
+from testops.domain.event import EventType, NewEvent
+from testops.domain.execution import Artifact, Submission, Taken, cancelled
 from testops.domain.run import RunState
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.storage.database import Database, Moment
-from testops.storage.events import NewEvent, append
+from testops.storage.events import append
 from testops.storage.run_rows import (
     OPEN,
-    Taken,
-    cancelled,
     end_attempt,
     take_run,
     text_of,
@@ -33,25 +31,6 @@ from testops.storage.tables import artifact, attempt, run, turn
 _UNANSWERED = ("cancelled", "errored")
 # DBOS orders by one number; a run's place among its equals must not reach the next priority.
 TURNS_MAX = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """An attempt for the durable queue: the lower `rank` goes first."""
-
-    run_id: str
-    attempt: int
-    rank: int
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file that an attempt left."""
-
-    path: str
-    sha256: str
-    size: int
-    media_type: str
 
 
 # Puts an attempt into the durable queue within the transaction that created it.

@@ -1,4 +1,4 @@
-"""Executing a run: who holds it, what a stage leaves, how an attempt ends, and who executes at all."""
+"""Executing a run: who holds it, what a stage leaves, how an attempt ends, who executes at all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,16 @@ class Submission:
 
     run_id: str
     attempt: int
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSubmission:
+    """Some seeds of an attempt for the durable queue."""
+
+    run_id: str
+    attempt: int
+    number: int
     rank: int
 
 

@@ -34,7 +34,7 @@ class Project:
             path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         )
 
-    def inside(self, relative: str, *, where: str) -> Path:
+    def inside(self, relative: str, *, where: str, pointer: str | None = None) -> Path:
         """The absolute path of a suite's `relative` one; one that leaves the project is refused."""
         path = (self.root / relative).resolve()
         if not path.is_relative_to(self.root.resolve()):
@@ -42,6 +42,7 @@ class Project:
                 f"{relative!r} leaves the project",
                 where=where,
                 fix="give a path inside it",
+                pointer=pointer,
             )
         return self.root / relative
 

@@ -35,6 +35,10 @@ MOVES: Mapping[RunState, frozenset[RunState]] = {
 }
 
 
+# An attempt that is here goes nowhere else; the run may get another attempt.
+TERMINAL = frozenset(state for state, next_states in MOVES.items() if not next_states)
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """What was qualified: a commit, and the hash of what differs from it (empty when nothing).

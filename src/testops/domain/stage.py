@@ -31,6 +31,8 @@ STAGES_TO_COME = (StageName.HARDENING, StageName.CHAOS, StageName.LOAD)
 class StageState(StrEnum):
     """How far a stage came."""
 
+    QUEUED = "queued"
+    RUNNING = "running"
     RAN = "ran"
     TOOL_ERROR = "tool_error"
     CANCELLED = "cancelled"

@@ -136,11 +136,12 @@ class Postgres:
             connection.execute(sql.encode())
 
     def _launch(self) -> None:
-        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        options = ["-D", str(self.folder / "data"), "-p", str(self.port)]
+        for setting in _SETTINGS:
+            options += ["-c", setting]
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port)]
-                + settings,
+                [str(self.programs / "postgres"), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.postgres import NoPostgres, Postgres, running_postgres, skip_or_fail
 
 from testops.storage.database import open_database
 from testops.storage.migrate import migrate
-from tests.support.postgres import NoPostgres, Postgres, running_postgres, skip_or_fail
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`testops migrate`: what a person asks of the shape of the database; how is `storage.migrate`'s."""
+"""What `testops migrate` says of the shape of the database; changing it is `storage.migrate`."""
 
 from collections.abc import Callable
 

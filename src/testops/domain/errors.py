@@ -58,6 +58,10 @@ class OutputNotWritable(TestOpsError):
         super().__init__(f"{head}; {self.fix}")
 
 
+class DatabaseUnavailable(TestOpsError):
+    """The database does not answer, so nothing is known. Exit code 4."""
+
+
 class InternalError(TestOpsError):
     """A bug of ours. Exit code 70."""
 

@@ -71,8 +71,8 @@ def revision_of(database: Database) -> str | None:
     with database.read() as connection:
         if not sa.inspect(connection).has_table(VERSION_TABLE):
             return None
-        query = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
-        return connection.execute(query).scalar()
+        table = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
+        return connection.execute(sa.select(table.c.version_num)).scalar()
 
 
 def state(database: Database) -> SchemaState:
@@ -233,29 +233,24 @@ def _alone(database: Database) -> Iterator[None]:
 
 
 def _migrate_durable(database: Database) -> None:
-    from dbos import DBOS, SQLAlchemyDatasource
+    from dbos import DBOS
 
     url = database.engine.url.render_as_string(hide_password=False)
     DBOS.migrate(url, schema=DURABLE_SCHEMA)
-    SQLAlchemyDatasource.migrate(url, schema=None if database.is_sqlite else DURABLE_SCHEMA)
 
 
 def _durable_is_behind(database: Database) -> bool:
     """Whether the queue's tables are older than the installed DBOS; newer ones it works with.
 
-    These three names are private; `tests/unit/storage/test_migrate.py` holds their contract.
+    These names are private; `tests/unit/storage/test_migrate.py` holds their contract.
     """
-    from dbos._datasource_migration import get_datasource_migration_versions
     from dbos._migration import get_migration_versions, get_sqlite_migration_versions
 
     if database.is_sqlite:
         at, newest = get_sqlite_migration_versions(database.engine)
     else:
         at, newest = get_migration_versions(database.engine, DURABLE_SCHEMA, True)
-    with database.read() as connection:
-        schema = None if database.is_sqlite else DURABLE_SCHEMA
-        source_at, source_newest = get_datasource_migration_versions(connection, schema)
-    return at < newest or source_at < source_newest
+    return at < newest
 
 
 def _drop_durable(connection: sa.Connection, *, sqlite: bool) -> None:

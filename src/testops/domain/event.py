@@ -4,8 +4,10 @@ Every run has one log, numbered from 1 without a gap over all its attempts. What
 committed together with the state that it reports, so nobody can see one without the other.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class EventType(StrEnum):
@@ -42,6 +44,15 @@ _LOSSY: dict[str, Delivery] = {
 def delivery_of(event_type: str) -> Delivery:
     """How events of `event_type` are delivered; an unknown type is never left out."""
     return _LOSSY.get(event_type, Delivery.MUST)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is about to happen; `key` names what a later one of it supersedes."""
+
+    type: EventType
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

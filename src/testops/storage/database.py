@@ -1,0 +1,161 @@
+"""One database behind everything: SQLite in a file, or PostgreSQL by TCP.
+
+The two differ here and nowhere else. On SQLite a write transaction begins IMMEDIATE: it waits for
+its turn at the beginning, and never fails in the middle because somebody else wrote first.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from testops.domain.errors import BadInput
+
+BUSY_TIMEOUT_S = 30
+_POOL_SIZE = 10
+
+_SQLITE_NOW_MS = sa.literal_column(
+    "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", sa.BigInteger
+)
+_POSTGRES_NOW_MS = sa.literal_column(
+    "(extract(epoch from clock_timestamp()) * 1000)::bigint", sa.BigInteger
+)
+
+
+class Database:
+    """An open database; `engine` is what the durable queue shares."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    @property
+    def now_ms(self) -> sa.ColumnElement[int]:
+        """The database's own clock, as an expression: milliseconds since 1970."""
+        return _SQLITE_NOW_MS if self.is_sqlite else _POSTGRES_NOW_MS
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction that may write; it is committed when the block ends without an error."""
+        with self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with _commit(connection):
+                yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads: everything in it is of one moment."""
+        with self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    def moment(self, connection: sa.Connection) -> "Moment":
+        """What time it is, by the database."""
+        return Moment(int(connection.execute(sa.select(self.now_ms)).scalar_one()))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+class Moment:
+    """A moment by the database's clock."""
+
+    __slots__ = ("ms",)
+
+    def __init__(self, ms: int) -> None:
+        self.ms = ms
+
+    @property
+    def text(self) -> str:
+        """RFC 3339 in UTC, to the millisecond."""
+        seconds, ms = divmod(self.ms, 1000)
+        stamp = datetime.fromtimestamp(seconds, UTC)
+        return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+@contextlib.contextmanager
+def _commit(connection: sa.Connection) -> Iterator[None]:
+    """A transaction that was begun by hand."""
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def open_database(url: str, *, pool_size: int = _POOL_SIZE) -> Database:
+    """The database at `url`: `sqlite:////PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise BadInput(
+            "is not the address of a database", where="TESTOPS_DATABASE_URL", fix=_FORMS
+        ) from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            return Database(_sqlite(parsed, pool_size))
+        case "postgresql":
+            return Database(_postgres(parsed, pool_size))
+        case other:
+            raise BadInput(f"{other} is not supported", where="TESTOPS_DATABASE_URL", fix=_FORMS)
+
+
+_FORMS = "give sqlite:////PATH/testops.db or postgresql://USER:PASSWORD@HOST:PORT/NAME"
+
+
+def _sqlite(url: sa.URL, pool_size: int) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise BadInput("needs a file", where="TESTOPS_DATABASE_URL", fix=_FORMS)
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        # What DBOS begins on this engine must wait for its turn at the beginning, too.
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": "IMMEDIATE"},
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        poolclass=sa.QueuePool,
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    # Before the first table, or it does nothing: retention gives pages back to the file system.
+    cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    # The mode is kept in the file: setting it again is free, and takes no lock.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
+    cursor.close()
+
+
+def _postgres(url: sa.URL, pool_size: int) -> sa.Engine:
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=30,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "testops",
+            # A machine that vanished must not hold a statement for ever.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        },
+    )

@@ -138,6 +138,7 @@ def _body(seq: int, entry: Entry, previous: str) -> dict[str, Any]:
 
 
 def hash_of(seq: int, entry: Entry, previous: str) -> str:
+    """The hash of a row, over everything in it and the hash of the row before."""
     return hashlib.sha256(rfc8785.dumps(_body(seq, entry, previous))).hexdigest()
 
 

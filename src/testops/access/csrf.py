@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from testops.access.asked import Asked
 from testops.access.refused import Refused, forbidden
 
+_STANDARD_PORTS = {"http": 80, "https": 443}
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -57,19 +58,21 @@ def _leads(request: Asked) -> bool:
 
 
 def _same_host(origin: str, host: str) -> bool:
+    scheme = origin.partition("://")[0]
+    own = _authority(origin, scheme)
+    return own is not None and own == _authority(f"{scheme}://{host}", scheme)
+
+
+def _authority(url: str, scheme: str) -> tuple[str, int] | None:
+    """Name and port, however they are written; None when `url` has none."""
     try:
-        parts = urlsplit(origin)
-        ports = {"http": 80, "https": 443}
-        if parts.scheme not in ports or parts.hostname is None:
-            return False
-        asked = urlsplit(f"{parts.scheme}://{host}")
-        standard = ports[parts.scheme]
-        return (parts.hostname, parts.port or standard) == (
-            asked.hostname,
-            asked.port or standard,
-        )
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
-        return False
+        return None
+    if parts.scheme not in _STANDARD_PORTS or not parts.hostname:
+        return None
+    return parts.hostname, port or _STANDARD_PORTS[scheme]
 
 
 def _foreign() -> Refused:

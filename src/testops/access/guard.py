@@ -25,10 +25,11 @@ from testops.access.ports import AccessStore
 from testops.access.rates import ClockedCounters, Limit, limit_called
 from testops.access.records import KeyRecord, SessionRecord, ms_of
 from testops.access.refusals import Refusals
-from testops.access.refused import Refused, StoreUnavailable, forbidden, too_many, unknown
+from testops.access.refused import Refused, forbidden, too_many, unknown
 from testops.access.settings import AccessSettings
 from testops.access.tokens import matches
 from testops.domain.access import Permission, Principal
+from testops.domain.errors import StoreUnavailable
 from testops.telemetry.clock import Clock
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
@@ -120,6 +121,21 @@ class Guard:
             return
         refused = _lacking(principal, permission, workspace)
         await self._note(request, refused, principal, permission=permission, workspace=workspace)
+        raise refused
+
+    async def permit(
+        self, principal: Principal, request: Asked, *, run_id: str, workspace: str
+    ) -> None:
+        """`Refused` (and noted) unless `principal` may read that run.
+
+        A run of a foreign workspace is not there: that it exists is nobody else's business.
+        """
+        if principal.may(Permission.RUNS_READ, workspace):
+            return
+        refused = Refused(404, "Not found", f"there is no run {run_id}")
+        await self._note(
+            request, refused, principal, permission=Permission.RUNS_READ, workspace=workspace
+        )
         raise refused
 
     def still_valid(self, principal: Principal) -> bool:
@@ -247,7 +263,11 @@ class Guard:
     def _touch(self, record: KeyRecord, now_ms: int) -> None:
         since_ms = now_ms - TOUCH_S * 1000
         if record.last_used_ms is None or record.last_used_ms <= since_ms:
-            self._store.touch_key(record.key_id, at_ms=now_ms, unless_since_ms=since_ms)
+            try:
+                self._store.touch_key(record.key_id, at_ms=now_ms, unless_since_ms=since_ms)
+            except StoreUnavailable as down:
+                # The key is right; when it was used is for people who tidy up.
+                _log.warning("the use of key %s is not noted: %s", record.key_id, down)
 
     def _record_of(self, principal: Principal) -> KeyRecord | SessionRecord | None:
         if principal.kind == "key":

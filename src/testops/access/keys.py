@@ -1,7 +1,7 @@
 """Makes, rotates and revokes API keys, each with its line in the audit log."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from testops.access.audit import entry_of
 from testops.access.ports import AccessStore, Ending
@@ -51,10 +51,7 @@ class NewKey:
     """A key that was just made; nobody can ask for its `token` again."""
 
     record: KeyRecord
-    token: str
-
-    def __repr__(self) -> str:
-        return f"NewKey({self.record.key_id!r})"
+    token: str = field(repr=False)
 
 
 class Keys:
@@ -81,7 +78,9 @@ class Keys:
 
     def listed(self, *, by: Principal) -> Sequence[KeyRecord]:
         """The keys within the workspaces of `by`, oldest first."""
-        return [one for one in self._store.keys() if reaches(by.workspaces, one.holder.workspaces)]
+        return [
+            one for one in self._store.all_keys() if reaches(by.workspaces, one.holder.workspaces)
+        ]
 
     def rotate(
         self,
@@ -141,7 +140,7 @@ class Keys:
                 f"{TOKEN_LENGTH_MAX} printable characters (`openssl rand -hex 32`)",
             )
         wanted = None if presented is None else presented.key_id
-        for old in self._store.keys():
+        for old in self._store.all_keys():
             if old.origin == ENVIRONMENT and old.key_id != wanted and old.revoked_ms is None:
                 self._end_installed(old, by)
         return None if presented is None else self._install(presented.key_id, presented.digest, by)

@@ -43,7 +43,7 @@ class KeyStore(Protocol):
     """The keys."""
 
     def key(self, key_id: str) -> KeyRecord | None: ...
-    def keys(self) -> Sequence[KeyRecord]:
+    def all_keys(self) -> Sequence[KeyRecord]:
         """Every key, oldest first."""
         ...
 

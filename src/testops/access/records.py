@@ -11,14 +11,17 @@ from testops.domain.access import Principal, Role, timestamp
 
 
 def ms_of(moment: datetime) -> int:
+    """A moment as it is kept."""
     return round(moment.timestamp() * 1000)
 
 
 def moment_of(at_ms: int) -> datetime:
+    """A kept moment."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
 def shown_ms(at_ms: int | None) -> str | None:
+    """A kept moment, for people."""
     return None if at_ms is None else timestamp(moment_of(at_ms))
 
 
@@ -50,7 +53,7 @@ class KeyRecord:
 
     def ended(self, now_ms: int) -> str | None:
         """Why this key opens nothing any more; None while it does."""
-        return _ended("key", self.expires_ms, self.revoked_ms, now_ms)
+        return _ended("revoked", self.expires_ms, self.revoked_ms, now_ms)
 
     def principal(self) -> Principal:
         return _principal(self.holder, "key", self.key_id, self.expires_ms)
@@ -78,7 +81,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A browser that logged in. `kind` is `session`, or `oidc`; `key_id` is whose link opened it."""
+    """A browser that logged in, as `session` or `oidc`; `key_id` is whose link opened it."""
 
     session_id: str
     digest: str
@@ -90,7 +93,7 @@ class SessionRecord:
     revoked_ms: int | None = None
 
     def ended(self, now_ms: int) -> str | None:
-        return _ended("session", self.expires_ms, self.revoked_ms, now_ms)
+        return _ended("closed", self.expires_ms, self.revoked_ms, now_ms)
 
     def principal(self) -> Principal:
         return _principal(self.holder, self.kind, self.session_id, self.expires_ms)
@@ -110,12 +113,10 @@ class LinkRecord:
     used_ms: int | None = None
 
 
-def _ended(what: str, expires_ms: int | None, revoked_ms: int | None, now_ms: int) -> str | None:
+def _ended(word: str, expires_ms: int | None, revoked_ms: int | None, now_ms: int) -> str | None:
     if revoked_ms is not None:
-        return "revoked" if what == "key" else "closed"
-    if expires_ms is not None and expires_ms <= now_ms:
-        return "expired"
-    return None
+        return word
+    return "expired" if expires_ms is not None and expires_ms <= now_ms else None
 
 
 def _principal(holder: Holder, kind: str, own_id: str, expires_ms: int | None) -> Principal:

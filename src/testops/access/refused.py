@@ -6,7 +6,7 @@ from testops.domain.errors import TestOpsError
 
 
 class Refused(TestOpsError):
-    """This request is not served: `status` is 401, 403, 404, 429 or 503.
+    """What a request gets instead of an answer: `status` is 401, 403, 404, 429 or 503.
 
     `title` names the kind of refusal and never changes; `detail` is for the person; `headers` go
     into the response.
@@ -20,10 +20,6 @@ class Refused(TestOpsError):
         self.detail = detail
         self.headers = dict(headers or {})
         super().__init__(f"{title}: {detail}")
-
-
-class StoreUnavailable(TestOpsError):
-    """The store did not answer, so nothing is known about the caller; nobody is admitted."""
 
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="testops"'}

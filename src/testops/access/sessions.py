@@ -5,7 +5,7 @@ end it for good. Its secret is always freshly drawn, so a cookie that somebody p
 login never becomes a session.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from testops.access.audit import Entry, entry_of
 from testops.access.credentials import COOKIE, SECURE_COOKIE
@@ -29,10 +29,7 @@ class NewLink:
     """A login link that was just made; `path` carries its secret."""
 
     record: LinkRecord
-    path: str
-
-    def __repr__(self) -> str:
-        return f"NewLink({self.record.link_id!r})"
+    path: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +37,7 @@ class Opened:
     """A session that just began, and the secret of its cookie."""
 
     record: SessionRecord
-    token: str
-
-    def __repr__(self) -> str:
-        return f"Opened({self.record.session_id!r})"
+    token: str = field(repr=False)
 
 
 class Sessions:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # `draw(n)` is n unpredictable bytes. It is an argument, so that a test can hold it.
 Draw = Callable[[int], bytes]
@@ -29,11 +29,8 @@ class Minted:
     """A new secret: `token` is shown once, `digest` is kept."""
 
     id: str
-    token: str
+    token: str = field(repr=False)
     digest: str
-
-    def __repr__(self) -> str:
-        return f"Minted(id={self.id!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,7 @@ class Presented:
 
 
 def digest_of(token: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -54,10 +52,12 @@ def matches(kept: str, presented: str) -> bool:
 
 
 def mint_id(draw: Draw) -> str:
+    """A new public id."""
     return _drawn(draw, ID_BYTES).hex()
 
 
 def mint_key(draw: Draw) -> Minted:
+    """The secret of an API key, which begins with what it is and which one."""
     key_id = mint_id(draw)
     token = f"{PREFIX}{key_id}_{_secret(draw)}"
     return Minted(key_id, token, digest_of(token))

@@ -58,6 +58,13 @@ class OutputNotWritable(TestOpsError):
         super().__init__(f"{head}; {self.fix}")
 
 
+class StoreUnavailable(TestOpsError):
+    """The database does not answer now; whether the last change was made is not known.
+
+    What is asked again must therefore be harmless when it was done already.
+    """
+
+
 class InternalError(TestOpsError):
     """A bug of ours. Exit code 70."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from testops.domain.errors import DatabaseUnavailable
+from testops.domain.errors import StoreUnavailable
 from testops.runner.projects import project_around
 from testops.storage.database import Database, open_database
 
@@ -41,7 +41,7 @@ def places(folder: Path, environment: Mapping[str, str], *, data: Path | None = 
 
 @contextlib.contextmanager
 def opened(at: Places) -> Iterator[Database]:
-    """The database, for as long as the block lasts; `DatabaseUnavailable` if it stops answering."""
+    """The database, for as long as the block lasts; `StoreUnavailable` if it stops answering."""
     database = open_database(at.database_url)
     try:
         yield database
@@ -50,7 +50,7 @@ def opened(at: Places) -> Iterator[Database]:
             raise
         shown = database.engine.url.render_as_string(hide_password=True)
         why = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0]
-        raise DatabaseUnavailable(
+        raise StoreUnavailable(
             f"database {shown} does not answer ({why}); start it, or correct TESTOPS_DATABASE_URL"
         ) from error
     finally:

@@ -153,8 +153,8 @@ class _Source(Collector):
         # Asking the source at registration would need its database; the names are checked by test.
         yield from ()
 
-    @override
-    def collect(self) -> Iterator[Metric]:
+    # `typing.override` is of Python 3.12.
+    def collect(self) -> Iterator[Metric]:  # type: ignore[explicit-override]
         try:
             families = self._read()
         except Exception:  # measuring never hurts the page, whatever the source raises

@@ -258,6 +258,39 @@ def migrate(data: Path | None, check: bool, down: str | None, yes: bool) -> Exit
 
 
 @testops.command()
+@_data_option
+@click.option("--older-than", "days", type=click.FloatRange(0), metavar="DAYS", help="Runs go.")
+@click.option("--keep", "count", type=click.IntRange(0), help="So many of each workspace stay.")
+@click.option("--max-size", "megabytes", type=click.FloatRange(0), metavar="MB", help="So much.")
+@click.option(
+    "--events-older-than",
+    "event_days",
+    type=click.FloatRange(0),
+    metavar="DAYS",
+    help="Of older runs only the result and the last event stay.",
+)
+@click.option("--workspace", metavar="NAME", help="Only its runs.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")
+def retention(
+    data: Path | None, workspace: str | None, dry_run: bool, as_json: bool, **limits: Any
+) -> ExitCode:
+    """Remove old runs and what was only theirs, and give the disk back.
+
+    Limits that are not given come from TESTOPS_KEEP_DAYS, _COUNT, _MB and _EVENT_DAYS; without any,
+    only garbage goes. Runs that are pinned or not ended always stay.
+    """
+    from testops.cli import retention as page
+    from testops.cli.places import opened, places
+
+    policy = page.policy_of(limits, os.environ)
+    at = places(Path.cwd(), os.environ, data=data)
+    with opened(at) as database:
+        asked = page.Asked(policy, workspace, dry_run=dry_run, as_json=as_json)
+        return page.answer(database, at.data, asked, echo=click.echo)
+
+
+@testops.command()
 def versions() -> None:
     """Print the versions that a result depends on."""
     for name, version in wiring.versions().items():

@@ -11,17 +11,22 @@ what refers to it is recorded a little later.
 
 import contextlib
 import itertools
+import logging
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from testops.domain.run import TERMINAL
-from testops.storage.database import Database
+from testops.storage.database import BUSY_TIMEOUT_S, Database
 from testops.storage.tables import artifact, blob, run, run_event, seed_chunk, workspace
+
+log = logging.getLogger("testops.storage.retention")
 
 GRACE_MS = 3_600_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,8 +34,10 @@ _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _BATCH = 100
 # How many pages go back in one transaction, so that whoever writes gets a turn in between.
 _PAGES = 2000
+_BUSY_MS = 2000
 _VACUUMED = ("run", "run_event", "artifact", "stage_result", "stage_execution", "blob")
 
+Item = TypeVar("Item")
 # Takes attempts, by their ids there, out of the durable queue.
 Forget = Callable[[Sequence[str]], None]
 Tell = Callable[[str], None]
@@ -177,9 +184,7 @@ class Retention:
             first = connection.execute(shortened).scalar_one_or_none()
             if first is None:
                 return 0
-            gone = sa.delete(run_event).where(
-                run_event.c.run_id == run_id, run_event.c.seq < first
-            )
+            gone = sa.delete(run_event).where(run_event.c.run_id == run_id, run_event.c.seq < first)
             return connection.execute(gone).rowcount
 
     def _sweep_folders(self) -> int:
@@ -261,42 +266,54 @@ class Retention:
     def _shrink_file(self) -> None:
         with self._database.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
+            # SQLAlchemy would not step through a statement that returns no rows, and SQLite frees
+            # a page for each step.
+            raw: Any = connection.connection.driver_connection
+            raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            try:
+                _return_pages(raw)
+                # What was freed is in the log beside the file until a checkpoint. A reader of an
+                # old moment keeps it there; then the next pass, or its end, does this.
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                log.info("somebody writes for long; the next pass gives the space back")
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
 
-            def pragma(text: str) -> int:
-                row = connection.exec_driver_sql(f"PRAGMA {text}").fetchone()
-                return 0 if row is None else int(row[0])
 
-            free = pragma("freelist_count")
-            while free:
-                connection.exec_driver_sql(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
-                before, free = free, pragma("freelist_count")
-                if free >= before:
-                    break
-            # What was freed is in the log beside the file until a checkpoint.
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+def _return_pages(raw: Any) -> None:
+    (free,) = raw.execute("PRAGMA freelist_count").fetchone()
+    while free:
+        raw.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+        before, (free,) = free, raw.execute("PRAGMA freelist_count").fetchone()
+        if free >= before:
+            # The file was made without auto_vacuum: its free pages are used again, and stay.
+            return
 
 
-def _ended_runs(connection: sa.Connection, only: str | None) -> Iterator[Sequence[sa.Row[tuple[str, int, str, int, int]]]]:
+def _ended_runs(connection: sa.Connection, only: str | None) -> Iterator[list[Any]]:
     """The runs that may go, newest first, one workspace after the other."""
     size = (
         sa.select(sa.func.coalesce(sa.func.sum(artifact.c.size), 0))
         .where(artifact.c.run_id == run.c.run_id)
         .scalar_subquery()
     )
+    columns = (run.c.run_id, run.c.attempt, run.c.workspace, run.c.created_ms, size.label("size"))
     wanted = (
-        sa.select(run.c.run_id, run.c.attempt, run.c.workspace, run.c.created_ms, size.label("size"))
+        sa.select(*columns)
         .where(run.c.state.in_(sorted(TERMINAL)), run.c.pinned.is_(False))
         .order_by(run.c.workspace, run.c.created_ms.desc(), run.c.run_id)
     )
     if only is not None:
         wanted = wanted.where(run.c.workspace == only)
-    for _name, rows in itertools.groupby(connection.execute(wanted), lambda row: row.workspace):
+    found: list[Any] = list(connection.execute(wanted))
+    for _name, rows in itertools.groupby(found, lambda row: row.workspace):
         yield list(rows)
 
 
-def _beyond(
-    rows: Sequence[sa.Row[tuple[str, int, str, int, int]]], policy: Policy, now_ms: int
-) -> list[Chosen]:
+def _beyond(rows: Sequence[Any], policy: Policy, now_ms: int) -> list[Chosen]:
     """Those of one workspace's runs, newest first, that are too many, too old or too large."""
     total = 0
     gone = []
@@ -323,7 +340,7 @@ def _unreferenced() -> sa.ColumnElement[bool]:
     return sa.not_(sa.or_(*named))
 
 
-def _batches[T](items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), _BATCH):
         yield items[start : start + _BATCH]
 

@@ -228,18 +228,16 @@ class Retention:
                 return count
 
     def _sweep_files(self) -> int:
-        """Remove what lies in the folder of contents and has no row: a `put` that was killed."""
+        """Remove what lies in the folder of contents and that neither a row nor a run names."""
         files = self._files(all_names=True)
         count = 0
         for batch in _batches(sorted(files)):
             with self._database.write() as connection:
                 now = self._database.moment(connection).ms
-                known = sa.select(blob.c.sha256).where(blob.c.sha256.in_(batch))
-                kept = set(connection.execute(known).scalars())
+                kept = _named(connection, batch)
                 for name in batch:
-                    if name not in kept and _is_older(files[name], now - GRACE_MS):
-                        files[name].unlink(missing_ok=True)
-                        count += 1
+                    if name not in kept:
+                        count += _remove_if_older(files[name], now - GRACE_MS)
         return count
 
     def _files(self, *, all_names: bool = False) -> dict[str, Path]:
@@ -349,11 +347,33 @@ def _ms(days: float) -> int:
     return int(days * 86_400_000)
 
 
-def _is_older(path: Path, moment_ms: int) -> bool:
+def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
+    """Those of `digests` that have a row, or that something refers to."""
+    columns = (blob.c.sha256, artifact.c.sha256, seed_chunk.c.sha256, workspace.c.place)
+    found: set[str] = set()
+    for column in columns:
+        found.update(connection.execute(sa.select(column).where(column.in_(digests))).scalars())
+    return found
+
+
+def _remove_if_older(path: Path, moment_ms: int) -> bool:
+    """Remove a file unless it was stored again lately; whether it was removed.
+
+    `put` finds the file that is there and sets its time. Aside, where no `put` finds it, its time
+    is looked at once more: whoever set it before has it back, whoever comes later stores it anew.
+    """
+    aside = path.with_name(f"{path.name}.gone")
     try:
-        return path.stat().st_mtime * 1000 < moment_ms
+        if path.stat().st_mtime * 1000 >= moment_ms:
+            return False
+        path.rename(aside)
+        if aside.stat().st_mtime * 1000 >= moment_ms:
+            aside.rename(path)
+            return False
+        aside.unlink()
     except FileNotFoundError:
         return False
+    return True
 
 
 def _blocks(path: Path) -> int:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from tests.support.rows import row_of
 
+from testops.storage.blobs import FolderBlobs
 from testops.storage.database import Database, open_database
 from testops.storage.durable import Submitter
 from testops.storage.events import EventStore
@@ -208,6 +209,29 @@ def test_what_a_killed_put_left_is_removed_when_it_is_old(store: Store) -> None:
     (folder / ("ab" + "1" * 62)).write_bytes(b"just now")
     assert store.collect().contents == 2
     assert store.files() == ["ab" + "1" * 62]
+
+
+def test_a_content_without_a_row_stays_while_a_run_names_it(store: Store, tmp_path: Path) -> None:
+    """As `FolderBlobs` keeps them: files only."""
+    run_id = store.leave(1)
+    blobs = FolderBlobs(store.data / "blobs")
+    (tmp_path / "report").write_bytes(b"report")
+    digest = blobs.put(tmp_path / "report")
+    with store.database.write() as connection:
+        row = row_of(artifact, run_id=run_id, path="report", sha256=digest)
+        connection.execute(artifact.insert().values(row))
+    file = store.data / "blobs" / digest[:2] / digest
+    os.utime(file, (1, 1))
+    assert store.collect().contents == 0
+    assert file.exists()
+    with store.database.write() as connection:
+        connection.execute(artifact.delete().where(artifact.c.path == "report"))
+    # Stored again a moment ago: somebody is about to name it.
+    assert blobs.put(tmp_path / "report") == digest
+    assert store.collect().contents == 0
+    os.utime(file, (1, 1))
+    assert store.collect().contents == 1
+    assert not file.exists()
 
 
 def test_pruned_events_leave_the_end_and_the_log_says_where_it_begins(store: Store) -> None:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
-from testops.cli import doctor as doctor_page
 from testops.cli import starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
@@ -221,18 +220,21 @@ def init() -> None:
     starter.write_starter(Path.cwd(), echo=click.echo)
 
 
-@testops.command()
-def doctor() -> ExitCode:
-    """Check that this machine can run everything, and say what to install where it cannot."""
-    return doctor_page.check(Path.cwd(), echo=click.echo)
-
-
 def _data_option(command: Command) -> Command:
     return click.option(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
         help="The data directory; default: TESTOPS_DATA, or .testops/ of the project.",
     )(command)
+
+
+@testops.command()
+@_data_option
+def doctor(data: Path | None) -> ExitCode:
+    """Check that this machine can run everything, and say what to install where it cannot."""
+    from testops.cli import doctor as page
+
+    return page.check(Path.cwd(), os.environ, data=data, echo=click.echo)
 
 
 @testops.command()

@@ -17,6 +17,7 @@ from testops.storage.access_tables import metadata
 from testops.storage.database import Database
 
 SIGNING_KEY = b"k" * 32
+SETTINGS = AccessSettings(signing_key=SIGNING_KEY)
 LOCAL = Principal("test", "local", "terminal", Role.SECURITY)
 
 
@@ -54,7 +55,7 @@ class Access:
     """Everything about access over one database."""
 
     database: Database
-    settings: AccessSettings = AccessSettings(signing_key=SIGNING_KEY)
+    settings: AccessSettings = SETTINGS
     clock: ManualClock = field(default_factory=ManualClock)
     draw: CountedDraw = field(default_factory=CountedDraw)
 
@@ -76,7 +77,7 @@ class Access:
         return self.keys.create(wanted, by=LOCAL)
 
     def actions(self) -> list[str]:
-        return [row.entry.action for row in self.store.rows(after=0, limit=1000)]
+        return [row.entry.action for row in self.store.page(after=0, limit=1000)[0]]
 
 
 def asking(

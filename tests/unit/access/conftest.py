@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.access import Access
 
 from testops.storage.database import open_database
-from tests.support.access import Access
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """What another site can make a browser do with our cookie: open a link, and nothing else."""
 
 import pytest
+from tests.support.access import asking
 
 from testops.access.csrf import check_cookie_request, check_login_navigation
 from testops.access.refused import Refused
-from tests.support.access import asking
 
 OWN = {"sec-fetch-site": "same-origin"}
 TYPED = {"sec-fetch-site": "none"}
@@ -23,8 +23,7 @@ STREAM = "/v1/test-runs/0123456789abcdef/events"
 def admitted(method: str, path: str, headers: dict[str, str]) -> bool:
     try:
         check_cookie_request(asking(path, method=method, headers=headers))
-    except Refused as refused:
-        assert refused.status == 403
+    except Refused:
         return False
     return True
 

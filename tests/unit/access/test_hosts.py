@@ -1,11 +1,11 @@
 """The names that a request may give this server."""
 
 import pytest
+from tests.support.access import asking
 
 from testops.access.hosts import Hosts
 from testops.access.refused import Refused
 from testops.domain.errors import BadInput
-from tests.support.access import asking
 
 HOSTS = Hosts(["ci.example.org", "*.lab.example.org"])
 
@@ -57,7 +57,7 @@ def test_our_names_and_literal_addresses_are_served(host: str) -> None:
         "[::1",
         "::1",
         "[localhost]",
-        "lоcalhost",
+        "l\u043ecalhost",
         "2130706433",
         "0x7f.1",
         "localhost" * 40,

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+from tests.support.access import CountedDraw
 
 from testops.access import guard, tokens
 from testops.access.tokens import (
@@ -14,7 +15,6 @@ from testops.access.tokens import (
     presented_key,
     presented_opaque,
 )
-from tests.support.access import CountedDraw
 
 
 def test_a_key_says_what_it_is_and_which_one_and_has_256_bits() -> None:

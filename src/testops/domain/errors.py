@@ -59,7 +59,7 @@ class OutputNotWritable(TestOpsError):
 
 
 class StoreUnavailable(TestOpsError):
-    """The database does not answer now; whether the last change was made is not known.
+    """The database does not answer, and whether the last change was made is unknown. Exit code 4.
 
     What is asked again must therefore be harmless when it was done already.
     """

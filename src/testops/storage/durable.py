@@ -143,6 +143,17 @@ class DurableQueue:
             )
         return len(orphans)
 
+    def ended(self, workflow_ids: Sequence[str]) -> Sequence[str]:
+        """Those of `workflow_ids` that the queue holds for done, or does not know at all."""
+        known = dbos.DBOS.list_workflows(
+            workflow_ids=list(workflow_ids), load_input=False, load_output=False
+        )
+        waiting = {one.workflow_id for one in known if one.status in _WAITING}
+        return [one for one in workflow_ids if one not in waiting]
+
+
+_WAITING = ("ENQUEUED", "PENDING", "DELAYED")
+
 
 def _entered(handler: Callable[..., None]) -> Callable[..., None]:
     """`handler` as DBOS wants a workflow: a function with a name."""

@@ -13,8 +13,8 @@ from testops.access.sessions import Sessions
 from testops.access.settings import AccessSettings
 from testops.domain.access import Principal, Role
 from testops.storage.access import AccessTables
-from testops.storage.access_tables import metadata
 from testops.storage.database import Database
+from testops.storage.tables import metadata
 
 SIGNING_KEY = b"k" * 32
 SETTINGS = AccessSettings(signing_key=SIGNING_KEY)

@@ -7,9 +7,11 @@ import tracemalloc
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from tests.support.access import LOCAL, Access, CountedDraw, asking
 
 from testops.access.asked import HEADER_LENGTH_MAX, Asked, asked
+from testops.access.audit import Entry, Row
 from testops.access.guard import FRESH_S, STALE_S, Guard
 from testops.access.records import Holder, KeyRecord
 from testops.access.refused import Refused
@@ -116,13 +118,13 @@ def test_a_secret_in_a_url_is_refused_even_when_it_is_right(access: Access, quer
     # What the log keeps of it is not the query.
     row = access.store.newest(before=None, limit=1)[0]
     assert "tops_" not in str(row.to_json())
-    assert admit(access.guard, asking(key=made.token, query="suite=full&limit=2"))
+    assert admit(access.guard, asking(key=made.token, query="suite=full&limit=2")).id
 
 
 def test_an_expired_key_opens_nothing_from_its_last_moment_on(access: Access) -> None:
     made = access.key(lifetime_s=60)
     access.clock.advance(59.9)
-    assert admit(access.guard, asking(key=made.token))
+    assert admit(access.guard, asking(key=made.token)).id
     access.clock.advance(0.1)
     # It is in the cache of a moment ago, and still expired.
     assert "expired" in refused(access.guard, asking(key=made.token)).detail
@@ -181,7 +183,7 @@ def test_a_session_ends_with_the_key_that_made_its_link(access: Access) -> None:
 def test_a_session_lasts_eight_hours(access: Access) -> None:
     cookie = cookie_of(access)
     access.clock.advance(8 * 3600 - 1)
-    assert admit(access.guard, asking(cookie=cookie))
+    assert admit(access.guard, asking(cookie=cookie)).id
     access.clock.advance(1)
     assert refused(access.guard, asking(cookie=cookie)).status == 401
 
@@ -277,7 +279,7 @@ def test_a_refusal_that_cannot_be_noted_is_still_a_refusal(
     access: Access, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Deaf(AccessTables):
-        def append(self, entry: object, connection: object = None) -> object:  # type: ignore[override]
+        def append(self, entry: Entry, connection: sa.Connection | None = None) -> Row:
             raise StoreUnavailable("away")
 
     guard = Guard(Deaf(access.database, access.store._signer), access.clock, access.settings)
@@ -340,7 +342,7 @@ def test_a_cookie_does_not_serve_another_site_but_a_key_does(access: Access) -> 
     request = asking(method="POST", cookie=cookie_of(access), headers=foreign)
     assert refused(access.guard, request).status == 403
     by_key = asking(method="POST", key=access.key().token, headers=foreign)
-    assert admit(access.guard, by_key)
+    assert admit(access.guard, by_key).id
 
 
 def test_a_foreign_host_is_refused_whatever_key_comes_with_it(access: Access) -> None:
@@ -375,14 +377,15 @@ def test_who_asks_too_often_is_told_when_to_come_back(access: Access) -> None:
     settings = AccessSettings(principal_rate="3/minute")
     guard = Guard(access.store, access.clock, settings)
     made, other = access.key(), access.key()
-    for _ in range(3):
-        principal = admit(guard, asking(key=made.token))
+    principal = admit(guard, asking(key=made.token))
+    for _ in range(2):
+        assert admit(guard, asking(key=made.token)) == principal
     assert guard.rate_headers(principal)["RateLimit-Policy"] == '"principal";q=3;w=60'
     found = refused(guard, asking(key=made.token))
     assert found.status == 429
     assert 1 <= int(found.headers["Retry-After"]) <= 60
     assert found.headers["RateLimit"].startswith('"principal";r=0;t=')
-    assert admit(guard, asking(key=other.token))
+    assert admit(guard, asking(key=other.token)).id
 
 
 def test_an_address_has_a_limit_of_its_own(access: Access) -> None:
@@ -391,7 +394,7 @@ def test_an_address_has_a_limit_of_its_own(access: Access) -> None:
     for _ in range(2):
         admit(guard, asking(key=made.token))
     assert refused(guard, asking(key=made.token)).status == 429
-    assert admit(guard, asking(key=made.token, client="192.0.2.8"))
+    assert admit(guard, asking(key=made.token, client="192.0.2.8")).id
 
 
 @pytest.mark.parametrize(
@@ -411,7 +414,7 @@ def test_one_subscriber_is_one_address(access: Access, first: str, second: str, 
     if same:
         assert refused(guard, asking(key=made.token, client=second)).status == 429
     else:
-        assert admit(guard, asking(key=made.token, client=second))
+        assert admit(guard, asking(key=made.token, client=second)).id
 
 
 def test_ten_thousand_wrong_keys_are_throttled_and_leave_memory_and_log_flat(
@@ -453,7 +456,7 @@ def test_ten_thousand_wrong_keys_are_throttled_and_leave_memory_and_log_flat(
     assert lookups <= 21
     # Who was admitted before is still served behind that address.
     access.clock.advance(FRESH_S)
-    assert asyncio.run(guard.admit(asking(key=good.token)))
+    assert asyncio.run(guard.admit(asking(key=good.token))).id
     assert access.actions() == ["key.create", "refused.401", "refused.429"]
 
 
@@ -496,7 +499,7 @@ def test_a_cookie_header_in_parts_is_one(access: Access) -> None:
         (b"cookie", b"theme=dark"),
         (b"cookie", f"testops_session={cookie}".encode()),
     ]
-    assert admit(access.guard, asked("get", "/v1/session", raw, "192.0.2.7"))
+    assert admit(access.guard, asked("get", "/v1/session", raw, "192.0.2.7")).id
 
 
 def test_bytes_that_are_no_text_match_nothing(access: Access) -> None:
@@ -511,10 +514,10 @@ def test_a_rotated_key_serves_for_its_overlap_and_its_successor_at_once(access: 
     new = access.keys.rotate(old.record.key_id, by=LOCAL, overlap_s=600)
     assert admit(access.guard, asking(key=new.token)).role is old.record.holder.role
     access.clock.advance(599)
-    assert admit(access.guard, asking(key=old.token))
+    assert admit(access.guard, asking(key=old.token)).id
     access.clock.advance(1)
     assert refused(access.guard, asking(key=old.token)).status == 401
-    assert admit(access.guard, asking(key=new.token))
+    assert admit(access.guard, asking(key=new.token)).id
 
 
 def test_the_name_of_a_refused_principal_is_in_the_log(access: Access) -> None:

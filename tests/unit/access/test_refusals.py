@@ -59,10 +59,12 @@ def test_what_was_counted_is_written_at_the_end() -> None:
 def test_threads_count_together() -> None:
     rows = list[Entry]()
     refusals = Refusals(rows.append, ManualClock())
-    threads = [
-        threading.Thread(target=lambda: [refusals.note(refusal()) for _ in range(250)])
-        for _ in range(8)
-    ]
+
+    def note_many() -> None:
+        for _ in range(250):
+            refusals.note(refusal())
+
+    threads = [threading.Thread(target=note_many) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -58,6 +58,13 @@ class OutputNotWritable(TestOpsError):
         super().__init__(f"{head}; {self.fix}")
 
 
+class StoreUnavailable(TestOpsError):
+    """The database does not answer, and whether the last change was made is unknown. Exit code 4.
+
+    What is asked again must therefore be harmless when it was done already.
+    """
+
+
 class InternalError(TestOpsError):
     """A bug of ours. Exit code 70."""
 

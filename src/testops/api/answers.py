@@ -1,4 +1,4 @@
-"""How answers are put on the wire: JSON with an entity tag, and the problems that a route may give."""
+"""How answers are put on the wire: JSON with an entity tag, and the problems of each route."""
 
 import hashlib
 import json
@@ -47,28 +47,27 @@ def problem_doc(status: int) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
+    """JSON as it is sent."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def answer(
-    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`value` as JSON."""
     return Response(encode(value), status, headers=headers, media_type="application/json")
 
 
-def tagged(request: Request, value: Any, headers: Mapping[str, str] | None = None) -> Response:
+def tagged(
+    request: Request,
+    value: Any,
+    headers: Mapping[str, str] | None = None,
+    *,
+    tag: str | None = None,
+) -> Response:
     """`value` as JSON with its entity tag, or 304 where the client has it already."""
     raw = encode(value)
-    return tagged_bytes(request, raw, f'"{hashlib.sha256(raw).hexdigest()[:32]}"', headers)
-
-
-def tagged_bytes(
-    request: Request, raw: bytes, tag: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """JSON bytes under a `tag` of the caller's, or 304."""
-    both = {"etag": tag, "cache-control": "private, no-cache", **(headers or {})}
-    if matches(request.headers.get("if-none-match"), tag):
+    own = tag or f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
+    both = {"etag": own, "cache-control": "private, no-cache", **(headers or {})}
+    if matches(request.headers.get("if-none-match"), own):
         return Response(status_code=304, headers=both)
     return Response(raw, headers=both, media_type="application/json")
 

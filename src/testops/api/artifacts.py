@@ -153,7 +153,9 @@ def _headers(artifact: Artifact, tag: str) -> dict[str, str]:
     plain = re.sub(r"[^A-Za-z0-9._+-]", "_", name)
     return {
         "content-type": f"{kind}; charset=utf-8" if kind in _TEXT else kind,
-        "content-disposition": f"{disposition}; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}",
+        "content-disposition": (
+            f"{disposition}; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
+        ),
         "content-security-policy": FILE_POLICY,
         "accept-ranges": "bytes",
         "etag": tag,
@@ -191,9 +193,7 @@ async def _read(contents: Contents, artifact: Artifact, start: int, end: int) ->
     if length == 0:
         return b""
     try:
-        return await run_in_threadpool(
-            contents.read, artifact.sha256, offset=start, length=length
-        )
+        return await run_in_threadpool(contents.read, artifact.sha256, offset=start, length=length)
     except FileNotFoundError as error:
         detail = "retention has removed the content of this artifact"
         raise Problem(NOT_FOUND, detail) from error

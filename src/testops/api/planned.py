@@ -25,6 +25,7 @@ def place_in(services: ApiServices, name: str) -> Place:
 
 
 def place_of(services: ApiServices, workspace: Workspace) -> Place:
+    """A workspace as planning sees it."""
     return Place(
         name=workspace.name,
         root=services.workspaces.root_of(workspace),

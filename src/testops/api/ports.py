@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from testops.access.asked import Asked
+from testops.access.audit import Entry
 from testops.domain.access import Permission, Principal
 from testops.domain.execution import Artifact, Lease
 from testops.domain.idempotency import Claim
@@ -19,23 +20,41 @@ from testops.telemetry.clock import Clock
 
 
 class Guard(Protocol):
-    """Who may come in, and the book about it."""
+    """Who may come in; `testops.access.guard` is the one there is. What it refuses is noted."""
+
+    def is_open(self, path: str) -> bool: ...
+    async def let_pass(self, request: Asked) -> None:
+        """Check what even an open path demands."""
+        ...
 
     async def admit(self, request: Asked) -> Principal:
         """Who asks; `access.Refused` where nobody may know, or asks too often."""
         ...
 
-    async def refused(
-        self, principal: Principal, request: Asked, permission: Permission, workspace: str | None
+    async def authorize(
+        self,
+        principal: Principal,
+        permission: Permission,
+        *,
+        request: Asked,
+        workspace: str | None = None,
     ) -> None:
-        """Note that somebody who was admitted asked for what they may not do."""
+        """`Refused` unless the principal may do that there."""
         ...
 
-    async def done(
-        self, principal: Principal, request: Asked, action: str, target: str, workspace: str
+    async def permit(
+        self, principal: Principal, request: Asked, *, run_id: str, workspace: str
     ) -> None:
-        """Note what somebody did."""
+        """`Refused` with 404 unless the principal may know of that run."""
         ...
+
+    def rate_headers(self, principal: Principal) -> Mapping[str, str]: ...
+
+
+class Audit(Protocol):
+    """The book of what was done."""
+
+    def append(self, entry: Entry) -> object: ...
 
 
 class Runs(Protocol):
@@ -124,11 +143,15 @@ class Leases(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must be so for us to serve; `detail` is for those who may know."""
+    """One thing about serving; anybody may read `detail`, so it names no place and no secret.
+
+    What is not `required` is told and stops nobody: without a runner, requests are still taken.
+    """
 
     name: str
     ok: bool
     detail: str = ""
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +159,7 @@ class ApiServices:
     """Everything behind the routes."""
 
     guard: Guard
+    audit: Audit
     runs: Runs
     bundles: Bundles
     contents: Contents

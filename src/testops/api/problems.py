@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from testops.access.refused import Refused
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, StoreUnavailable
 from testops.runner.documents import pointer_text
 
 MEDIA_TYPE = "application/problem+json"
@@ -115,9 +115,7 @@ class Problem(Exception):
         return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def response(self) -> Response:
-        return Response(
-            self.body(), self.kind.status, headers=self.headers, media_type=MEDIA_TYPE
-        )
+        return Response(self.body(), self.kind.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def error_at(document: str, pointer: str, detail: str, fix: str = "") -> dict[str, str]:
@@ -128,9 +126,7 @@ def error_at(document: str, pointer: str, detail: str, fix: str = "") -> dict[st
 
 def problem_of_input(error: BadInput, *, document: str = "suite") -> Problem:
     """What a suite, a profile or a schedule has wrong with it, with a pointer to each place."""
-    errors = [
-        error_at(document, fault.pointer, fault.problem, fault.fix) for fault in error.faults
-    ]
+    errors = [error_at(document, fault.pointer, fault.problem, fault.fix) for fault in error.faults]
     return Problem(INVALID_SUITE, str(error), errors=errors)
 
 
@@ -139,6 +135,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(BadInput, _on_bad_input)
+    app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     # The traceback is for the log: Starlette raises it on after this has answered.
@@ -163,6 +160,11 @@ def problem_of_refusal(error: Refused) -> Problem:
 def _on_bad_input(_: Request, error: Exception) -> Response:
     assert isinstance(error, BadInput)
     return problem_of_input(error).response()
+
+
+def _on_unavailable(_: Request, error: Exception) -> Response:
+    detail = f"the store does not answer ({error})"
+    return Problem(UNAVAILABLE, detail, headers={"retry-after": "3"}).response()
 
 
 def _on_invalid(_: Request, error: Exception) -> Response:

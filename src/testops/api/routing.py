@@ -1,21 +1,24 @@
 """A route that lets nobody in unseen: who asks, what they may do and what they send, in that order.
 
-Each route names its permission (`permits`) or says that it is `public`; one that says neither
-cannot be built. All of it happens before a byte of the body is read.
+Each route names its permission (`permits`) or says that it is `unprivileged`; one that says
+neither cannot be built. All of it happens before a byte of the body is read.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute, APIRouter
+from starlette.concurrency import run_in_threadpool
 
 from testops.access.asked import Asked, asked
+from testops.access.audit import entry_of
+from testops.access.refused import Refused
 from testops.api.ports import ApiServices
 from testops.api.problems import (
-    FORBIDDEN,
     INVALID,
     MALFORMED,
     NOT_FOUND,
@@ -30,19 +33,23 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
+# What each endpoint declared.
+_PERMISSIONS: dict[Callable[..., Any], Permission | None] = {}
+
+
 def permits(permission: Permission) -> Callable[[Endpoint], Endpoint]:
     """Declare what a caller must be permitted to reach the endpoint."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        endpoint.permission = permission  # type: ignore[attr-defined] - read by GuardedRoute
+        _PERMISSIONS[endpoint] = permission
         return endpoint
 
     return mark
 
 
-def public(endpoint: Endpoint) -> Endpoint:
-    """Declare that anybody may reach the endpoint."""
-    endpoint.permission = None  # type: ignore[attr-defined] - read by GuardedRoute
+def unprivileged(endpoint: Endpoint) -> Endpoint:
+    """Declare that the endpoint takes no permission; without a key only where the guard is open."""
+    _PERMISSIONS[endpoint] = None
     return endpoint
 
 
@@ -61,23 +68,28 @@ class Caller:
 
     async def enter(self, workspace: str) -> None:
         """Go on only in a workspace of the caller's own."""
-        if not self.principal.may(self.permission, workspace):
-            await self._note(workspace)
-            raise Problem(FORBIDDEN, f"the workspace {workspace} is not yours")
+        await self.services.guard.authorize(
+            self.principal, self.permission, request=self.request, workspace=workspace
+        )
 
     async def find(self, workspace: str, what: str) -> None:
         """Go on only with what the caller may know of; else it is as if it were not there."""
-        if not self.principal.may(self.permission, workspace):
-            await self._note(workspace)
-            raise missing(what)
+        try:
+            await self.enter(workspace)
+        except Refused as refused:
+            raise missing(what) from refused
 
     async def done(self, action: str, target: str, workspace: str) -> None:
-        await self.services.guard.done(self.principal, self.request, action, target, workspace)
-
-    async def _note(self, workspace: str) -> None:
-        await self.services.guard.refused(
-            self.principal, self.request, self.permission, workspace
+        """Note what the caller did."""
+        entry = entry_of(
+            self.principal,
+            action,
+            self.services.clock.now(),
+            target=target,
+            workspace=workspace,
+            client=self.request.client,
         )
+        await run_in_threadpool(self.services.audit.append, entry)
 
 
 def missing(what: str) -> Problem:
@@ -89,10 +101,9 @@ class GuardedRoute(APIRoute):
     """See the head of this module."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        try:
-            self.permission: Permission | None = endpoint.permission  # type: ignore[attr-defined]
-        except AttributeError:
-            raise TypeError(f"{endpoint.__name__} declares no permission") from None
+        if endpoint not in _PERMISSIONS:
+            raise TypeError(f"{path} declares no permission")
+        self.permission = _PERMISSIONS[endpoint]
         if self.permission is not None:
             options["openapi_extra"] = {
                 **(options.get("openapi_extra") or {}),
@@ -108,23 +119,23 @@ class GuardedRoute(APIRoute):
             await self._admit(request)
             if self.body_field is not None:
                 _require_json(request)
-            return await inner(StrictRequest(request.scope, request.receive))
+            response = await inner(StrictRequest(request.scope, request.receive))
+            response.headers.update(getattr(request.state, "rates", {}))
+            return response
 
         return handle
 
     async def _admit(self, request: Request) -> None:
-        if self.permission is None:
-            return
         services: ApiServices = request.app.state.services
-        question = asked_of_scope(request)
-        principal = await services.guard.admit(question)
-        caller = Caller(principal, question, self.permission, services)
-        if not principal.may(self.permission):
-            await services.guard.refused(principal, question, self.permission, None)
-            raise Problem(
-                FORBIDDEN, f"{principal.role.value} may not do this; it takes {self.permission}"
-            )
-        request.state.caller = caller
+        guard, question = services.guard, asked_of_scope(request)
+        if guard.is_open(question.path):
+            await guard.let_pass(question)
+            return
+        principal = await guard.admit(question)
+        if self.permission is not None:
+            await guard.authorize(principal, self.permission, request=question)
+            request.state.caller = Caller(principal, question, self.permission, services)
+        request.state.rates = guard.rate_headers(principal)
 
 
 def asked_of_scope(request: Request) -> Asked:
@@ -186,8 +197,7 @@ def _depth(value: Any) -> int:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice[:60]!r} is given twice")
     return made
 

@@ -188,7 +188,10 @@ async def _waited(
     ends_s = services.clock.elapsed_s() + seconds
     while view.state not in TERMINAL and services.clock.elapsed_s() < ends_s:
         await asyncio.sleep(_WAIT_POLL_S)
-        view = await run_in_threadpool(services.runs.get, view.run_id) or view
+        newer = await run_in_threadpool(services.runs.get, view.run_id)
+        if newer is None:
+            break
+        view = newer
     return view, seconds
 
 
@@ -197,7 +200,9 @@ async def existing_run(caller: Caller, run_id: str) -> RunView:
     view = await run_in_threadpool(caller.services.runs.get, run_id)
     if view is None:
         raise missing(f"run {run_id}")
-    await caller.find(view.workspace, f"run {run_id}")
+    await caller.services.guard.permit(
+        caller.principal, caller.request, run_id=run_id, workspace=view.workspace
+    )
     return view
 
 

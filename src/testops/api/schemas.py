@@ -409,7 +409,7 @@ class RunnerList(Wire):
 
 
 class Health(Wire):
-    """This process answers."""
+    """A process that answers."""
 
     status: Literal["ok"]
     version: str

@@ -1,4 +1,4 @@
-"""`/v1/snapshots/compare`: whether two bundles behave alike. Bundles are named by run or identity."""
+"""`/v1/snapshots/compare`: whether two bundles, each of a run or by identity, behave alike."""
 
 import tempfile
 from pathlib import Path
@@ -99,12 +99,8 @@ def _fetched(services: ApiServices, artifact: Artifact, folder: Path) -> Path:
     with path.open("wb") as file:
         for offset in range(0, artifact.size, _CHUNK_BYTES):
             try:
-                chunk = services.contents.read(
-                    artifact.sha256, offset=offset, length=_CHUNK_BYTES
-                )
+                chunk = services.contents.read(artifact.sha256, offset=offset, length=_CHUNK_BYTES)
             except FileNotFoundError as error:
                 raise Problem(NOT_FOUND, "retention has removed that bundle") from error
             file.write(chunk)
     return path
-
-

@@ -101,15 +101,15 @@ async def get_suite(
     return tagged(request, found)
 
 
-def _definition(
-    services: ApiServices, workspace: str, name: str, kind: str
-) -> Mapping[str, Any]:
+def _definition(services: ApiServices, workspace: str, name: str, kind: str) -> Mapping[str, Any]:
     project = Project(place_in(services, workspace).root)
     folder = project.suites if kind == "suite" else project.profiles
     if name not in known_names(folder) and (kind, name) != ("profile", "offline"):
         raise missing(f"{kind} {name} in workspace {workspace}")
     try:
-        value = suite_named(name, project).suite if kind == "suite" else profile_named(name, project)
+        value = (
+            suite_named(name, project).suite if kind == "suite" else profile_named(name, project)
+        )
     except BadInput as error:
         problem = problem_of_input(error, document=kind)
         problem.detail = _without_root(problem.detail, project)

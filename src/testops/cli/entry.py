@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from testops.domain.errors import BadInput, StoreUnavailable, OutputNotWritable, TestOpsError
+from testops.domain.errors import BadInput, OutputNotWritable, StoreUnavailable, TestOpsError
 from testops.domain.verdict import ExitCode
 
 

@@ -3,15 +3,16 @@
 The words were checked against the schema by whoever took them; here they get their meaning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from testops.domain.run import Build
 from testops.domain.run_view import PRIORITY_DEFAULT, NewRun
+from testops.domain.schedule import Schedule
 from testops.domain.stage import StageName
-from testops.runner.planning import Asked, Planned
+from testops.runner.planning import Asked, Means, Planned, plan
 from testops.runner.seeding import SeedFlags
 
 
@@ -89,3 +90,22 @@ def _build(given: Mapping[str, Any] | None) -> Build | None:
     if given is None:
         return None
     return Build(given.get("commit"), None, given.get("version"), stated=True)
+
+
+def run_due(
+    schedule: Schedule, due_at: str, place_called: Callable[[str], Place], means: Means
+) -> NewRun:
+    """The run that a schedule asks for at one of its times; `BadInput` when it cannot be one.
+
+    The due time is in its salt: a nightly run executes although nothing has changed.
+    """
+    body = dict(schedule.request)
+    salt = f"{body.get('salt', '')}schedule {schedule.schedule_id} at {due_at}"
+    asked = asked_of({**body, "salt": salt}, place_called(schedule.workspace))
+    wish = Wish(
+        created_by=f"schedule {schedule.name}",
+        labels={**body.get("labels", {}), "schedule": schedule.name, "due": due_at},
+        priority=body.get("priority", PRIORITY_DEFAULT),
+        deadline_s=body.get("deadline_s"),
+    )
+    return new_run(plan(asked, means), wish)

@@ -29,7 +29,6 @@ _SAYS = {
     429: "Too many requests; Retry-After says when to come again",
     431: "The headers are too large",
     500: "A bug of ours",
-    501: "The stage does not exist yet",
     503: "Not available now",
 }
 

@@ -19,7 +19,7 @@ from testops.api import (
     suites,
 )
 from testops.api.answers import problems, tagged
-from testops.api.contract import API_VERSION, DESCRIPTION, completed
+from testops.api.contract import API_VERSION, DESCRIPTION, completed, text_of_document
 from testops.api.limits import BODY_S_MAX, Bounded, Sealed
 from testops.api.ports import ApiServices
 from testops.api.problems import add_handlers
@@ -49,18 +49,20 @@ def create_api(
     Every route must be a `GuardedRoute`: one that another class made is refused here, because
     nobody would ask who comes in by it.
     """
-    app = _application()
+    app = _application(more)
     app.state.services = services
-    for one in (*_ROUTES, _own_document(), *more):
-        app.include_router(one)
-    _require_guarded(app)
     add_handlers(app)
     app.add_middleware(Bounded, clock=services.clock, body_s_max=body_s_max)
     app.add_middleware(Sealed)
     return app
 
 
-def _application() -> FastAPI:
+def contract(more: Sequence[APIRouter] = ()) -> str:
+    """The OpenAPI document, as it is checked in at `openapi/testops.v1.json`."""
+    return text_of_document(_application(more).openapi())
+
+
+def _application(more: Sequence[APIRouter]) -> FastAPI:
     app = FastAPI(
         title="Ryuzen TestOps",
         version=API_VERSION,
@@ -71,7 +73,10 @@ def _application() -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.router.route_class = GuardedRoute
+    for one in (*_ROUTES, _own_document(), *more):
+        # Not `include_router`: it would hide the routes behind one of its own.
+        app.router.routes += one.routes
+    _require_guarded(app)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

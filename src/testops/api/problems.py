@@ -55,7 +55,8 @@ NO_PRECONDITION = Kind("precondition-required", 428, "If-Match is required")
 TOO_MANY = Kind("too-many-requests", 429, "Too many requests")
 HEADERS_TOO_LARGE = Kind("headers-too-large", 431, "The headers are too large")
 INTERNAL = Kind("internal-error", 500, "A bug of ours")
-NOT_BUILT = Kind("stage-not-available", 501, "This stage does not exist yet")
+# No 501: the client is told what to leave out, and no monitor takes it for a failure of ours.
+NOT_BUILT = Kind("stage-not-available", 422, "This stage does not exist yet")
 UNAVAILABLE = Kind("unavailable", 503, "Not available now")
 
 KINDS = tuple(value for value in tuple(globals().values()) if isinstance(value, Kind))
@@ -79,7 +80,6 @@ _BY_STATUS = {
         TOO_MANY,
         HEADERS_TOO_LARGE,
         INTERNAL,
-        NOT_BUILT,
         UNAVAILABLE,
     )
 }

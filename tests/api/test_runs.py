@@ -1,15 +1,8 @@
 """Asking for runs: one question is one run, a mistake is pointed at, and nothing is asked twice."""
 
-from collections.abc import Callable
-from typing import Any
 
 import httpx
-import pytest
-
-from testops.domain.access import Role
-from testops.domain.run import RunState
-from testops.domain.verdict import Verdict
-from tests.api.conftest import World, definition, problem
+from tests.api.conftest import World
 
 RUNS = "/v1/test-runs"
 ASKED = {"suite": "core", "seeds": {"sim": 42, "chaos": 7}}

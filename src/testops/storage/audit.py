@@ -40,6 +40,10 @@ class AuditTable:
             rows = [_row(found) for found in connection.execute(query)]
             return rows, _head(connection, lock=False)
 
+    def rows(self, *, after: int, limit: int) -> Sequence[Row]:
+        """The rows behind number `after`, oldest first."""
+        return self.page(after=after, limit=limit)[0]
+
     def newest(self, *, before: int | None, limit: int) -> Sequence[Row]:
         query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
         if before is not None:

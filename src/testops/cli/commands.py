@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import doctor as doctor_page
+from testops.cli import keys as access_commands
 from testops.cli import starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
@@ -297,3 +299,8 @@ def versions() -> None:
     """Print the versions that a result depends on."""
     for name, version in wiring.versions().items():
         click.echo(f"{name}\t{version}".expandtabs(24))
+
+
+testops.add_command(access_commands.keys)
+testops.add_command(access_commands.audit)
+testops.add_command(access_commands.login_link)

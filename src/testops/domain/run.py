@@ -43,17 +43,19 @@ TERMINAL = frozenset(state for state, next_states in MOVES.items() if not next_s
 class Build:
     """What was qualified: a commit, and the hash of what differs from it (empty when nothing).
 
-    A client may name what it deployed instead: then it vouches for `commit` and `version`.
+    A client may name what it deployed instead: it vouches for `commit` and `version`, and the build
+    says that it was only `stated`.
     """
 
     commit: str | None
     dirty: str | None
     version: str | None = None
+    stated: bool = False
 
     def to_json(self) -> dict[str, Any]:
         own: dict[str, Any] = {"commit": self.commit, "dirty": self.dirty}
-        # Left out where nobody named one: a field more would give every question another id.
-        return own if self.version is None else own | {"version": self.version}
+        # Only where somebody stated one: a field more would give every question another id.
+        return own | {"version": self.version, "stated": True} if self.stated else own
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ class BlobStore(Protocol):
         """Put the content at `target`."""
         ...
 
+    def read(self, sha256: str, *, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset` on; `FileNotFoundError` when it was removed."""
+        ...
+
 
 class FolderBlobs:
     """Contents as files."""
@@ -43,3 +47,8 @@ class FolderBlobs:
 
     def fetch(self, sha256: str, target: Path) -> None:
         shutil.copyfile(self._folder / sha256[:2] / sha256, target)
+
+    def read(self, sha256: str, *, offset: int, length: int) -> bytes:
+        with (self._folder / sha256[:2] / sha256).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)

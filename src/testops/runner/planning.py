@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import BadInput, Fault
-from testops.domain.run import Build, Question, run_id_of
+from testops.domain.run import DEFAULT_WORKSPACE, Build, Question, run_id_of
 from testops.domain.seeds import Seeds, seeds_from
 from testops.domain.stage import StageName
 from testops.domain.suite import LintStage, Profile, Stage, UnitStage
@@ -48,7 +48,7 @@ class Asked:
     only: frozenset[StageName] | None = None
     build: Build | None = None
     salt: str | None = None
-    workspace: str = "default"
+    workspace: str = DEFAULT_WORKSPACE
     files_allowed: bool = False
     commands_allowed: bool = True
 
@@ -144,6 +144,7 @@ def settle(found: Found, build: Build, means: Means) -> Planned:
         engine_version=means.engine_version,
         stages=tuple(name.value for name in found.stages),
         salt=found.asked.salt,
+        workspace=found.asked.workspace,
     ).to_json()
     run_id = run_id_of(canonical(storable(question)))
     return Planned(

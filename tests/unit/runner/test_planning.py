@@ -110,6 +110,7 @@ def test_salt_seeds_build_and_stages_each_make_another_question(project: Project
         planned(project, salt="again"),
         planned(project, seeds=SeedFlags(sim="5")),
         planned(project, seeds=SeedFlags(sim_range="5:9")),
+        planned(project, workspace="other"),
         planned(project, build=Build("abc", None, "1.2.3", stated=True)),
         planned(project, definition(stages=definition()["stages"] | {"snapshot-compare": {}})),
         planned(

@@ -41,6 +41,8 @@ _FILES_WANTED = 65536
 # viewer that reads slowly is noticed late.
 _SEND_BUFFER_BYTES = 128 << 10
 _THREADS = 4
+# The system is the second to give up on a viewer: the first cuts it, and counts it.
+_CUT_SLACK_S = 10.0
 
 
 class Threads:
@@ -225,7 +227,7 @@ def listener(host: str, port: int, limits: Limits) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # After a cut the bytes that wait would still hold the connection, for ever.
-            patience_ms = int(limits.send_timeout_s * 1000)
+            patience_ms = int((limits.send_timeout_s + _CUT_SLACK_S) * 1000)
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
         found.bind(address)
         found.listen(2048)

@@ -35,7 +35,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._logs: dict[str, _Log] = {}
-        self._listeners: dict[int, queue.SimpleQueue[str | None | object]] = {}
+        self._listeners: dict[int, queue.SimpleQueue[str | object | None]] = {}
         self.workspaces: dict[str, str] = {}
         self.reads = 0
         # Wake-ups are lost while this is set, as a database may lose them.
@@ -112,7 +112,7 @@ class MemoryLog:
 
     @contextlib.contextmanager
     def listen(self, changed: Callable[[str | None], None]) -> Iterator[None]:
-        calls: queue.SimpleQueue[str | None | object] = queue.SimpleQueue()
+        calls: queue.SimpleQueue[str | object | None] = queue.SimpleQueue()
         stop = object()
 
         def hear() -> None:
@@ -161,15 +161,20 @@ class MemoryGuard:
         self.keys = dict(keys or {"good": Who("ann", frozenset({"home"}))})
         self.refused: list[tuple[int, str]] = []
         self.broken: Exception | None = None
+        self.unreachable: Exception | None = None
 
     async def admit(self, request: Asked, /) -> Who:
+        if self.unreachable is not None:
+            raise self.unreachable
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
         if key not in self.keys:
             self.refused.append((401, request.path))
             raise Refused(401, "Not authenticated", "give a key", {"WWW-Authenticate": "Bearer"})
         return self.keys[key]
 
-    async def permit(self, principal: Who, request: Asked, /, *, run_id: str, workspace: str) -> None:
+    async def permit(
+        self, principal: Who, request: Asked, /, *, run_id: str, workspace: str
+    ) -> None:
         if workspace not in principal.workspaces:
             self.refused.append((404, request.path))
             raise Refused(404, "Not found", f"there is no run {run_id}")

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import uvloop
+from tests.unit.sse_gateway.memory import RUN, MemoryGuard, MemoryLog, Who
 
 from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.server import Server, Threads, config_for, listener
-
-from tests.unit.sse_gateway.memory import RUN, MemoryGuard, MemoryLog, Who
 
 T = TypeVar("T")
 
@@ -50,7 +49,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     async def ask(self, path: str, *, method: str = "GET", **headers: str) -> "Viewer":
-        viewer = await Viewer.ask(self.port, path, method=method, **headers)
+        viewer = await Viewer.ask(self.port, path, method=method, buffer=0, **headers)
         self.viewers.append(viewer)
         return viewer
 
@@ -99,7 +98,11 @@ class Viewer:
         sock.setblocking(False)
         if buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
         reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
         viewer = cls(reader, writer)
         given = {"authorization": "Bearer good", **headers}
@@ -113,7 +116,8 @@ class Viewer:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = head.strip().split("\r\n")
         self.status = int(first.split()[1])
-        self.headers = dict(line.lower().split(": ", 1) for line in lines)
+        pairs = (line.split(": ", 1) for line in lines)
+        self.headers = {name.lower(): value for name, value in pairs}
 
     async def read_piece(self) -> bytes:
         """The next chunk, empty at the end of the body."""

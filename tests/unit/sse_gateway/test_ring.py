@@ -11,7 +11,9 @@ from testops.sse_gateway.frames import Frame, frame_of
 from testops.sse_gateway.ring import Missed, Ring
 
 RUN = "0123456789abcdef"
-KINDS = st.sampled_from(["run.started", "stage.progress", "stage.log", "stage.finished", "new.kind"])
+KINDS = st.sampled_from(
+    ["run.started", "stage.progress", "stage.log", "stage.finished", "new.kind"]
+)
 KEYS = st.sampled_from(["sim/a", "sim/b"])
 Log = list[Frame]
 
@@ -73,7 +75,8 @@ def test_a_thinned_batch_drops_no_state_and_counts_every_drop(
     log: Log, one_in: int, data: st.DataObject
 ) -> None:
     ring = filled(log)
-    place, got, missed = 0, [], Missed()
+    got: list[Frame] = []
+    place, missed = 0, Missed()
     while place < ring.last:
         bytes_max = data.draw(st.integers(1, 3000))
         taken = ring.take_thinned(place, bytes_max=bytes_max, one_in=one_in)

@@ -227,6 +227,36 @@ def doctor() -> ExitCode:
     return doctor_page.check(Path.cwd(), echo=click.echo)
 
 
+def _data_option(command: Command) -> Command:
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The data directory; default: TESTOPS_DATA, or .testops/ of the project.",
+    )(command)
+
+
+@testops.command()
+@_data_option
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 when it is not current.")
+@click.option("--down", metavar="REV", help="Take it back to a revision, or to `base`: nothing.")
+@click.option("--yes", is_flag=True, help="Yes, --down may delete what has no place there.")
+def migrate(data: Path | None, check: bool, down: str | None, yes: bool) -> ExitCode:
+    """Bring the database to the shape that this version wants."""
+    from testops.cli import migrate as page
+    from testops.cli.places import opened, places
+
+    at = places(Path.cwd(), os.environ, data=data)
+    if check and at.has_no_file:
+        click.echo(f"{at.database_url}: empty (there is no file)")
+        return ExitCode.FAILED
+    with opened(at) as database:
+        if check:
+            return page.check(database, echo=click.echo)
+        if down is not None:
+            return page.down(database, down, sure=yes, echo=click.echo)
+        return page.up(database, echo=click.echo)
+
+
 @testops.command()
 def versions() -> None:
     """Print the versions that a result depends on."""

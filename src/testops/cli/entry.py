@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from testops.domain.errors import BadInput, OutputNotWritable, TestOpsError
+from testops.domain.errors import BadInput, OutputNotWritable, StoreUnavailable, TestOpsError
 from testops.domain.verdict import ExitCode
 
 
@@ -64,7 +64,7 @@ def _exit_code(command: click.Command, name: str, arguments: Sequence[str] | Non
     except BadInput as error:
         _say(f"error: {error}")
         return ExitCode.BAD_INPUT
-    except OutputNotWritable as error:
+    except (OutputNotWritable, StoreUnavailable) as error:
         _say(f"error: {error}")
         return ExitCode.INCONCLUSIVE
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Executing a run: who holds it, what a stage leaves, how an attempt ends, and who executes at all."""
+"""Executing a run: who holds it, what a stage leaves, how an attempt ends, who executes at all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,10 @@ class Fenced(Exception):
     """Another executor has taken the run, or it has ended: nothing of this one counts any more."""
 
 
+class AlreadyRecorded(Exception):
+    """The stage has its result: an earlier try of this very write was made after all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """An attempt for the durable queue: the lower `rank` goes first."""
@@ -26,12 +30,39 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkSubmission:
+    """Some seeds of an attempt for the durable queue."""
+
+    run_id: str
+    attempt: int
+    number: int
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A run in the hands of an executor."""
 
     run: RunView
     fence: int
     recorded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some of a run's sim seeds, by position, half-open; settled by a digest or a problem."""
+
+    run_id: str
+    attempt: int
+    number: int
+    first: int
+    end: int
+    sha256: str | None = None
+    problem: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.sha256 is not None or self.problem is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A gate: a rule over one metric of one stage, and what became of it."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -78,3 +78,20 @@ class GateResult:
             "value": self.value,
             "reason": self.reason,
         }
+
+    def to_full_json(self) -> dict[str, Any]:
+        """What `from_json` reads back whole; `to_json` is the part that people see."""
+        return {**self.to_json(), "missing": self.missing}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "GateResult":
+        rule = GateRule(
+            stage=StageName(body["stage"]),
+            metric=body["metric"],
+            op=Op(body["op"]),
+            threshold=body["threshold"],
+            severity=Severity(body["severity"]),
+        )
+        return cls(
+            rule, Verdict(body["verdict"]), body["value"], body["reason"], body.get("missing", "")
+        )

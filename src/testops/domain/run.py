@@ -41,13 +41,19 @@ TERMINAL = frozenset(state for state, next_states in MOVES.items() if not next_s
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What was qualified: a commit, and the hash of what differs from it (empty when nothing)."""
+    """What was qualified: a commit, and the hash of what differs from it (empty when nothing).
+
+    A client may name what it deployed instead: then it vouches for `commit` and `version`.
+    """
 
     commit: str | None
     dirty: str | None
+    version: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"commit": self.commit, "dirty": self.dirty}
+        own: dict[str, Any] = {"commit": self.commit, "dirty": self.dirty}
+        # Left out where nobody named one: a field more would give every question another id.
+        return own if self.version is None else own | {"version": self.version}
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,42 @@ class StageReport:
             "reason": self.reason,
         }
 
+    def to_full_json(self) -> dict[str, Any]:
+        """What `from_json` reads back whole: `to_json`, and under `exact` what that leaves out."""
+        return {
+            **self.to_json(),
+            "exact": {
+                "metrics": [[m.name, m.value, m.source, m.unit] for m in self.metrics.values()],
+                "causes": [[finding.cause, finding.instance] for finding in self.findings],
+                "wall_s": [attempt.wall_s for attempt in self.attempts],
+            },
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "StageReport":
+        """The report that `to_full_json` spelled."""
+        exact = body["exact"]
+        verdict = body["verdict"]
+        return cls(
+            name=StageName(body["name"]),
+            state=StageState(body["state"]),
+            verdict=None if verdict is None else Verdict(verdict),
+            attempts=tuple(
+                StageAttempt(a["number"], a["outcome"], wall_s, a["message"])
+                for a, wall_s in zip(body["attempt_log"], exact["wall_s"], strict=True)
+            ),
+            metrics={metric[0]: Metric(*metric) for metric in exact["metrics"]},
+            findings=tuple(
+                Finding(**finding, cause=cause, instance=instance)
+                for finding, (cause, instance) in zip(
+                    body["findings"], exact["causes"], strict=True
+                )
+            ),
+            artifacts=tuple(body["artifacts"]),
+            notes=tuple(body["notes"]),
+            reason=body["reason"],
+        )
+
 
 def _number(value: float) -> float | int:
     return int(value) if float(value).is_integer() else round(value, 4)

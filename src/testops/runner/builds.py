@@ -3,7 +3,9 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 from testops.domain.run import Build
@@ -26,6 +28,44 @@ def build_of(root: Path) -> Build:
     names = {name for listing in (changed, added) for name in listing.split("\0") if name}
     own = sorted(name for name in names if name.split("/")[0] not in _OUTPUT_FOLDERS)
     return Build(commit=commit.strip(), dirty=_hash_of(root, own) if own else None)
+
+
+class SharedBuilds:
+    """Reads a build once for all who ask while it is being waited for.
+
+    An answer was always begun after its asker came: a build that is already being read may have
+    passed by the file that the asker just saved. So at most two readings of a folder are wanted at
+    any time, the one at work and the one after it.
+    """
+
+    def __init__(self, read: Callable[[Path], Build] = build_of) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._next: dict[Path, Future[Build]] = {}
+        self._turns: dict[Path, threading.Lock] = {}
+
+    def build_of(self, root: Path) -> Build:
+        """The build in `root`, as it is now; errors go to all who wait for it."""
+        with self._lock:
+            flight = self._next.get(root)
+            leads = flight is None
+            if flight is None:
+                flight = self._next[root] = Future()
+            turn = self._turns.setdefault(root, threading.Lock())
+        if leads:
+            with turn:
+                self._lead(root, flight)
+        return flight.result()
+
+    def _lead(self, root: Path, flight: Future[Build]) -> None:
+        with self._lock:
+            # From here on nobody may join: who comes now must wait for the next one.
+            del self._next[root]
+        try:
+            flight.set_result(self._read(root))
+        except BaseException as error:
+            flight.set_exception(error)
+            raise
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -18,6 +18,8 @@ from testops.domain.errors import BadInput
 
 SIZE_MAX = 1_000_000
 DEPTH_MAX = 40
+# A YAML value takes about a kilobyte while it is read, whatever its own size.
+EVENTS_MAX = 50_000
 
 Pointer = tuple[str | int, ...]
 
@@ -45,8 +47,8 @@ def read_document(path: Path, *, shown: str) -> Document:
     if path.suffix == ".json":
         return Document(shown, _parse_json(text, shown), {})
     try:
+        _refuse_bombs(text, shown)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_aliases(text, shown)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
@@ -83,16 +85,24 @@ def _read_text(path: Path, shown: str) -> str:
         ) from error
 
 
-def _refuse_aliases(text: str, shown: str) -> None:
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+def _refuse_bombs(text: str, shown: str) -> None:
+    """Refuse what a few bytes make large, before anything is made of it: events hold no memory."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        mark = event.start_mark
+        assert mark is not None
+        place = f"{shown}:{mark.line + 1}:{mark.column + 1}"
         if isinstance(event, yaml.AliasEvent):
-            mark = event.start_mark
-            assert mark is not None
-            raise BadInput(
-                f"the alias *{event.anchor} is not supported",
-                where=f"{shown}:{mark.line + 1}:{mark.column + 1}",
-                fix="write the value out",
-            )
+            problem = f"the alias *{event.anchor} is not supported"
+            raise BadInput(problem, where=place, fix="write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_MAX:
+            raise BadInput(f"deeper than {DEPTH_MAX} levels", where=place, fix="nest less")
+        if count > EVENTS_MAX:
+            raise BadInput(f"more than {EVENTS_MAX} values", where=place, fix="split it")
 
 
 _construct_scalar = yaml.SafeLoader("").construct_object

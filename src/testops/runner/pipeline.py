@@ -1,50 +1,18 @@
-"""One run from question to verdict. It reads like the diagram; each box is a neighbour's.
-
-A stage is tried again only when its tool failed, never because of what it found: a finding that
-goes away on a second try is still a finding.
-"""
+"""One run from question to verdict. It reads like the diagram; each box is a neighbour's."""
 
 import logging
-from dataclasses import dataclass
 
-from testops.domain.errors import BadInput, InternalError, OutputNotWritable
-from testops.domain.gate import GateResult, GateRule
+from testops.domain.errors import BadInput, OutputNotWritable
 from testops.domain.run import Run, RunState
-from testops.domain.stage import (
-    Ran,
-    StageAttempt,
-    StageName,
-    StageOutcome,
-    StageReport,
-    StageState,
-    ToolError,
-)
-from testops.domain.suite import Stage
+from testops.domain.stage import StageName
 from testops.domain.verdict import ExitCode, Verdict, combine_exit, exit_code_of, worst
+from testops.runner.judged import Judged, judged_stage
 from testops.runner.records import RunStore
 from testops.runner.stages.context import StageContext
-from testops.runner.stages.lint import run_lint
-from testops.runner.stages.sim import run_sim
-from testops.runner.stages.snapshot_compare import run_snapshot_compare
-from testops.runner.stages.unit import run_unit
-from testops.telemetry.events import (
-    GateEvaluated,
-    RunFinished,
-    RunStarted,
-    StageFinished,
-    StageStarted,
-)
-from testops.warroom.gates import exit_code_of_gate, judge
+from testops.telemetry.events import GateEvaluated, RunFinished, RunStarted, StageFinished
+from testops.warroom.gates import exit_code_of_gate
 
 log = logging.getLogger("testops.runner")
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A stage with its gates."""
-
-    report: StageReport
-    gates: tuple[GateResult, ...]
 
 
 def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict: bool) -> Run:
@@ -58,7 +26,7 @@ def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict:
     judged: list[Judged] = []
     try:
         for name in StageName:
-            judged.append(_run_stage(name, context, rules))
+            judged.append(judged_stage(name, context, rules))
             _tell(judged[-1], context)
         run = _finished(run, judged, context, strict=strict)
         store.save(run)
@@ -67,88 +35,6 @@ def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict:
         raise
     context.tell(RunFinished(run))
     return run
-
-
-def _run_stage(name: StageName, context: StageContext, rules: list[GateRule]) -> Judged:
-    stage = context.asked.get(name)
-    if stage is None:
-        in_suite = name in context.suite_file.suite.stages.named()
-        state = StageState.NOT_ASKED if in_suite else StageState.NOT_IN_SUITE
-        return Judged(StageReport(name, state), ())
-    outcome, attempts = _try(name, stage, context)
-    gates = tuple(judge(name, outcome, rules))
-    return Judged(_report(name, outcome, attempts, gates), gates)
-
-
-def _try(
-    name: StageName, stage: Stage, context: StageContext
-) -> tuple[StageOutcome, tuple[StageAttempt, ...]]:
-    attempts: list[StageAttempt] = []
-    while True:
-        number = len(attempts) + 1
-        context.tell(StageStarted(name, number))
-        began = context.clock.elapsed_s()
-        outcome = _run_once(name, context)
-        wall_s = context.clock.elapsed_s() - began
-        message = outcome.message if isinstance(outcome, ToolError) else ""
-        attempts.append(StageAttempt(number, _kind(outcome), wall_s, message))
-        may_go_away = isinstance(outcome, ToolError) and outcome.retryable
-        if not may_go_away or number >= stage.attempts_max:
-            return outcome, tuple(attempts)
-
-
-def _run_once(name: StageName, context: StageContext) -> StageOutcome:
-    stages = context.suite_file.suite.stages
-    if name is StageName.LINT and stages.lint is not None:
-        return run_lint(stages.lint, context)
-    if name is StageName.UNIT and stages.unit is not None:
-        return run_unit(stages.unit, context)
-    if name is StageName.SIM and context.plan is not None:
-        return run_sim(context.plan, context)
-    if name is StageName.SNAPSHOT_COMPARE and stages.snapshot_compare is not None:
-        return run_snapshot_compare(stages.snapshot_compare, context)
-    raise InternalError(f"stage {name} is in the suite, and nothing runs it")
-
-
-def _kind(outcome: StageOutcome) -> str:
-    match outcome:
-        case ToolError():
-            return "tool_error"
-        case Ran(findings=()):
-            return "ran"
-        case Ran():
-            return "findings"
-
-
-def _report(
-    name: StageName,
-    outcome: StageOutcome,
-    attempts: tuple[StageAttempt, ...],
-    gates: tuple[GateResult, ...],
-) -> StageReport:
-    verdict = worst(gate.verdict for gate in gates)
-    reasons = (gate.missing or gate.reason for gate in gates if gate.verdict is not Verdict.PASS)
-    reason = "; ".join(dict.fromkeys(reasons))
-    if isinstance(outcome, ToolError):
-        return StageReport(
-            name,
-            StageState.TOOL_ERROR,
-            Verdict.INCONCLUSIVE,
-            attempts,
-            artifacts=outcome.artifacts,
-            reason=outcome.message,
-        )
-    return StageReport(
-        name,
-        StageState.RAN,
-        verdict,
-        attempts,
-        {metric.name: metric for metric in outcome.metrics},
-        outcome.findings,
-        outcome.artifacts,
-        outcome.notes,
-        reason,
-    )
 
 
 def _tell(judged: Judged, context: StageContext) -> None:

@@ -8,9 +8,14 @@ from testops.domain.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The folder that holds `suites/`; every path of a suite is relative to it."""
+    """The folder that holds `suites/`; every path of a suite is relative to it.
+
+    `output` is where snapshots and reports go; without one they stay in the project. Runs of one
+    project that each have an output of their own may go on at once: they write nothing else.
+    """
 
     root: Path
+    output: Path | None = None
 
     @property
     def suites(self) -> Path:
@@ -22,19 +27,21 @@ class Project:
 
     @property
     def snapshots(self) -> Path:
-        return self.root / "snapshots"
+        return (self.output or self.root) / "snapshots"
 
     @property
     def reports(self) -> Path:
-        return self.root / "reports"
+        return (self.output or self.root) / "reports"
 
     def shown(self, path: Path) -> str:
-        """`path` as a person in the project's folder would write it."""
-        return (
-            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
-        )
+        """`path` as a person in the project's folder, or in the run's output, would write it."""
+        # The output first: it may itself lie inside the project.
+        for folder in (self.output, self.root):
+            if folder is not None and path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+        return str(path)
 
-    def inside(self, relative: str, *, where: str) -> Path:
+    def inside(self, relative: str, *, where: str, pointer: str | None = None) -> Path:
         """The absolute path of a suite's `relative` one; one that leaves the project is refused."""
         path = (self.root / relative).resolve()
         if not path.is_relative_to(self.root.resolve()):
@@ -42,6 +49,7 @@ class Project:
                 f"{relative!r} leaves the project",
                 where=where,
                 fix="give a path inside it",
+                pointer=pointer,
             )
         return self.root / relative
 

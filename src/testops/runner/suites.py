@@ -1,6 +1,7 @@
 """Finds suites and profiles, and explains in one line what is wrong with one: field and fix."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,31 +9,38 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, Fault
 from testops.domain.suite import Kernel, Profile, SimStage, Suite
 from testops.runner.documents import Document, Pointer, pointer_text, read_document
 from testops.runner.projects import Project, project_around, project_of
 
 SUFFIXES = (".yaml", ".yml", ".json")
 DEFAULT_SUITE = "default"
+# Paths have no place in a request: its sender does not choose what file the server reads.
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_FAULTS_MAX = 100
 
 Model = TypeVar("Model", Suite, Profile)
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteFile:
-    """A suite, its project, and the document that its messages point into."""
+    """A suite, its project, and the document that its messages point into.
+
+    One that came with a request has no file: its `path` is None.
+    """
 
     project: Project
-    path: Path
+    path: Path | None
     suite: Suite
     document: Document
 
     @property
     def shown(self) -> str:
         """How a person in the project names it: by name, or by file where it is not in suites/."""
-        known = self.path.parent == self.project.suites
-        return self.suite.name if known else self.project.shown(self.path)
+        if self.path is None or self.path.parent == self.project.suites:
+            return self.suite.name
+        return self.project.shown(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,34 @@ def load_suite(asked: str | None, *, working_folder: Path) -> SuiteFile:
     return _read_suite(project, _find(asked, "suite", project.suites))
 
 
+def suite_named(name: str, project: Project) -> SuiteFile:
+    """The suite called `name` in the project's `suites/`, and never a file somewhere else."""
+    _require_plain_name(name, "suite")
+    return _read_suite(project, _find(name, "suite", project.suites))
+
+
+def profile_named(name: str, project: Project) -> Profile:
+    """The profile called `name` in the project's `profiles/`, and never a file somewhere else."""
+    _require_plain_name(name, "profile")
+    return load_profile(name, project)
+
+
+def suite_given(definition: Mapping[str, Any], project: Project) -> SuiteFile:
+    """A suite that came with a request; it is the project's own where that says the same."""
+    document = Document("suite", definition, {})
+    suite = validate(Suite, document)
+    for path in _files_named(suite.name, project.suites):
+        own = _read_suite(project, path)
+        if own.suite == suite:
+            return own
+    return SuiteFile(project, None, suite, document)
+
+
+def profile_given(definition: Mapping[str, Any]) -> Profile:
+    """A profile that came with a request."""
+    return validate(Profile, Document("profile", definition, {}))
+
+
 def load_profile(asked: str, project: Project) -> Profile:
     """The profile called `asked`, or in the file `asked`; `offline` needs no file."""
     if asked.endswith(SUFFIXES) or "/" in asked:
@@ -105,6 +141,7 @@ def resolve_sim(suite_file: SuiteFile, kernels_in: Callable[[Path], Sequence[str
                 f"/stages/sim/suite: suite {stage.suite} has no kernels of its own",
                 where=suite_file.document.place(("stages", "sim", "suite")),
                 fix="name a suite whose sim stage lists kernels",
+                pointer="/stages/sim/suite",
             )
         stage = referred
     resolved = tuple(
@@ -124,6 +161,7 @@ def _refuse_twins(owner: SuiteFile, stage: SimStage) -> None:
                 f"{kernel.run} is already the kernel {names[kernel.run]}",
                 where=f"{owner.document.place(pointer)}: {pointer_text(pointer)}",
                 fix="list each function once",
+                pointer=pointer_text(pointer),
             )
         names[kernel.run] = name
 
@@ -134,9 +172,14 @@ def _masks_of(owner: SuiteFile) -> Path | None:
         return None
     pointer: Pointer = ("stages", "snapshot-compare", "masks")
     where = f"{owner.document.place(pointer)}: {pointer_text(pointer)}"
-    path = owner.project.inside(compare.masks, where=where)
+    path = owner.project.inside(compare.masks, where=where, pointer=pointer_text(pointer))
     if not path.is_file():
-        raise BadInput(f"there is no file {compare.masks}", where=where, fix="correct the path")
+        raise BadInput(
+            f"there is no file {compare.masks}",
+            where=where,
+            fix="correct the path",
+            pointer=pointer_text(pointer),
+        )
     return path
 
 
@@ -145,10 +188,14 @@ def _resolve_kernel(
 ) -> ResolvedKernel:
     pointer: Pointer = ("stages", "sim", "kernels", name, "run")
     where = f"{owner.document.place(pointer)}: {pointer_text(pointer)}"
-    path = owner.project.inside(kernel.file, where=where)
+    shown = pointer_text(pointer)
+    path = owner.project.inside(kernel.file, where=where, pointer=shown)
     if not path.is_file():
         raise BadInput(
-            f"there is no file {kernel.file}", where=where, fix="correct the path or add the file"
+            f"there is no file {kernel.file}",
+            where=where,
+            fix="correct the path or add the file",
+            pointer=shown,
         )
     found = kernels_in(path)
     if kernel.function not in found:
@@ -157,6 +204,7 @@ def _resolve_kernel(
             f"{kernel.file} has no kernel {kernel.function}",
             where=where,
             fix=f"{_did_you_mean(kernel.function, found)}its kernels are: {listed}",
+            pointer=shown,
         )
     return ResolvedKernel(name, path, kernel.file, kernel.function, kernel.verify)
 
@@ -194,6 +242,14 @@ def _unknown(kind: str, name: str, folder: Path) -> BadInput:
     )
 
 
+def _require_plain_name(name: str, kind: str) -> None:
+    if not _PLAIN_NAME.fullmatch(name):
+        raise BadInput(
+            f"{name[:60]!r} is not the name of a {kind}",
+            fix="give small letters, digits, _ and -, or the definition itself",
+        )
+
+
 def _is_ours(path: Path) -> bool:
     return path.is_file() and not path.name.endswith(".schema.json")
 
@@ -213,22 +269,28 @@ def _require_own_name(name: str, path: Path, project: Project) -> None:
             f"/name: is {name!r}, but the file is called {path.stem}",
             where=project.shown(path),
             fix=f"write name: {path.stem}",
+            pointer="/name",
         )
 
 
 def validate(model: type[Model], document: Document) -> Model:
-    """The document as `model`; its first error becomes one line with field and fix."""
+    """The document as `model`; its first error becomes one line with field and fix.
+
+    The `faults` of the error are all of them, as many as a person can read.
+    """
     if not isinstance(document.value, dict):
         fix = "begin with `schema: 1` and `name: …`"
-        raise BadInput("the file holds no fields", where=document.shown, fix=fix)
+        raise BadInput("the file holds no fields", where=document.shown, fix=fix, pointer="")
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        problem, fix, pointer = _explain(errors[0], model)
+        explained = [_explain(one, model) for one in errors[:_FAULTS_MAX]]
+        problem, fix, pointer = explained[0]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         where = f"{document.place(pointer)}: {pointer_text(pointer) or '/'}"
-        raise BadInput(problem, where=where, fix=fix + more) from error
+        faults = [Fault(pointer_text(at), what, how) for what, how, at in explained]
+        raise BadInput(problem, where=where, fix=fix + more, faults=faults) from error
 
 
 def _explain(error: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str, Pointer]:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, StoreUnavailable
 
 BUSY_TIMEOUT_S = 30
 _POOL_SIZE = 10
@@ -41,7 +41,7 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that may write; it is committed when the block ends without an error."""
-        with self.engine.connect() as connection:
+        with _answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             with _commit(connection):
@@ -50,7 +50,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One transaction that only reads: everything in it is of one moment."""
-        with self.engine.connect() as connection:
+        with _answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -82,6 +82,26 @@ class Moment:
         seconds, ms = divmod(self.ms, 1000)
         stamp = datetime.fromtimestamp(seconds, UTC)
         return f"{stamp:%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """A database that is away is not the same as a wrong statement: it can come back."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        if "no such " in str(error):
+            # SQLite's word for a table or column that the migrations did not make.
+            raise
+        raise StoreUnavailable(_first_line(error)) from error
+    except sa.exc.DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise StoreUnavailable(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"the database does not answer: {(str(error).splitlines() or [''])[0]}"
 
 
 @contextlib.contextmanager

@@ -7,11 +7,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from testops.domain.event import EventType, NewEvent
-from testops.domain.execution import Artifact, Ending, StageRecord, Taken, Watched, overdue
+from testops.domain.execution import (
+    AlreadyRecorded,
+    Artifact,
+    Ending,
+    StageRecord,
+    Taken,
+    Watched,
+    overdue,
+)
 from testops.domain.run import RunState
 from testops.storage.database import Database
 from testops.storage.events import append
-from testops.storage.run_rows import OPEN, end_attempt, take_run, text_of
+from testops.storage.run_rows import OPEN, end_attempt, take_run, text_of, view_of_run
 from testops.storage.tables import artifact, run, stage_execution, stage_result
 
 
@@ -39,6 +47,14 @@ class ExecutionsStore:
         """
         with self._database.write() as connection:
             return take_run(self._database, connection, run_id, number, executor_id)
+
+    def look(self, run_id: str, number: int) -> Taken | None:
+        """Attempt `number` while it runs in other hands; nothing may be recorded with this."""
+        with self._database.read() as connection:
+            view = view_of_run(self._database, connection, run_id)
+        if view is None or view.attempt != number or view.state is not RunState.RUNNING:
+            return None
+        return Taken(view, fence=0, recorded=frozenset())
 
     def begin_stage(self, taken: Taken, stage: str, executor_id: str) -> int:
         """The how-manieth execution of `stage` now begins; told as `stage.started`."""
@@ -87,6 +103,13 @@ class ExecutionsStore:
         events.append(NewEvent(EventType.STAGE_FINISHED, _told_of(kept.report)))
         with self._database.write() as connection:
             moment = append(connection, self._database, run_id, events, fence=taken.fence)
+            known = sa.select(stage_result.c.stage).where(
+                stage_result.c.run_id == run_id,
+                stage_result.c.attempt == number,
+                stage_result.c.stage == kept.stage,
+            )
+            if connection.execute(known).first() is not None:
+                raise AlreadyRecorded(kept.stage)
             connection.execute(
                 sa.insert(stage_result).values(
                     run_id=run_id,

@@ -1,0 +1,436 @@
+"""Executes one attempt: its stages in order, each kept before the next begins.
+
+It can be executed again from the beginning at any time, by any runner: what has a result is not
+executed twice, and what was being executed when a runner died is. Everything that it writes is
+under the fence with which it took the run.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from testops.domain.errors import BadInput, StoreUnavailable
+from testops.domain.event import EventType, NewEvent
+from testops.domain.execution import (
+    AlreadyRecorded,
+    Chunk,
+    Ending,
+    Executor,
+    Fenced,
+    StageRecord,
+    Taken,
+    cancelled,
+    overdue,
+)
+from testops.domain.run import RunState
+from testops.domain.stage import StageName, StageState
+from testops.domain.suite import Stage, Suite
+from testops.domain.verdict import ExitCode, Verdict, combine_exit, exit_code_of, worst
+from testops.runner.budget import Budget, Need
+from testops.runner.stage_jobs import (
+    Limits,
+    SeedChunk,
+    StageCrashed,
+    StageDone,
+    StageJob,
+    StageStopped,
+)
+from testops.runner.worker_ports import Place, WorkerPorts
+from testops.warroom.gates import DETERMINISM
+
+log = logging.getLogger("testops.runner.execution")
+
+# A stage whose runner died so often kills its runners; a stage that crashed so often will again.
+EXECUTIONS_MAX = 6
+CRASHES_MAX = 3
+# Simulations of more seeds are divided among all runners, so many seeds a part.
+SEEDS_WHOLE_MAX = 64
+SEEDS_PER_CHUNK_MIN = 32
+CHUNKS_MAX = 2000
+CHUNKS_POLL_S = 0.5
+_RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
+_EVENTS_HELD_MAX = 5000
+
+Result = TypeVar("Result")
+
+
+class Stopped(Exception):
+    """The execution must end; `why` is cancelled, deadline, fenced or shutdown."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(eq=False)
+class Active:
+    """An execution in this process; `why` is set from outside when it must stop."""
+
+    run_id: str
+    attempt: int
+    fence: int | None
+    why: str | None = None
+    by: str = ""
+
+    def look(self) -> str | None:
+        return self.why
+
+    def stopped(self) -> None:
+        """Raise when it must stop."""
+        if self.why is not None:
+            raise Stopped(self.why)
+
+
+@dataclass(eq=False)
+class _Held:
+    """What a stage told and what is not in the log yet."""
+
+    events: list[NewEvent] = field(default_factory=list)
+    lost: int = 0
+
+    def add(self, event: NewEvent) -> None:
+        self.events.append(event)
+        if len(self.events) > _EVENTS_HELD_MAX:
+            # The database is away for long: what is most in number and least in worth goes first.
+            self.lost += 1
+            del self.events[0]
+
+
+class AttemptExecutor:
+    """Executes attempts and chunks with the budget of one runner."""
+
+    def __init__(
+        self, executor: Executor, ports: WorkerPorts, budget: Budget, stop: threading.Event
+    ) -> None:
+        self._executor = executor
+        self._ports = ports
+        self._budget = budget
+        self._stop = stop
+
+    def take(self, run_id: str, number: int) -> Taken | None:
+        """The attempt in our hands; None when it has ended."""
+        me = self._executor.executor_id
+        return self._insist(lambda: self._ports.executions.take(run_id, number, me))
+
+    def execute(self, taken: Taken, active: Active) -> None:
+        """Execute what is left of the attempt and end it."""
+        try:
+            ending = self._stages(taken, active)
+        except Stopped as stopped:
+            match stopped.why:
+                case "cancelled":
+                    ending = cancelled(active.by)
+                case "deadline":
+                    ending = overdue(started=True)
+                case _:
+                    raise
+        except BadInput as error:
+            ending = Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.BAD_INPUT, str(error))
+        self._insist(lambda: self._ports.executions.finish(taken, ending))
+
+    def _stages(self, taken: Taken, active: Active) -> Ending:
+        run = taken.run
+        suite = Suite.model_validate(run.question["suite"])
+        place = self._ports.places.prepare(taken)
+        kept = [
+            StageRecord(stage.name, stage.report, ())
+            for stage in run.stages
+            if stage.report is not None
+        ]
+        gates = list(run.gates)
+        for view in run.stages:
+            active.stopped()
+            if view.report is not None:
+                continue
+            name = StageName(view.name)
+            stage = suite.stages.named()[name]
+            record = self._stage(taken, active, place, (name, stage), kept)
+            kept.append(record)
+            gates += record.gates
+        return _judged(kept, gates)
+
+    def _stage(
+        self,
+        taken: Taken,
+        active: Active,
+        place: Place,
+        named: tuple[StageName, Stage],
+        kept: list[StageRecord],
+    ) -> StageRecord:
+        name, _ = named
+        record = self._answered(taken, active, place, named, kept)
+        try:
+            self._insist(lambda: self._ports.executions.record(taken, record))
+        except AlreadyRecorded:
+            log.info("run %s: %s was recorded by an earlier try", taken.run.run_id, name)
+        return record
+
+    def _answered(
+        self,
+        taken: Taken,
+        active: Active,
+        place: Place,
+        named: tuple[StageName, Stage],
+        kept: list[StageRecord],
+    ) -> StageRecord:
+        """What the stage answers, or that it could not be executed however often it was tried."""
+        name, stage = named
+        job = self._job(taken, place, named, kept)
+        me = self._executor.executor_id
+        crashes = 0
+        while True:
+            begun = self._insist(lambda: self._ports.executions.begin_stage(taken, name.value, me))
+            if begun > EXECUTIONS_MAX:
+                why = f"its runner died {begun - 1} times while it was executed"
+                return _infrastructure(name, why, begun - 1)
+            match self._run(taken, active, place, job, stage):
+                case StageDone() as done:
+                    return self._kept(name, place, done)
+                case StageStopped(why=why):
+                    raise Stopped(why)
+                case StageCrashed() as crash:
+                    crashes += 1
+                    if not crash.may_go_away or crashes >= CRASHES_MAX:
+                        return _infrastructure(name, crash.message, crashes)
+
+    def _job(
+        self,
+        taken: Taken,
+        place: Place,
+        named: tuple[StageName, Stage],
+        kept: list[StageRecord],
+    ) -> StageJob:
+        run, (name, stage) = taken.run, named
+        identity = next(
+            (record.report.get("bundle_identity") for record in kept if record.stage == "sim"),
+            None,
+        )
+        return StageJob(
+            run_id=run.run_id,
+            attempt=run.attempt,
+            stage=name.value,
+            project_root=place.root,
+            output=place.output,
+            suite=run.question["suite"],
+            suite_shown=run.suite_shown,
+            profile=run.question["profile"],
+            sim_seed=run.seeds.sim,
+            chaos_seed=run.seeds.chaos,
+            sim_seeds=tuple(run.question["sim_seeds"]),
+            only=tuple(run.question["stages"]),
+            bundle_identity=identity,
+            jobs=self._need(stage).cores,
+            limits=_limits(stage),
+            network=run.question["profile"]["network"]["policy"],
+        )
+
+    def _need(self, stage: Stage) -> Need:
+        cores = min(getattr(stage, "cores", None) or self._executor.cores, self._executor.cores)
+        return Need(cores=cores, memory_mb=0, exclusive=False)
+
+    def _run(
+        self, taken: Taken, active: Active, place: Place, job: StageJob, stage: Stage
+    ) -> StageDone | StageStopped | StageCrashed:
+        if job.stage == StageName.SIM and len(job.sim_seeds) > SEEDS_WHOLE_MAX:
+            divided = self._divided(taken, active, place, job)
+            if isinstance(divided, StageCrashed):
+                return divided
+            job = divided
+        held = _Held()
+
+        def look() -> str | None:
+            self._tell(taken, active, held)
+            return active.look()
+
+        with self._budget.lent(self._need(stage), rank=taken.run.priority, stopped=active.stopped):
+            result = self._ports.run_stage(
+                job,
+                on_event=lambda body: held.add(_event_of(body)),
+                stop=look,
+                clock=self._ports.clock,
+            )
+        while held.events and active.look() is None and isinstance(result, StageDone):
+            self._insist(lambda: self._tell(taken, active, held, insist=True))
+        return result
+
+    def _tell(self, taken: Taken, active: Active, held: _Held, *, insist: bool = False) -> None:
+        """Move what is held into the log; what cannot be told now is told later."""
+        events = list(held.events)
+        if not events:
+            return
+        if held.lost:
+            said = {"stage": "", "text": f"{held.lost} events were lost while the store was away"}
+            events.insert(0, NewEvent(EventType.STAGE_LOG, said))
+        try:
+            self._ports.executions.tell(taken, events)
+        except StoreUnavailable:
+            if insist:
+                raise
+            return
+        except Fenced:
+            active.why = "fenced"
+            return
+        held.events.clear()
+        held.lost = 0
+
+    def _kept(self, name: StageName, place: Place, done: StageDone) -> StageRecord:
+        report = {**done.report}
+        if done.bundle_identity is not None:
+            report["bundle_identity"] = done.bundle_identity
+            report["bundle"] = None if done.bundle is None else done.bundle.name
+        if done.refused_count:
+            report["refused"] = {"count": done.refused_count, "first": list(done.refused)}
+        left = self._insist(lambda: self._ports.places.keep(place, done.artifacts))
+        cause = None if report["verdict"] in ("pass", "warn") else "test"
+        if report["state"] == StageState.TOOL_ERROR:
+            cause = "infrastructure"
+        return StageRecord(name.value, report, done.gates, left, cause)
+
+    # --- fan-out --------------------------------------------------------------------------------
+
+    def _divided(
+        self, taken: Taken, active: Active, place: Place, job: StageJob
+    ) -> StageJob | StageCrashed:
+        """The job that assembles what all runners executed, once they have."""
+        run = taken.run
+        ranges = chunk_ranges(len(job.sim_seeds))
+        self._insist(lambda: self._ports.chunks.split(taken, ranges))
+        told = -1
+        while True:
+            active.stopped()
+            chunks = self._insist(lambda: self._ports.chunks.all(run.run_id, run.attempt))
+            problem = next((chunk.problem for chunk in chunks if chunk.problem), None)
+            if problem is not None:
+                return StageCrashed(problem, "error", "BadInput")
+            seeds = sum(chunk.end - chunk.first for chunk in chunks if chunk.settled)
+            if seeds != told:
+                told = seeds
+                self._progress(taken, active, seeds, len(job.sim_seeds))
+            if all(chunk.settled for chunk in chunks):
+                break
+            self._stop.wait(CHUNKS_POLL_S)
+            if self._stop.is_set():
+                raise Stopped("shutdown")
+        return replace(job, executions=tuple(self._fetched(chunk, place) for chunk in chunks))
+
+    def _fetched(self, chunk: Chunk, place: Place) -> Path:
+        sha256 = chunk.sha256
+        assert sha256 is not None
+        return self._insist(lambda: self._ports.places.fetch_chunk(sha256, place))
+
+    def _progress(self, taken: Taken, active: Active, done: int, total: int) -> None:
+        facts = {"stage": "sim", "done": done, "total": total, "unit": "seeds"}
+        held = _Held([NewEvent(EventType.STAGE_PROGRESS, facts, "sim/seeds")])
+        self._tell(taken, active, held)
+
+    def execute_chunk(self, taken: Taken, chunk: Chunk, active: Active) -> None:
+        """Execute some seeds of a run that another may hold, and settle them."""
+        suite = Suite.model_validate(taken.run.question["suite"])
+        stage = suite.stages.named()[StageName.SIM]
+        place = self._ports.places.prepare(taken)
+        job = self._job(taken, place, (StageName.SIM, stage), [])
+        seeds = job.sim_seeds[chunk.first : chunk.end]
+        job = replace(job, chunk=SeedChunk(chunk.number, seeds))
+        messages: list[str] = []
+        while len(messages) < CRASHES_MAX:
+            with self._budget.lent(
+                self._need(stage), rank=taken.run.priority, stopped=active.stopped
+            ):
+                result = self._ports.run_stage(
+                    job, on_event=lambda _: None, stop=active.look, clock=self._ports.clock
+                )
+            match result:
+                case StageStopped(why=why):
+                    raise Stopped(why)
+                case StageDone(chunk=left) if left is not None:
+                    sha256 = self._insist(lambda: self._ports.places.keep_chunk(left.path))
+                    self._settle(chunk, sha256, None)
+                    return
+                case StageCrashed():
+                    messages.append(result.message)
+                    if not result.may_go_away:
+                        break
+                case _:
+                    messages.append("it left no chunk")
+        self._settle(chunk, None, messages[-1])
+
+    def _settle(self, chunk: Chunk, sha256: str | None, problem: str | None) -> None:
+        settled = Chunk(
+            chunk.run_id,
+            chunk.attempt,
+            chunk.number,
+            chunk.first,
+            chunk.end,
+            sha256=sha256,
+            problem=problem,
+        )
+        me = self._executor.executor_id
+        self._insist(lambda: self._ports.chunks.settle(settled, me))
+
+    def _insist(self, write: Callable[[], Result]) -> Result:
+        """`write`, again and again while the store is away; each write may be repeated."""
+        wait_s = _RETRY_FIRST_S
+        while True:
+            try:
+                return write()
+            except StoreUnavailable as error:
+                log.warning("waiting for the store: %s", error)
+                if self._stop.wait(wait_s):
+                    raise Stopped("shutdown") from error
+                wait_s = min(2 * wait_s, _RETRY_LAST_S)
+
+
+def chunk_ranges(count: int) -> list[tuple[int, int]]:
+    """How `count` seeds are divided: parts of equal size, by position, half-open."""
+    size = max(SEEDS_PER_CHUNK_MIN, -(-count // CHUNKS_MAX))
+    return [(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _limits(stage: Stage) -> Limits:
+    return Limits()
+
+
+def _event_of(body: Mapping[str, Any]) -> NewEvent:
+    facts = {name: value for name, value in body.items() if name not in ("type", "key")}
+    return NewEvent(EventType(body["type"]), facts, str(body.get("key", "")))
+
+
+def _judged(kept: list[StageRecord], gates: list[Mapping[str, Any]]) -> Ending:
+    verdicts = [record.report["verdict"] for record in kept]
+    verdict = worst(Verdict(one) for one in verdicts if one is not None)
+    codes = [exit_code_of(verdict), *(_exit_code_of_gate(gate) for gate in gates)]
+    sim = next((record.report for record in kept if record.stage == StageName.SIM), {})
+    return Ending(
+        RunState.FINISHED,
+        verdict,
+        combine_exit(codes),
+        bundle=sim.get("bundle"),
+        bundle_identity=sim.get("bundle_identity"),
+    )
+
+
+def _exit_code_of_gate(gate: Mapping[str, Any]) -> ExitCode:
+    code = exit_code_of(Verdict(gate["verdict"]))
+    if code is ExitCode.FAILED and gate["metric"] == DETERMINISM:
+        return ExitCode.NONDETERMINISM
+    return code
+
+
+def _infrastructure(name: StageName, why: str, executions: int) -> StageRecord:
+    """The result of a stage that could not be executed: never a verdict on the program."""
+    report: dict[str, Any] = {
+        "name": name.value,
+        "state": StageState.TOOL_ERROR.value,
+        "verdict": Verdict.INCONCLUSIVE.value,
+        "attempts": executions,
+        "attempt_log": [],
+        "metrics": {},
+        "findings": [],
+        "artifacts": [],
+        "notes": [],
+        "reason": why,
+    }
+    return StageRecord(name.value, report, (), (), "infrastructure")

@@ -1,0 +1,120 @@
+"""One stage from its first try to its judged report; which stages a run has belongs to `pipeline`.
+
+A stage is tried again only when its tool failed, never because of what it found: a finding that
+goes away on a second try is still a finding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from testops.domain.errors import InternalError
+from testops.domain.gate import GateResult, GateRule
+from testops.domain.stage import (
+    Ran,
+    StageAttempt,
+    StageName,
+    StageOutcome,
+    StageReport,
+    StageState,
+    ToolError,
+)
+from testops.domain.suite import Stage
+from testops.domain.verdict import Verdict, worst
+from testops.runner.stages.context import StageContext
+from testops.runner.stages.lint import run_lint
+from testops.runner.stages.sim import run_sim
+from testops.runner.stages.snapshot_compare import run_snapshot_compare
+from testops.runner.stages.unit import run_unit
+from testops.telemetry.events import StageStarted
+from testops.warroom.gates import judge
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A stage with its gates."""
+
+    report: StageReport
+    gates: tuple[GateResult, ...]
+
+
+def judged_stage(name: StageName, context: StageContext, rules: Sequence[GateRule]) -> Judged:
+    """The stage `name`, run as often as its tool failed, and judged; or why it was not asked."""
+    stage = context.asked.get(name)
+    if stage is None:
+        in_suite = name in context.suite_file.suite.stages.named()
+        state = StageState.NOT_ASKED if in_suite else StageState.NOT_IN_SUITE
+        return Judged(StageReport(name, state), ())
+    outcome, attempts = _try(name, stage, context)
+    gates = tuple(judge(name, outcome, rules))
+    return Judged(_report(name, outcome, attempts, gates), gates)
+
+
+def _try(
+    name: StageName, stage: Stage, context: StageContext
+) -> tuple[StageOutcome, tuple[StageAttempt, ...]]:
+    attempts: list[StageAttempt] = []
+    while True:
+        number = len(attempts) + 1
+        context.tell(StageStarted(name, number))
+        began = context.clock.elapsed_s()
+        outcome = _run_once(name, context)
+        wall_s = context.clock.elapsed_s() - began
+        message = outcome.message if isinstance(outcome, ToolError) else ""
+        attempts.append(StageAttempt(number, _kind(outcome), wall_s, message))
+        may_go_away = isinstance(outcome, ToolError) and outcome.retryable
+        if not may_go_away or number >= stage.attempts_max:
+            return outcome, tuple(attempts)
+
+
+def _run_once(name: StageName, context: StageContext) -> StageOutcome:
+    stages = context.suite_file.suite.stages
+    if name is StageName.LINT and stages.lint is not None:
+        return run_lint(stages.lint, context)
+    if name is StageName.UNIT and stages.unit is not None:
+        return run_unit(stages.unit, context)
+    if name is StageName.SIM and context.plan is not None:
+        return run_sim(context.plan, context)
+    if name is StageName.SNAPSHOT_COMPARE and stages.snapshot_compare is not None:
+        return run_snapshot_compare(stages.snapshot_compare, context)
+    raise InternalError(f"stage {name} is in the suite, and nothing runs it")
+
+
+def _kind(outcome: StageOutcome) -> str:
+    match outcome:
+        case ToolError():
+            return "tool_error"
+        case Ran(findings=()):
+            return "ran"
+        case Ran():
+            return "findings"
+
+
+def _report(
+    name: StageName,
+    outcome: StageOutcome,
+    attempts: tuple[StageAttempt, ...],
+    gates: tuple[GateResult, ...],
+) -> StageReport:
+    verdict = worst(gate.verdict for gate in gates)
+    reasons = (gate.missing or gate.reason for gate in gates if gate.verdict is not Verdict.PASS)
+    reason = "; ".join(dict.fromkeys(reasons))
+    if isinstance(outcome, ToolError):
+        return StageReport(
+            name,
+            StageState.TOOL_ERROR,
+            Verdict.INCONCLUSIVE,
+            attempts,
+            artifacts=outcome.artifacts,
+            reason=outcome.message,
+        )
+    return StageReport(
+        name,
+        StageState.RAN,
+        verdict,
+        attempts,
+        {metric.name: metric for metric in outcome.metrics},
+        outcome.findings,
+        outcome.artifacts,
+        outcome.notes,
+        reason,
+    )

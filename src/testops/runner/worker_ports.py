@@ -1,0 +1,120 @@
+"""What a worker needs from the store, the durable queue and the disk; `storage` supplies it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from testops.domain.event import NewEvent
+from testops.domain.execution import (
+    Artifact,
+    Chunk,
+    Ending,
+    Executor,
+    Lease,
+    StageRecord,
+    Taken,
+    Watched,
+)
+from testops.runner.stage_jobs import Result, StageJob
+from testops.telemetry.clock import Clock
+
+
+class Executions(Protocol):
+    """The writes of those who execute; each raises `Fenced` when the run is not theirs any more."""
+
+    def take(self, run_id: str, number: int, executor_id: str) -> Taken | None: ...
+    def look(self, run_id: str, number: int) -> Taken | None: ...
+    def begin_stage(self, taken: Taken, stage: str, executor_id: str) -> int: ...
+    def tell(self, taken: Taken, events: Sequence[NewEvent]) -> None: ...
+    def record(self, taken: Taken, kept: StageRecord) -> None: ...
+    def finish(self, taken: Taken, ending: Ending) -> None: ...
+    def abandon(self, run_id: str, number: int, ending: Ending) -> bool: ...
+    def watch(self, run_ids: Sequence[str]) -> Sequence[Watched]: ...
+    def open_runs(self) -> Sequence[tuple[str, int, str, str | None]]: ...
+    def expire_queued(self) -> Sequence[str]: ...
+
+
+class Chunks(Protocol):
+    """The parts of a simulation that every runner may execute."""
+
+    def split(self, taken: Taken, ranges: Sequence[tuple[int, int]]) -> None: ...
+    def all(self, run_id: str, number: int) -> Sequence[Chunk]: ...
+    def settle(self, chunk: Chunk, executor_id: str) -> None: ...
+
+
+class Leases(Protocol):
+    """Signs of life."""
+
+    def beat(self, executor: Executor) -> None: ...
+    def leave(self, executor_id: str) -> None: ...
+    def forget(self, executor_id: str) -> None: ...
+    def all(self) -> Sequence[Lease]: ...
+
+
+class Queue(Protocol):
+    """The durable queue."""
+
+    def start(
+        self,
+        run: Callable[[str, int], None],
+        chunk: Callable[[str, int, int], None],
+        *,
+        runs_at_once: int,
+        chunks_at_once: int,
+    ) -> None: ...
+    def stop(self) -> None: ...
+    def recover(self, executor_ids: Sequence[str]) -> int: ...
+    def adopt_orphans(self) -> int: ...
+    def ended(self, workflow_ids: Sequence[str]) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an attempt is executed: the project's files, and the folder for what it leaves."""
+
+    root: Path
+    output: Path
+
+
+class Places(Protocol):
+    """The disk of a runner, and the store that all of them share."""
+
+    def prepare(self, taken: Taken) -> Place:
+        """The project on this disk, with what earlier stages of the attempt left."""
+        ...
+
+    def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
+        """Put files into the shared store."""
+        ...
+
+    def keep_chunk(self, path: Path) -> str: ...
+    def fetch_chunk(self, sha256: str, place: Place) -> Path: ...
+
+
+class RunStage(Protocol):
+    """`runner.stage_process.run_stage`."""
+
+    def __call__(
+        self,
+        job: StageJob,
+        *,
+        on_event: Callable[[dict[str, object]], None],
+        stop: Callable[[], str | None],
+        clock: Clock,
+    ) -> Result: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPorts:
+    """Everything outside of a worker."""
+
+    executions: Executions
+    chunks: Chunks
+    leases: Leases
+    queue: Queue
+    places: Places
+    run_stage: RunStage
+    clock: Clock
+    # Called about once a second by one thread: schedules that are due, and the like.
+    duties: Mapping[str, Callable[[], None]]

@@ -1,0 +1,206 @@
+"""The first shape; written by tools/write_migration.py."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make every table."""
+    op.create_table(
+        "blob",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blob")),
+    )
+    op.create_table(
+        "lease",
+        sa.Column("executor_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("cores", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("started_ms", sa.BigInteger(), nullable=False),
+        sa.Column("beat_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("executor_id", name=op.f("pk_lease")),
+    )
+    op.create_table(
+        "run",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("suite", sa.Text(), nullable=False),
+        sa.Column("suite_shown", sa.Text(), nullable=False),
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("sim_seed", sa.Text(), nullable=False),
+        sa.Column("chaos_seed", sa.Text(), nullable=False),
+        sa.Column("question", sa.Text(), nullable=False),
+        sa.Column("build", sa.Text(), nullable=False),
+        sa.Column("commit", sa.Text(), nullable=True),
+        sa.Column("labels", sa.Text(), nullable=False),
+        sa.Column("engine_version", sa.Text(), nullable=False),
+        sa.Column("reproduce", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("turn", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("bundle", sa.Text(), nullable=True),
+        sa.Column("bundle_identity", sa.Text(), nullable=True),
+        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("first_seq", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("executor_id", sa.Text(), nullable=True),
+        sa.Column("cancel_requested_by", sa.Text(), nullable=True),
+        sa.Column("deadline_ms", sa.BigInteger(), nullable=True),
+        sa.Column("pinned", sa.Boolean(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("queued_at", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.Text(), nullable=True),
+        sa.Column("finished_at", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run")),
+    )
+    op.create_index(op.f("ix_run_created_ms_run_id"), "run", ["created_ms", "run_id"], unique=False)
+    op.create_index(op.f("ix_run_state"), "run", ["state"], unique=False)
+    op.create_index(op.f("ix_run_suite_created_ms"), "run", ["suite", "created_ms"], unique=False)
+    op.create_index(
+        op.f("ix_run_workspace_created_ms"), "run", ["workspace", "created_ms"], unique=False
+    )
+    op.create_table(
+        "turn",
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("suite", sa.Text(), nullable=False),
+        sa.Column("last_turn", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("priority", "suite", name=op.f("pk_turn")),
+    )
+    op.create_table(
+        "workspace",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("allow_commands", sa.Boolean(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_workspace")),
+    )
+    op.create_table(
+        "artifact",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_artifact_run_id_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "attempt", "path", name=op.f("pk_artifact")),
+    )
+    op.create_index(op.f("ix_artifact_sha256"), "artifact", ["sha256"], unique=False)
+    op.create_table(
+        "attempt",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("queued_at", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.Text(), nullable=True),
+        sa.Column("finished_at", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_attempt_run_id_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "attempt", name=op.f("pk_attempt")),
+    )
+    op.create_table(
+        "run_event",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_run_event_run_id_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "seq", name=op.f("pk_run_event")),
+    )
+    op.create_table(
+        "seed_chunk",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("first", sa.Integer(), nullable=False),
+        sa.Column("end", sa.Integer(), nullable=False),
+        sa.Column("executor_id", sa.Text(), nullable=True),
+        sa.Column("sha256", sa.Text(), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_seed_chunk_run_id_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "attempt", "number", name=op.f("pk_seed_chunk")),
+    )
+    op.create_table(
+        "stage_execution",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("executor_id", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.Text(), nullable=False),
+        sa.Column("ended_at", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["run.run_id"],
+            name=op.f("fk_stage_execution_run_id_run"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint(
+            "run_id", "attempt", "stage", "number", name=op.f("pk_stage_execution")
+        ),
+    )
+    op.create_table(
+        "stage_result",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=False),
+        sa.Column("report", sa.Text(), nullable=False),
+        sa.Column("gates", sa.Text(), nullable=False),
+        sa.Column("recorded_at", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_stage_result_run_id_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "attempt", "stage", name=op.f("pk_stage_result")),
+    )
+
+
+def downgrade() -> None:
+    """Drop every table."""
+    op.drop_table("stage_result")
+    op.drop_table("stage_execution")
+    op.drop_table("seed_chunk")
+    op.drop_table("run_event")
+    op.drop_table("attempt")
+    op.drop_index(op.f("ix_artifact_sha256"), table_name="artifact")
+    op.drop_table("artifact")
+    op.drop_table("workspace")
+    op.drop_table("turn")
+    op.drop_index(op.f("ix_run_workspace_created_ms"), table_name="run")
+    op.drop_index(op.f("ix_run_suite_created_ms"), table_name="run")
+    op.drop_index(op.f("ix_run_state"), table_name="run")
+    op.drop_index(op.f("ix_run_created_ms_run_id"), table_name="run")
+    op.drop_table("run")
+    op.drop_table("lease")
+    op.drop_table("blob")

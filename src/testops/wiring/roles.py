@@ -1,0 +1,206 @@
+"""Puts the platform together: one store, and the runner that works on it."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from testops import engine
+from testops.domain.errors import BadInput
+from testops.domain.execution import Executor, Taken
+from testops.runner.budget import Budget
+from testops.runner.files import make_folder
+from testops.runner.projects import project_around
+from testops.runner.stage_process import run_stage
+from testops.runner.worker import Worker
+from testops.runner.worker_ports import WorkerPorts
+from testops.storage.blobs import BlobStore, FolderBlobs
+from testops.storage.chunks import ChunkStore
+from testops.storage.database import Database, open_database
+from testops.storage.durable import DurableQueue, Submitter
+from testops.storage.events import EventStore
+from testops.storage.executions import ExecutionsStore
+from testops.storage.leases import LeaseStore
+from testops.storage.migrate import SchemaState, migrate, state
+from testops.storage.places import LocalPlaces
+from testops.storage.runs import RunsStore
+from testops.storage.tables import workspace
+from testops.storage.wakeups import Wakeups
+from testops.telemetry.clock import SystemClock
+
+# SQLite has one runner, and what it was executing is its own again when it is started anew.
+_ONLY_RUNNER = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a process of the platform keeps things, and what it may use."""
+
+    data: Path
+    database_url: str
+    project: Path
+    cores: int
+    memory_mb: int
+    runs_at_once: int
+
+
+def settings_for(
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    data: Path | None = None,
+    cores: int | None = None,
+    runs_at_once: int | None = None,
+) -> Settings:
+    """What was asked for, else the environment's, else what suits this machine."""
+    project = project_around(folder).root
+    given = data or environment.get("TESTOPS_DATA")
+    root = (folder / given).absolute() if given else project / ".testops"
+    url = environment.get("TESTOPS_DATABASE_URL") or f"sqlite:///{root}/testops.db"
+    own_cores = cores or cpu_count()
+    return Settings(
+        data=root,
+        database_url=url,
+        project=project,
+        cores=own_cores,
+        memory_mb=_memory_mb(),
+        runs_at_once=runs_at_once or max(2, own_cores),
+    )
+
+
+def cpu_count() -> int:
+    """The processors that this process may use: in a container the machine's are not ours."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Everything that is kept, open."""
+
+    settings: Settings
+    database: Database
+    events: EventStore
+    runs: RunsStore
+    executions: ExecutionsStore
+    chunks: ChunkStore
+    leases: LeaseStore
+    wakeups: Wakeups
+    blobs: BlobStore
+
+
+@contextlib.contextmanager
+def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
+    """The store of `settings`; brought to our shape, or refused where that is the operator's."""
+    make_folder(settings.data).chmod(0o700)
+    database = open_database(settings.database_url)
+    try:
+        _shape(database, may_migrate=may_migrate)
+        submitter = Submitter(database)
+        blobs = FolderBlobs(settings.data / "blobs")
+        yield Store(
+            settings,
+            database,
+            EventStore(database),
+            RunsStore(database, submitter.submit),
+            ExecutionsStore(database),
+            ChunkStore(database, submitter.submit_chunk),
+            LeaseStore(database),
+            Wakeups(database),
+            blobs,
+        )
+    finally:
+        database.close()
+
+
+def _shape(database: Database, *, may_migrate: bool) -> None:
+    found = state(database)
+    if found is SchemaState.CURRENT:
+        return
+    if database.is_sqlite or may_migrate:
+        migrate(database)
+        return
+    raise BadInput(
+        f"the database is {found}",
+        where="TESTOPS_DATABASE_URL",
+        fix="run `testops migrate` once, then start the others",
+    )
+
+
+@contextlib.contextmanager
+def only_runner(settings: Settings, database: Database) -> Iterator[None]:
+    """On SQLite, be the only runner of the database as long as the block lasts."""
+    if not database.is_sqlite:
+        yield
+        return
+    path = settings.data / "runner.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise BadInput(
+                "another runner works on this SQLite database, which can have one",
+                where=str(settings.data),
+                fix="end the other, or use PostgreSQL (TESTOPS_DATABASE_URL) for several",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def runner_of(store: Store, draw_token: str) -> Worker:
+    """A runner on `store`; `draw_token` tells its starts apart."""
+    settings, host = store.settings, socket.gethostname()
+    name = _ONLY_RUNNER if store.database.is_sqlite else f"{host}-{draw_token}"
+    executor = Executor(
+        executor_id=name,
+        kind="runner",
+        host=host,
+        pid=os.getpid(),
+        cores=settings.cores,
+        version=engine.ENGINE_VERSION,
+    )
+    places = LocalPlaces(
+        settings.data,
+        store.blobs,
+        lambda taken: _root_of(store, taken),
+        store.runs.artifacts,
+    )
+    ports = WorkerPorts(
+        executions=store.executions,
+        chunks=store.chunks,
+        leases=store.leases,
+        queue=DurableQueue(store.database, name),
+        places=places,
+        run_stage=run_stage,
+        clock=SystemClock(),
+        duties={},
+    )
+    budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
+    return Worker(
+        executor,
+        ports,
+        budget,
+        runs_at_once=settings.runs_at_once,
+        chunks_at_once=settings.cores,
+    )
+
+
+def _root_of(store: Store, taken: Taken) -> Path:
+    """The folder of the run's workspace on this machine."""
+    place = sa.select(workspace.c.place).where(workspace.c.name == taken.run.workspace)
+    with store.database.read() as connection:
+        found = connection.execute(place).scalar_one_or_none()
+    if found is None:
+        raise BadInput(f"there is no workspace {taken.run.workspace}", where="workspace")
+    return Path(found)

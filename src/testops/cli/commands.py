@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
-from testops.cli import doctor as doctor_page
 from testops.cli import keys as access_commands
 from testops.cli import starter
 from testops.cli.display import display_for

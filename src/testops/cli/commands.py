@@ -262,3 +262,23 @@ def versions() -> None:
     """Print the versions that a result depends on."""
     for name, version in wiring.versions().items():
         click.echo(f"{name}\t{version}".expandtabs(24))
+
+
+@testops.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--url", help="The server; default: TESTOPS_URL, or this machine at port 8080.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+def watch(run_id: str, url: str | None, as_json: bool) -> ExitCode:
+    """Watch RUN on a server until it is over; the exit code is the run's.
+
+    TESTOPS_API_KEY is the key that is sent.
+    """
+    from testops.cli import watch as page
+
+    asked = page.Asked(
+        run_id=run_id,
+        url=url or os.environ.get("TESTOPS_URL") or page.DEFAULT_URL,
+        key=os.environ.get("TESTOPS_API_KEY") or None,
+        as_json=as_json,
+    )
+    return page.watch(asked, draw=lambda: wiring.draw_seed() / 2**64)

@@ -66,6 +66,7 @@ def serve_server(wanted: Wanted, *, echo: Echo) -> None:
             echo(f"ready at {url}")
             if wanted.with_api:
                 echo(f"log in, once, within 10 minutes: {url}{served.login_path()}")
+                threading.Thread(target=store.submitter.warm, name="warm", daemon=True).start()
 
         beside = RunnerBeside(wanted.settings) if wanted.with_runner else None
         served.run(wanted.address, ready, beside)
@@ -110,8 +111,7 @@ class RunnerBeside:
             # From this thread, which lives as long as we do: the kernel ends the runner with it.
             process = self._start()
             try:
-                while process.poll() is None:
-                    await asyncio.sleep(_LOOK_S)
+                await _ended(process)
             finally:
                 await asyncio.shield(_end(process))
             wait_s = _RESTART_FIRST_S if loop.time() - began > _WELL_S else 2 * wait_s
@@ -130,6 +130,13 @@ class RunnerBeside:
             stdin=subprocess.DEVNULL,
             env={**os.environ, "TESTOPS_DATABASE_URL": settings.database_url},
         )
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    # Not asyncio's own subprocess: that one is waited for by a thread or a signal, and started by
+    # whichever thread; ours must be started by this one.
+    while process.poll() is None:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _end(process: subprocess.Popen[bytes]) -> None:

@@ -51,6 +51,10 @@ test-long: $(STAMP)  ## the tests marked long
 lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
 	@$(call steps,lint)
 
+.PHONY: openapi
+openapi: $(STAMP)  ## write openapi/testops.v1.json, the contract of the API, from the code
+	@$(call finish,$(PY) tools/write_openapi.py)
+
 .PHONY: bench
 bench: $(STAMP)  ## measure the engine
 	@$(call steps,bench)

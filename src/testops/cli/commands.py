@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import doctor as doctor_page
+from testops.cli import keys as access_commands
 from testops.cli import starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
@@ -259,6 +261,57 @@ def migrate(data: Path | None, check: bool, down: str | None, yes: bool) -> Exit
         return page.up(database, echo=click.echo)
 
 
+@testops.group()
+def workspaces() -> None:
+    """The project directories whose suites the server runs."""
+
+
+@workspaces.command(name="add")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--name", help="What runs call it; default: the folder's name.")
+@click.option("--archive", is_flag=True, help="Its content as it is now, for every runner.")
+@click.option("--allow-commands", is_flag=True, help="Its suites may run commands: lint, unit.")
+@_data_option
+def add_workspace(
+    folder: Path, name: str | None, archive: bool, allow_commands: bool, data: Path | None
+) -> ExitCode:
+    """Let the server run the suites of FOLDER, as it is at each run or packed as it is now."""
+    from testops.cli import workspaces as page
+
+    wanted = page.Wanted(folder, name, archive=archive, allow_commands=allow_commands)
+    return page.add(wanted, data, echo=click.echo)
+
+
+@workspaces.command(name="list")
+@_data_option
+def list_workspaces(data: Path | None) -> ExitCode:
+    """List the workspaces."""
+    from testops.cli import workspaces as page
+
+    return page.show(data, echo=click.echo)
+
+
+@workspaces.command(name="remove")
+@click.argument("name")
+@_data_option
+def remove_workspace(name: str, data: Path | None) -> ExitCode:
+    """Forget the workspace NAME; its runs and their results stay."""
+    from testops.cli import workspaces as page
+
+    return page.remove(name, data, echo=click.echo)
+
+
+@workspaces.command(name="allow-commands")
+@click.argument("name")
+@click.option("--no", "refused", is_flag=True, help="Allow them no longer.")
+@_data_option
+def allow_commands(name: str, refused: bool, data: Path | None) -> ExitCode:
+    """Let the suites of the workspace NAME run commands: lint, unit, an interpreter of theirs."""
+    from testops.cli import workspaces as page
+
+    return page.allow(name, data, allowed=not refused, echo=click.echo)
+
+
 @testops.command()
 @_data_option
 @click.option("--older-than", "days", type=click.FloatRange(0), metavar="DAYS", help="Runs go.")
@@ -297,3 +350,8 @@ def versions() -> None:
     """Print the versions that a result depends on."""
     for name, version in wiring.versions().items():
         click.echo(f"{name}\t{version}".expandtabs(24))
+
+
+testops.add_command(access_commands.keys)
+testops.add_command(access_commands.audit)
+testops.add_command(access_commands.login_link)

@@ -13,6 +13,7 @@ from testops.domain.stage import StageReport
 from testops.domain.verdict import ExitCode, Verdict
 
 RUN_ID_LENGTH = 16
+DEFAULT_WORKSPACE = "default"
 
 
 class RunState(StrEnum):
@@ -43,17 +44,19 @@ TERMINAL = frozenset(state for state, next_states in MOVES.items() if not next_s
 class Build:
     """What was qualified: a commit, and the hash of what differs from it (empty when nothing).
 
-    A client may name what it deployed instead: then it vouches for `commit` and `version`.
+    A client may name what it deployed instead: it vouches for `commit` and `version`, and the build
+    says that it was only `stated`.
     """
 
     commit: str | None
     dirty: str | None
     version: str | None = None
+    stated: bool = False
 
     def to_json(self) -> dict[str, Any]:
         own: dict[str, Any] = {"commit": self.commit, "dirty": self.dirty}
-        # Left out where nobody named one: a field more would give every question another id.
-        return own if self.version is None else own | {"version": self.version}
+        # Only where somebody stated one: a field more would give every question another id.
+        return own | {"version": self.version, "stated": True} if self.stated else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,12 @@ class Question:
     engine_version: str
     stages: tuple[str, ...]
     salt: str | None = None
+    workspace: str = DEFAULT_WORKSPACE
 
     def to_json(self) -> dict[str, Any]:
+        # The same words about two projects are two questions, even where a build was only stated.
+        # The default one is not named: a command line knows no other, and ids stay what they were.
+        own = {} if self.workspace == DEFAULT_WORKSPACE else {"workspace": self.workspace}
         return {
             "suite": self.suite,
             "profile": self.profile,
@@ -79,6 +86,7 @@ class Question:
             "engine_version": self.engine_version,
             "stages": list(self.stages),
             "salt": self.salt,
+            **own,
         }
 
 

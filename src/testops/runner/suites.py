@@ -375,3 +375,9 @@ def suite_schema() -> dict[str, Any]:
     """The JSON Schema of a suite file, for editors and for the API."""
     schema = Suite.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def profile_schema() -> dict[str, Any]:
+    """The JSON Schema of a profile file, for editors and for the API."""
+    schema = Profile.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -44,19 +44,25 @@ class RunsStore:
         self._database = database
         self._submit = submit
 
-    def create(self, new: NewRun) -> Created:
+    def create(self, new: NewRun, *, again: bool = False) -> Created:
         """The run that `new` asks for: one for one question, however often and at once it is asked.
 
-        A question whose last attempt was cancelled or errored has no answer, and gets another.
+        A question whose last attempt was cancelled or errored has no answer, and gets another;
+        with `again` one that was answered gets another, too.
         """
         with self._database.write() as connection:
-            if self._insert(connection, new):
-                outcome = "created"
-            else:
-                outcome = "attempt" if self._reopen(connection, new) else "existing"
-            if outcome != "existing":
-                self._enqueue(connection, new)
-            view = view_of_run(self._database, connection, new.run_id)
+            return self.create_in(connection, new, again=again)
+
+    def create_in(self, connection: sa.Connection, new: NewRun, *, again: bool = False) -> Created:
+        """`create` within a transaction of the caller's."""
+        if self._insert(connection, new):
+            outcome = "created"
+        else:
+            reopened = self._reopen(connection, new, always=again)
+            outcome = "attempt" if reopened else "existing"
+        if outcome != "existing":
+            self._enqueue(connection, new)
+        view = view_of_run(self._database, connection, new.run_id)
         assert view is not None
         return Created(view, outcome)
 

@@ -1,0 +1,174 @@
+"""What the API needs from the boxes beside and below it; `testops.wiring` supplies it.
+
+Everything here but the guard blocks, and is called in a thread.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from testops.access.asked import Asked
+from testops.access.audit import Entry
+from testops.domain.access import Permission, Principal
+from testops.domain.execution import Artifact, Lease
+from testops.domain.idempotency import Claim
+from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
+from testops.domain.schedule import NewSchedule, Schedule
+from testops.runner.planning import Means
+from testops.telemetry.clock import Clock
+
+
+class Guard(Protocol):
+    """Who may come in; `testops.access.guard` is the one there is. What it refuses is noted."""
+
+    def is_open(self, path: str) -> bool: ...
+    async def let_pass(self, request: Asked) -> None:
+        """Check what even an open path demands."""
+        ...
+
+    async def admit(self, request: Asked) -> Principal:
+        """Who asks; `access.Refused` where nobody may know, or asks too often."""
+        ...
+
+    async def authorize(
+        self,
+        principal: Principal,
+        permission: Permission,
+        *,
+        request: Asked,
+        workspace: str | None = None,
+    ) -> None:
+        """`Refused` unless the principal may do that there."""
+        ...
+
+    async def permit(
+        self, principal: Principal, request: Asked, *, run_id: str, workspace: str
+    ) -> None:
+        """`Refused` with 404 unless the principal may know of that run."""
+        ...
+
+    def rate_headers(self, principal: Principal) -> Mapping[str, str]: ...
+
+
+class Audit(Protocol):
+    """The book of what was done."""
+
+    def append(self, entry: Entry) -> object: ...
+
+
+class Runs(Protocol):
+    """The runs."""
+
+    def create(self, new: NewRun, *, again: bool = False) -> Created:
+        """The run for one question; `again` begins another attempt of one that has an answer."""
+        ...
+
+    def get(self, run_id: str) -> RunView | None: ...
+    def attempts(self, run_id: str) -> Sequence[Mapping[str, Any]]: ...
+    def artifacts(self, run_id: str, number: int) -> Sequence[Artifact]: ...
+    def list(
+        self, wanted: RunFilter, *, after: tuple[int, str] | None = None, limit: int = 50
+    ) -> Page: ...
+    def pin(self, run_id: str, *, pinned: bool) -> bool: ...
+    def request_cancel(self, run_id: str, by: str) -> RunView | None: ...
+
+
+class Bundles(Protocol):
+    """Which run left which bundle."""
+
+    def run_with(self, identity: str, workspaces: frozenset[str] | None) -> str | None:
+        """The newest run whose bundle has that identity, of those workspaces (None: of all)."""
+        ...
+
+
+class Contents(Protocol):
+    """The bytes of artifacts, by their digest."""
+
+    def read(self, sha256: str, *, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset` on; `FileNotFoundError` when it was removed."""
+        ...
+
+
+class Workspace(Protocol):
+    """A project that runs execute."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def allow_commands(self) -> bool: ...
+
+
+class Workspaces(Protocol):
+    """The workspaces, and where their files are on this machine."""
+
+    def get(self, name: str) -> Workspace | None: ...
+    def all(self) -> Sequence[Workspace]: ...
+    def root_of(self, workspace: Workspace) -> Path:
+        """The folder of its files; an archive is unpacked first where it was not."""
+        ...
+
+
+class Schedules(Protocol):
+    """The schedules."""
+
+    def all(self, workspaces: frozenset[str] | None) -> Sequence[Schedule]: ...
+    def get(self, schedule_id: str) -> Schedule | None: ...
+    def add(self, new: NewSchedule) -> Schedule | None:
+        """None when there is one of that name in that workspace."""
+        ...
+
+    def replace(self, new: NewSchedule, *, version: int) -> Schedule | None:
+        """None when it is no longer (or never was) of that version."""
+        ...
+
+    def remove(self, schedule_id: str, *, version: int | None) -> bool: ...
+
+
+class Idempotency(Protocol):
+    """What became of requests that named a key."""
+
+    def claim(self, owner: str, key: str, fingerprint: str) -> Claim: ...
+    def finish(self, owner: str, key: str, run_id: str) -> None: ...
+    def release(self, owner: str, key: str) -> None: ...
+
+
+class Leases(Protocol):
+    """Who executes runs."""
+
+    def all(self) -> Sequence[Lease]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing about serving; anybody may read `detail`, so it names no place and no secret.
+
+    What is not `required` is told and stops nobody: without a runner, requests are still taken.
+    """
+
+    name: str
+    ok: bool
+    detail: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """Everything behind the routes."""
+
+    guard: Guard
+    audit: Audit
+    runs: Runs
+    bundles: Bundles
+    contents: Contents
+    workspaces: Workspaces
+    schedules: Schedules
+    idempotency: Idempotency
+    leases: Leases
+    means: Means
+    clock: Clock
+    checks: Callable[[], Sequence[Check]]
+    metrics: Callable[[], tuple[bytes, str]]
+    version: str

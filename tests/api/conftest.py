@@ -1,0 +1,288 @@
+"""The whole API over real SQLite: real keys, real runs, real files; only nobody executes a run."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+import yaml
+
+from testops.access.audit import Signer
+from testops.access.guard import Guard
+from testops.access.keys import Keys, WantedKey
+from testops.access.settings import AccessSettings
+from testops.api.application import create_api
+from testops.api.limits import SERVER_OPTIONS
+from testops.api.ports import ApiServices, Check
+from testops.domain.access import Principal, Role
+from testops.domain.execution import Artifact, Ending, StageRecord, Submission
+from testops.domain.run import Build, RunState
+from testops.domain.verdict import ExitCode, Verdict
+from testops.runner.builds import SharedBuilds
+from testops.runner.kernel_names import functions_in
+from testops.runner.planning import Means
+from testops.storage import access_tables, api_tables  # noqa: F401 - their tables are made below
+from testops.storage.access import AccessTables
+from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
+from testops.storage.blobs import FolderBlobs
+from testops.storage.database import Database, open_database
+from testops.storage.executions import ExecutionsStore
+from testops.storage.leases import LeaseStore
+from testops.storage.runs import RunsStore
+from testops.storage.tables import metadata
+from testops.telemetry.clock import SystemClock
+
+ClientOf = Callable[..., httpx.Client]
+ROOT = Principal("root", "system", "root", Role.SECURITY)
+SUITE = """\
+schema: 1
+name: core
+description: One kernel.
+seeds: {sim: 42, chaos: 7}
+stages:
+  sim:
+    seed_count: 2
+    kernels:
+      echo: {run: "sim/echo.py::echo"}
+"""
+
+
+@dataclass(frozen=True)
+class Folder:
+    name: str
+    root: Path
+    kind: str = "path"
+    allow_commands: bool = False
+
+
+@dataclass
+class Folders:
+    """`api.ports.Workspaces` by folders that a test made."""
+
+    folders: dict[str, Folder]
+
+    def get(self, name: str) -> Folder | None:
+        return self.folders.get(name)
+
+    def all(self) -> Sequence[Folder]:
+        return list(self.folders.values())
+
+    def root_of(self, workspace: Any) -> Path:
+        root: Path = workspace.root
+        return root
+
+
+@dataclass
+class World:
+    """Everything that a test may look at from behind."""
+
+    database: Database
+    services: ApiServices
+    blobs: FolderBlobs
+    keys: Keys
+    root: Path
+    submitted: list[Submission]
+    tokens: dict[str, str] = field(default_factory=dict)
+    builds_read: list[Path] = field(default_factory=list)
+
+    def token(self, role: Role, workspaces: frozenset[str] | None = None) -> str:
+        name = f"{role.value}-{'-'.join(sorted(workspaces or {'all'}))}"
+        if name not in self.tokens:
+            made = self.keys.create(WantedKey(name, role, workspaces), by=ROOT)
+            self.tokens[name] = made.token
+        return self.tokens[name]
+
+    def audited(self) -> list[Any]:
+        self.services.guard.close()  # type: ignore[attr-defined]
+        return [row.entry for row in self.store.rows(after=0, limit=10_000)]
+
+    @property
+    def store(self) -> AccessTables:
+        store: Any = self.services.audit
+        assert isinstance(store, AccessTables)
+        return store
+
+    def execute(
+        self,
+        run_id: str,
+        verdict: Verdict = Verdict.PASS,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        state: RunState = RunState.FINISHED,
+        identity: str | None = None,
+    ) -> None:
+        """What a runner does to a queued run, in one go."""
+        executions = ExecutionsStore(self.database)
+        view = self.services.runs.get(run_id)
+        assert view is not None
+        taken = executions.take(run_id, view.attempt, "test-runner")
+        assert taken is not None
+        artifacts = [self.keep(path, content) for path, content in (files or {}).items()]
+        for stage in taken.run.question["stages"]:
+            report = {
+                "name": stage,
+                "state": "ran",
+                "verdict": verdict.value,
+                "attempts": 1,
+                "attempt_log": [],
+                "metrics": {"kernels": 1},
+                "findings": [],
+                "artifacts": [one.path for one in artifacts],
+                "notes": [],
+                "reason": "",
+            }
+            executions.begin_stage(taken, stage, "test-runner")
+            executions.record(taken, StageRecord(stage, report, [], artifacts))
+            artifacts = []
+        executions.finish(taken, Ending(state, verdict, ExitCode.HOLDS, bundle_identity=identity))
+
+    def keep(self, path: str, content: bytes) -> Artifact:
+        file = self.root / "left-by-a-stage"
+        file.write_bytes(content)
+        sha256 = self.blobs.put(file)
+        kinds = {".html": "text/html", ".json": "application/json", ".txt": "text/plain"}
+        kind = kinds.get(Path(path).suffix, "application/gzip")
+        return Artifact(path, sha256, len(content), kind)
+
+
+def make_project(root: Path) -> Path:
+    (root / "suites").mkdir(parents=True)
+    (root / "sim").mkdir()
+    (root / "suites" / "core.yaml").write_text(SUITE)
+    (root / "sim" / "echo.py").write_text("raise SystemExit('imported')\ndef echo(): ...\n")
+    return root
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    yield from make_world(tmp_path)
+
+
+def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
+    usual = {"principal_rate": "1000000/minute", "address_rate": "1000000/minute"}
+    access = AccessSettings(**(usual | {"hosts": ("testserver",)} | settings))
+    database = open_database(f"sqlite:///{tmp_path}/data/testops.db")
+    metadata.create_all(database.engine)
+    clock = SystemClock()
+    store = AccessTables(database, Signer(None))
+    guard = Guard(store, clock, access)
+    blobs = FolderBlobs(tmp_path / "blobs")
+    folders = Folders(
+        {
+            name: Folder(name, make_project(tmp_path / name))
+            for name in ("default", "other", "third")
+        }
+    )
+    submitted: list[Submission] = []
+    builds: list[Path] = []
+
+    def read(root: Path) -> Build:
+        builds.append(root)
+        time.sleep(0.002)
+        return Build("c" * 40, None)
+
+    draws = iter(range(1, 1_000_000))
+    services = ApiServices(
+        guard=guard,
+        audit=store,
+        runs=RunsStore(database, lambda _, submission: submitted.append(submission)),
+        bundles=BundleStore(database),
+        contents=blobs,
+        workspaces=folders,
+        schedules=ScheduleStore(database),
+        idempotency=IdempotencyStore(database),
+        leases=LeaseStore(database),
+        means=Means(
+            kernels_in=functions_in,
+            engine_version="toron-v2.5H+.2",
+            draw_seed=lambda: 1000 + next(draws),
+            build_of=SharedBuilds(read).build_of,
+            run_command=lambda _: "testops run",
+        ),
+        clock=clock,
+        checks=lambda: [Check("database", ok=True), Check("runner", ok=False, required=False)],
+        metrics=lambda: (b"# EOF\n", "application/openmetrics-text; version=1.0.0"),
+        version="0.1.0",
+    )
+    keys = Keys(
+        store, clock, lambda count: hashlib.sha256(str(next(draws)).encode()).digest()[:count]
+    )
+    yield World(database, services, blobs, keys, tmp_path, submitted, builds_read=builds)
+    guard.close()
+    database.close()
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The application behind a real server on loopback; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        options: dict[str, Any] = {**SERVER_OPTIONS, "lifespan": "off", "log_config": None}
+        server = uvicorn.Server(uvicorn.Config(app, **options))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.005)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def app(world: World) -> Any:
+    return create_api(world.services, body_s_max=0.5)
+
+
+@pytest.fixture
+def address(app: Any) -> Iterator[str]:
+    with serving(app) as address:
+        yield address
+
+
+@pytest.fixture
+def client_of(world: World, address: str) -> Iterator[ClientOf]:
+    """A client that holds a key of the role."""
+    with contextlib.ExitStack() as open_ones:
+
+        def make(
+            role: Role = Role.MAINTAINER, workspaces: frozenset[str] | None = None
+        ) -> httpx.Client:
+            held = {"authorization": f"Bearer {world.token(role, workspaces)}"}
+            client = httpx.Client(base_url=address, headers=held, timeout=30, trust_env=False)
+            return open_ones.enter_context(client)
+
+        yield make
+
+
+@pytest.fixture
+def client(client_of: ClientOf) -> httpx.Client:
+    return client_of()
+
+
+def definition(**changes: Any) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(SUITE)
+    return loaded | changes
+
+
+def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """The problem of a response, which is one in every respect."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = json.loads(response.content)
+    assert body["type"] == f"urn:testops:problem:{slug}"
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    return body

@@ -4,6 +4,8 @@ Until the first release there is one, `0001`; afterwards a change of a table is 
 written by hand.
 """
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,7 +25,7 @@ revision = "0001"
 down_revision = None
 
 
-def upgrade() -> None:  # noqa: PLR0915 - a list of tables
+def upgrade() -> None:
     """Make every table."""
     {up}
 
@@ -48,6 +50,7 @@ def main() -> None:
     down = render_python_code(wanted.downgrade_ops, render_as_batch=False)
     lines = [line.replace("# ### ", "# ") for line in (up, down)]
     TARGET.write_text(HEAD.format(up=_body(lines[0]), down=_body(lines[1])))
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", TARGET], check=True)
 
 
 def _body(code: str) -> str:

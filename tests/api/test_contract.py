@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
+from tests.api.conftest import World, serving
 
 from testops.api.application import contract
 from testops.domain.access import Role
-from tests.api.conftest import World, serving
 
 DOCUMENT = Path(__file__).parents[2] / "openapi" / "testops.v1.json"
 # Served by the gateway, which has its own tests.

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from testops.access.asked import Asked, refuse_secret_in_url
 from testops.access.audit import Entry, clean, entry_of
@@ -121,6 +122,12 @@ class Guard:
             return
         refused = _lacking(principal, permission, workspace)
         await self._note(request, refused, principal, permission=permission, workspace=workspace)
+        raise refused
+
+    async def refuse(self, principal: Principal, detail: str, *, request: Asked) -> NoReturn:
+        """Refuse (403) for a reason that is not a permission's, and note it."""
+        refused = forbidden(detail)
+        await self._note(request, refused, principal)
         raise refused
 
     async def permit(

@@ -28,15 +28,13 @@ class AuditStore(Protocol):
         """`entry` in its place; concurrent writers wait for each other, and never share a place."""
         ...
 
-    def rows(self, *, after: int, limit: int) -> Sequence[Row]:
-        """The rows behind number `after`, oldest first."""
+    def page(self, *, after: int, limit: int) -> tuple[Sequence[Row], Head | None]:
+        """The rows behind number `after`, oldest first, and the head at that same moment."""
         ...
 
     def newest(self, *, before: int | None, limit: int) -> Sequence[Row]:
         """The rows in front of number `before`, newest first."""
         ...
-
-    def head(self) -> Head | None: ...
 
 
 class KeyStore(Protocol):

@@ -5,35 +5,30 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from testops import wiring
+from testops.cli.checks import Check
+from testops.cli.doctor_platform import platform_checks
+from testops.cli.places import places
 from testops.domain.errors import TestOpsError
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import Project, project_around
+from testops.runner.sandbox import sandbox
 from testops.runner.suites import known_names
 
 FREE_BYTES_MIN = 200_000_000
 _SUPPORTED = ((3, 11), (3, 13))
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; `needed` when nothing works without it."""
-
-    what: str
-    ok: bool
-    found: str
-    fix: str = ""
-    needed: bool = True
-
-
-def check(folder: Path, *, echo: Callable[[str], None]) -> ExitCode:
-    """Print every check; `HOLDS` when what is needed is there."""
+def check(
+    folder: Path, environment: Mapping[str, str], *, data: Path | None, echo: Callable[[str], None]
+) -> ExitCode:
+    """Print every check; `HOLDS` when what is needed is there. Changes nothing."""
     project = project_around(folder)
-    checks = [*_machine(project), *_project(project)]
+    at = places(folder, environment, data=data)
+    checks = [*_machine(project), *_project(project), *platform_checks(at, environment)]
     for one in checks:
         sign = "ok  " if one.ok else ("FAIL" if one.needed else "note")
         echo(f"{sign}  {one.what}: {one.found}" + ("" if one.ok else f"; {one.fix}"))
@@ -59,6 +54,14 @@ def _machine(project: Project) -> Iterator[Check]:
     )
     free = shutil.disk_usage(_existing(project.root)).free
     yield Check("disk", free >= FREE_BYTES_MIN, f"{free // 1_000_000} MB free", "make room")
+    walls = sandbox()
+    yield Check(
+        "sandbox",
+        not walls.problems,
+        ", ".join(walls.enforced),
+        f"{'; '.join(walls.problems)}; allow it user namespaces",
+        needed=False,
+    )
     for folder in (project.snapshots, project.reports):
         why = _why_not_writable(folder)
         yield Check(f"{folder.name}/", not why, why or "can be written", "permit writing there")

@@ -44,6 +44,8 @@ class Permission(StrEnum):
     WORKSPACES_MANAGE = "workspaces.manage"
     RELEASES_MANAGE = "releases.manage"
     METRICS_READ = "metrics.read"
+    # Look at and end one's own session, renew one's own key, log one's own browser in.
+    SELF_MANAGE = "self.manage"
     KEYS_MANAGE = "keys.manage"
     AUDIT_READ = "audit.read"
 
@@ -57,6 +59,7 @@ _VIEWS = frozenset(
         Permission.INCIDENTS_READ,
         Permission.WORKSPACES_READ,
         Permission.METRICS_READ,
+        Permission.SELF_MANAGE,
     }
 )
 _OPERATES = _VIEWS | {

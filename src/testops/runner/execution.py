@@ -248,7 +248,7 @@ class AttemptExecutor:
         with self._budget.lent(self._need(stage), rank=taken.run.priority, stopped=active.stopped):
             result = self._ports.run_stage(
                 job,
-                on_event=lambda body: held.add(_event_of(body)),
+                on_event=lambda body: _hear(body, held),
                 stop=look,
                 clock=self._ports.clock,
             )
@@ -280,7 +280,7 @@ class AttemptExecutor:
         report = {**done.report}
         if done.bundle_identity is not None:
             report["bundle_identity"] = done.bundle_identity
-            report["bundle"] = None if done.bundle is None else done.bundle.name
+            report["bundle"] = None if done.bundle is None else _shown(done.bundle, place)
         if done.refused_count:
             report["refused"] = {"count": done.refused_count, "first": list(done.refused)}
         left = self._insist(lambda: self._ports.places.keep(place, done.artifacts))
@@ -391,6 +391,16 @@ def chunk_ranges(count: int) -> list[tuple[int, int]]:
 
 def _limits(stage: Stage) -> Limits:
     return Limits()
+
+
+def _hear(body: Mapping[str, Any], held: _Held) -> None:
+    # That an execution of the stage began is in the log already; a further try of it is not.
+    if body["type"] != EventType.STAGE_STARTED or body["number"] > 1:
+        held.add(_event_of(body))
+
+
+def _shown(path: Path, place: Place) -> str:
+    return path.relative_to(place.output).as_posix() if path.is_relative_to(place.output) else ""
 
 
 def _event_of(body: Mapping[str, Any]) -> NewEvent:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from testops.domain.stage import StageName
-from testops.domain.suite import Suite
+from testops.domain.suite import Stage, Suite
 
 Network = Literal["loopback-only", "open"]
 
@@ -23,6 +23,11 @@ class Limits:
     memory_mb: int = 8192
     processes: int = 512
     file_mb: int = 4096
+
+    @classmethod
+    def of(cls, stage: Stage, *, wall_s: float) -> "Limits":
+        """What `stage` asks for, and at most `wall_s` of real time."""
+        return cls(wall_s=wall_s, memory_mb=stage.memory_mb, processes=stage.processes)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -104,7 +104,7 @@ class AccessTables(AuditTable):
             "replaces": record.replaces,
         }
         added = self._insert(api_key).values(values).on_conflict_do_nothing()
-        return connection.execute(added).rowcount == 1
+        return connection.execute(added.returning(api_key.c.key_id)).first() is not None
 
     # --- sessions and links ---------------------------------------------------------------------
 

@@ -34,10 +34,15 @@ class AuditTable:
         with self._database.write() as own:
             return self._append(own, entry)
 
-    def rows(self, *, after: int, limit: int) -> Sequence[Row]:
+    def page(self, *, after: int, limit: int) -> tuple[Sequence[Row], Head | None]:
         query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         with self._database.read() as connection:
-            return [_row(found) for found in connection.execute(query)]
+            rows = [_row(found) for found in connection.execute(query)]
+            return rows, _head(connection, lock=False)
+
+    def rows(self, *, after: int, limit: int) -> Sequence[Row]:
+        """The rows behind number `after`, oldest first."""
+        return self.page(after=after, limit=limit)[0]
 
     def newest(self, *, before: int | None, limit: int) -> Sequence[Row]:
         query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
@@ -45,10 +50,6 @@ class AuditTable:
             query = query.where(audit.c.seq < before)
         with self._database.read() as connection:
             return [_row(found) for found in connection.execute(query)]
-
-    def head(self) -> Head | None:
-        with self._database.read() as connection:
-            return _head(connection, lock=False)
 
     def _append(self, connection: sa.Connection, entry: Entry) -> Row:
         head = _head(connection, lock=True) or self._first_head(connection)
@@ -64,8 +65,6 @@ class AuditTable:
 
     def _first_head(self, connection: sa.Connection) -> Head:
         """The head of an empty log, made by whoever comes first; the others wait and find it."""
-        if connection.execute(sa.select(audit.c.seq).limit(1)).first() is not None:
-            raise InternalError("the audit log has rows and no head: see `testops audit verify`")
         insert = sqlite_insert if self._database.is_sqlite else postgres_insert
         connection.execute(
             insert(audit_head)
@@ -74,6 +73,10 @@ class AuditTable:
         )
         head = _head(connection, lock=True)
         assert head is not None, "a head that was just made is there"
+        # Asked under the lock: a writer that was first may have committed in between.
+        rows = sa.select(audit.c.seq).limit(1)
+        if head.seq == 0 and connection.execute(rows).first() is not None:
+            raise InternalError("the audit log has rows and no head: see `testops audit verify`")
         return head
 
 

@@ -153,8 +153,10 @@ def _sqlite(url: sa.URL, pool_size: int) -> sa.Engine:
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    # Before the first table, or it does nothing: retention gives pages back to the file system.
-    cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    # Before the first table, or it does nothing: retention gives pages back to the file system. And
+    # only then, because it waits for the write lock, which somebody may hold for long.
+    if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     # The mode is kept in the file: setting it again is free, and takes no lock.
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")

@@ -75,6 +75,10 @@ class Submitter:
             submission.number,
         )
 
+    def forget(self, workflow_ids: Sequence[str]) -> None:
+        """Remove every trace of attempts and chunks that have ended; unknown ones are no error."""
+        self._client.delete_workflows(list(workflow_ids))
+
 
 class DurableQueue:
     """Executes what is queued, in this process. There can be one of it in a process."""

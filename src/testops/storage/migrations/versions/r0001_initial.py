@@ -10,6 +10,50 @@ down_revision = None
 def upgrade() -> None:
     """Make every table."""
     op.create_table(
+        "api_key",
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("workspaces", sa.Text(), nullable=True),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.Column("last_used_ms", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_ms", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_by", sa.Text(), nullable=True),
+        sa.Column("replaces", sa.Text(), nullable=True),
+        sa.Column("replaced_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_api_key")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.Column("actor_kind", sa.Text(), nullable=False),
+        sa.Column("actor_id", sa.Text(), nullable=False),
+        sa.Column("actor_name", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_audit")),
+    )
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False),
+        sa.Column("signer", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
+    )
+    op.create_table(
         "blob",
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -29,6 +73,23 @@ def upgrade() -> None:
         sa.Column("beat_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("executor_id", name=op.f("pk_lease")),
     )
+    op.create_table(
+        "login_link",
+        sa.Column("link_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("workspaces", sa.Text(), nullable=True),
+        sa.Column("key_id", sa.Text(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("session_until_ms", sa.BigInteger(), nullable=True),
+        sa.Column("used_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("link_id", name=op.f("pk_login_link")),
+        sa.UniqueConstraint("digest", name=op.f("uq_login_link_digest")),
+    )
+    op.create_index(op.f("ix_login_link_expires_ms"), "login_link", ["expires_ms"], unique=False)
+    op.create_index(op.f("ix_login_link_key_id"), "login_link", ["key_id"], unique=False)
     op.create_table(
         "run",
         sa.Column("run_id", sa.Text(), nullable=False),
@@ -74,6 +135,24 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_run_workspace_created_ms"), "run", ["workspace", "created_ms"], unique=False
     )
+    op.create_table(
+        "session",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("workspaces", sa.Text(), nullable=True),
+        sa.Column("key_id", sa.Text(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_ms", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_session")),
+        sa.UniqueConstraint("digest", name=op.f("uq_session_digest")),
+    )
+    op.create_index(op.f("ix_session_expires_ms"), "session", ["expires_ms"], unique=False)
+    op.create_index(op.f("ix_session_key_id"), "session", ["key_id"], unique=False)
     op.create_table(
         "turn",
         sa.Column("priority", sa.Integer(), nullable=False),
@@ -197,10 +276,19 @@ def downgrade() -> None:
     op.drop_table("artifact")
     op.drop_table("workspace")
     op.drop_table("turn")
+    op.drop_index(op.f("ix_session_key_id"), table_name="session")
+    op.drop_index(op.f("ix_session_expires_ms"), table_name="session")
+    op.drop_table("session")
     op.drop_index(op.f("ix_run_workspace_created_ms"), table_name="run")
     op.drop_index(op.f("ix_run_suite_created_ms"), table_name="run")
     op.drop_index(op.f("ix_run_state"), table_name="run")
     op.drop_index(op.f("ix_run_created_ms_run_id"), table_name="run")
     op.drop_table("run")
+    op.drop_index(op.f("ix_login_link_key_id"), table_name="login_link")
+    op.drop_index(op.f("ix_login_link_expires_ms"), table_name="login_link")
+    op.drop_table("login_link")
     op.drop_table("lease")
     op.drop_table("blob")
+    op.drop_table("audit_head")
+    op.drop_table("audit")
+    op.drop_table("api_key")

@@ -241,8 +241,8 @@ class User:
                 return
 
 
-@toron.kernel
-async def lease_takeover(world: toron.World) -> None:
+async def execute_runs(world: toron.World) -> None:
+    """Runners die, sleep and are cut off; each run ends once, with one result for each stage."""
     tally = Tally()
     user = User()
     runners = [world.host(name) for name in RUNNERS]
@@ -282,3 +282,8 @@ async def lease_takeover(world: toron.World) -> None:
     world.record("fences", {name: tally.fences.get(run_id_for(name), []) for name in RUNS})
     world.record("starts", tally.starts)
     world.record("stopped", dict(sorted(tally.stopped.items())))
+
+
+@toron.kernel
+async def lease_takeover(world: toron.World) -> None:
+    await execute_runs(world)

@@ -44,7 +44,8 @@ class StageView:
 
     def to_json(self) -> dict[str, Any]:
         if self.report is not None:
-            return dict(self.report)
+            # `exact` is for whoever reads the report back as a value.
+            return {name: value for name, value in self.report.items() if name != "exact"}
         return {
             "name": self.name,
             "state": self.state,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from testops import engine
 from testops.domain.errors import BadInput
-from testops.domain.execution import Executor, Taken
+from testops.domain.execution import Artifact, Executor, Taken
 from testops.runner.budget import Budget
 from testops.runner.files import make_folder
 from testops.runner.projects import project_around
@@ -25,7 +25,7 @@ from testops.storage.events import EventStore
 from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.migrate import SchemaState, migrate, state
-from testops.storage.places import LocalPlaces
+from testops.storage.places import LocalPlaces, media_type_of
 from testops.storage.runs import RunsStore
 from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore
@@ -96,6 +96,11 @@ class Store:
     blobs: BlobStore
     workspaces: WorkspaceStore
     submitter: Submitter
+
+    def keep(self, path: Path, shown: str) -> Artifact:
+        """Put a file into the shared store; how the run that left it names it."""
+        sha256 = self.blobs.put(path)
+        return Artifact(shown, sha256, path.stat().st_size, media_type_of(path))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -77,4 +77,4 @@ class Client:
 
 def cookie_set_by(response: httpx.Response) -> str:
     """`name=value` of the cookie that an answer sets."""
-    return cast(str, response.headers["set-cookie"]).partition(";")[0]
+    return response.headers["set-cookie"].partition(";")[0]

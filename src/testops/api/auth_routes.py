@@ -94,11 +94,16 @@ async def login(request: Request, access: Access, token: Token = "") -> Response
         check_login_navigation(asked)
         opened = await run_in_threadpool(access.sessions.redeem, token, client=asked.client)
     except Refused as refused:
-        await access.guard.refuse_login(asked, refused)
-        if "text/html" not in request.headers.get("accept", ""):
-            raise
-        return _refused_page(refused)
+        return await refused_login(request, access, refused)
     return logged_in(request, access, opened)
+
+
+async def refused_login(request: Request, access: AccessServices, refused: Refused) -> Response:
+    """The answer to a login that failed, which is counted and noted: a page for a person."""
+    await access.guard.refuse_login(asked_of_scope(request), refused)
+    if "text/html" not in request.headers.get("accept", ""):
+        raise refused
+    return _refused_page(refused)
 
 
 def logged_in(request: Request, access: AccessServices, opened: Opened) -> Response:

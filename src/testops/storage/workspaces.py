@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -19,6 +20,14 @@ from testops.runner.files import make_folder
 from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
 from testops.storage.tables import run, workspace
+
+
+class Named(Protocol):
+    """A workspace, as far as others know it."""
+
+    @property
+    def name(self) -> str: ...
+
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 _OPEN_STATES = ("queued", "running")
@@ -116,8 +125,11 @@ class WorkspaceStore:
 
     # --- files ----------------------------------------------------------------------------------
 
-    def root_of(self, one: Workspace) -> Path:
+    def root_of(self, named: Named) -> Path:
         """The folder of its files, only to be read; an archive is unpacked where it was not yet."""
+        one = named if isinstance(named, Workspace) else self.get(named.name)
+        if one is None:
+            raise BadInput(f"there is no workspace {named.name}", where="workspace")
         return Path(one.place) if one.kind is WorkspaceKind.PATH else self._shared(one.place)
 
     def root_for(self, one: Workspace, run_id: str, attempt: int) -> Path:

@@ -95,6 +95,7 @@ class Store:
     wakeups: Wakeups
     blobs: BlobStore
     workspaces: WorkspaceStore
+    submitter: Submitter
 
 
 @contextlib.contextmanager
@@ -119,6 +120,7 @@ def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
             Wakeups(database),
             blobs,
             WorkspaceStore(database, blobs, settings.data),
+            submitter,
         )
     finally:
         database.close()

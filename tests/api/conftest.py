@@ -175,7 +175,7 @@ def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
     clock = SystemClock()
     store = AccessTables(database, Signer(None))
     guard = Guard(store, clock, access)
-    blobs = FolderBlobs(tmp_path / "blobs")
+    blobs = FolderBlobs(tmp_path / "blobs", database)
     folders = Folders(
         {
             name: Folder(name, make_project(tmp_path / name))
@@ -187,6 +187,7 @@ def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
 
     def read(root: Path) -> Build:
         builds.append(root)
+        time.sleep(0.002)
         return Build("c" * 40, None)
 
     draws = iter(range(1, 1_000_000))

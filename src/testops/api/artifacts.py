@@ -87,6 +87,7 @@ async def _artifacts(
     "/v1/test-runs/{run_id}/artifacts/{path:path}",
     operation_id="getArtifact",
     summary="One file that a run left",
+    response_class=Response,
     responses={
         **problems(416),
         200: {"description": "The file", "content": {"*/*": {}}},

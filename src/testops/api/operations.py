@@ -47,6 +47,7 @@ async def get_readiness(services: Services) -> Response:
     "/metrics",
     operation_id="getMetrics",
     summary="OpenMetrics",
+    response_class=Response,
     responses={
         **problems(),
         200: {"description": "OpenMetrics text", "content": {"application/openmetrics-text": {}}},

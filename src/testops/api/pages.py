@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from testops.api.answers import problems
 from testops.api.cursors import cursor_of, place_of
@@ -32,6 +32,7 @@ _HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}}}
     "/",
     operation_id="pageOfRuns",
     summary="The runs, for people",
+    response_class=HTMLResponse,
     responses={**problems(), **_HTML},
 )
 @permits(Permission.RUNS_READ)
@@ -72,6 +73,7 @@ def _line(view: RunView) -> list[str]:
     "/runs/{run_id}",
     operation_id="pageOfRun",
     summary="One run, for people",
+    response_class=HTMLResponse,
     responses={**problems(), **_HTML},
 )
 @permits(Permission.RUNS_READ)
@@ -162,6 +164,7 @@ def _artifacts(view: RunView, artifacts: Any) -> str:
     "/docs",
     operation_id="pageOfDocs",
     summary="The API reference, for people",
+    response_class=HTMLResponse,
     responses={**problems(), **_HTML},
 )
 @unprivileged

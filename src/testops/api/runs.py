@@ -440,6 +440,7 @@ async def _pin(run_id: str, caller: Caller, *, pinned: bool) -> Response:
     operation_id="shortLink",
     summary="A short link to the page of a run",
     status_code=307,
+    response_class=Response,
     responses={**problems(), 307: {"description": "To the page", "headers": _LOCATION}},
 )
 @permits(Permission.RUNS_READ)

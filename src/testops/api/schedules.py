@@ -139,6 +139,7 @@ async def replace_schedule(
     operation_id="deleteSchedule",
     summary="Stop repeating",
     status_code=204,
+    response_class=Response,
     responses={**problems(412), 204: {"description": "It is gone; its runs stay"}},
 )
 @permits(Permission.SCHEDULES_MANAGE)

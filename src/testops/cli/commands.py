@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
-from testops.cli import doctor as doctor_page
 from testops.cli import keys as access_commands
-from testops.cli import starter
+from testops.cli import serving_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -222,18 +221,21 @@ def init() -> None:
     starter.write_starter(Path.cwd(), echo=click.echo)
 
 
-@testops.command()
-def doctor() -> ExitCode:
-    """Check that this machine can run everything, and say what to install where it cannot."""
-    return doctor_page.check(Path.cwd(), echo=click.echo)
-
-
 def _data_option(command: Command) -> Command:
     return click.option(
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
         help="The data directory; default: TESTOPS_DATA, or .testops/ of the project.",
     )(command)
+
+
+@testops.command()
+@_data_option
+def doctor(data: Path | None) -> ExitCode:
+    """Check that this machine can run everything, and say what to install where it cannot."""
+    from testops.cli import doctor as page
+
+    return page.check(Path.cwd(), os.environ, data=data, echo=click.echo)
 
 
 @testops.command()
@@ -258,6 +260,90 @@ def migrate(data: Path | None, check: bool, down: str | None, yes: bool) -> Exit
         return page.up(database, echo=click.echo)
 
 
+@testops.group()
+def workspaces() -> None:
+    """The project directories whose suites the server runs."""
+
+
+@workspaces.command(name="add")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--name", help="What runs call it; default: the folder's name.")
+@click.option("--archive", is_flag=True, help="Its content as it is now, for every runner.")
+@click.option("--allow-commands", is_flag=True, help="Its suites may run commands: lint, unit.")
+@_data_option
+def add_workspace(
+    folder: Path, name: str | None, archive: bool, allow_commands: bool, data: Path | None
+) -> ExitCode:
+    """Let the server run the suites of FOLDER, as it is at each run or packed as it is now."""
+    from testops.cli import workspaces as page
+
+    wanted = page.Wanted(folder, name, archive=archive, allow_commands=allow_commands)
+    return page.add(wanted, data, echo=click.echo)
+
+
+@workspaces.command(name="list")
+@_data_option
+def list_workspaces(data: Path | None) -> ExitCode:
+    """List the workspaces."""
+    from testops.cli import workspaces as page
+
+    return page.show(data, echo=click.echo)
+
+
+@workspaces.command(name="remove")
+@click.argument("name")
+@_data_option
+def remove_workspace(name: str, data: Path | None) -> ExitCode:
+    """Forget the workspace NAME; its runs and their results stay."""
+    from testops.cli import workspaces as page
+
+    return page.remove(name, data, echo=click.echo)
+
+
+@workspaces.command(name="allow-commands")
+@click.argument("name")
+@click.option("--no", "refused", is_flag=True, help="Allow them no longer.")
+@_data_option
+def allow_commands(name: str, refused: bool, data: Path | None) -> ExitCode:
+    """Let the suites of the workspace NAME run commands: lint, unit, an interpreter of theirs."""
+    from testops.cli import workspaces as page
+
+    return page.allow(name, data, allowed=not refused, echo=click.echo)
+
+
+@testops.command()
+@_data_option
+@click.option("--older-than", "days", type=click.FloatRange(0), metavar="DAYS", help="Runs go.")
+@click.option("--keep", "count", type=click.IntRange(0), help="So many of each workspace stay.")
+@click.option("--max-size", "megabytes", type=click.FloatRange(0), metavar="MB", help="So much.")
+@click.option(
+    "--events-older-than",
+    "event_days",
+    type=click.FloatRange(0),
+    metavar="DAYS",
+    help="Of older runs only the result and the last event stay.",
+)
+@click.option("--workspace", metavar="NAME", help="Only its runs.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")
+def retention(
+    data: Path | None, workspace: str | None, dry_run: bool, as_json: bool, **limits: Any
+) -> ExitCode:
+    """Remove old runs and what was only theirs, and give the disk back.
+
+    Limits that are not given come from TESTOPS_KEEP_DAYS, _COUNT, _MB and _EVENT_DAYS; without any,
+    only garbage goes. Runs that are pinned or not ended always stay.
+    """
+    from testops.cli import retention as page
+    from testops.cli.places import opened, places
+
+    policy = page.policy_of(limits, os.environ)
+    at = places(Path.cwd(), os.environ, data=data)
+    with opened(at) as database:
+        asked = page.Asked(policy, workspace, dry_run=dry_run, as_json=as_json)
+        return page.answer(database, at.data, asked, echo=click.echo)
+
+
 @testops.command()
 def versions() -> None:
     """Print the versions that a result depends on."""
@@ -268,3 +354,32 @@ def versions() -> None:
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)
+
+
+@testops.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--url", help="The server; default: TESTOPS_URL, or this machine at port 8080.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+def watch(run_id: str, url: str | None, as_json: bool) -> ExitCode:
+    """Watch RUN on a server until it is over; the exit code is the run's.
+
+    TESTOPS_API_KEY is the key that is sent.
+    """
+    from testops.cli import watch as page
+
+    asked = page.Asked(
+        run_id=run_id,
+        url=url or os.environ.get("TESTOPS_URL") or page.DEFAULT_URL,
+        key=os.environ.get("TESTOPS_API_KEY") or None,
+        as_json=as_json,
+    )
+    return page.watch(asked, draw=lambda: wiring.draw_seed() / 2**64)
+
+
+for role in (
+    serving_commands.serve,
+    serving_commands.api,
+    serving_commands.gateway,
+    serving_commands.runner,
+):
+    testops.add_command(role)

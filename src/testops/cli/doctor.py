@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from testops import wiring
+from testops.cli.checks import Check
+from testops.cli.doctor_platform import platform_checks
+from testops.cli.places import places
 from testops.domain.errors import TestOpsError
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import Project, project_around
@@ -19,21 +21,13 @@ FREE_BYTES_MIN = 200_000_000
 _SUPPORTED = ((3, 11), (3, 13))
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; `needed` when nothing works without it."""
-
-    what: str
-    ok: bool
-    found: str
-    fix: str = ""
-    needed: bool = True
-
-
-def check(folder: Path, *, echo: Callable[[str], None]) -> ExitCode:
-    """Print every check; `HOLDS` when what is needed is there."""
+def check(
+    folder: Path, environment: Mapping[str, str], *, data: Path | None, echo: Callable[[str], None]
+) -> ExitCode:
+    """Print every check; `HOLDS` when what is needed is there. Changes nothing."""
     project = project_around(folder)
-    checks = [*_machine(project), *_project(project)]
+    at = places(folder, environment, data=data)
+    checks = [*_machine(project), *_project(project), *platform_checks(at, environment)]
     for one in checks:
         sign = "ok  " if one.ok else ("FAIL" if one.needed else "note")
         echo(f"{sign}  {one.what}: {one.found}" + ("" if one.ok else f"; {one.fix}"))

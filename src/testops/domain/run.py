@@ -13,6 +13,7 @@ from testops.domain.stage import StageReport
 from testops.domain.verdict import ExitCode, Verdict
 
 RUN_ID_LENGTH = 16
+DEFAULT_WORKSPACE = "default"
 
 
 class RunState(StrEnum):
@@ -70,8 +71,12 @@ class Question:
     engine_version: str
     stages: tuple[str, ...]
     salt: str | None = None
+    workspace: str = DEFAULT_WORKSPACE
 
     def to_json(self) -> dict[str, Any]:
+        # The same words about two projects are two questions, even where a build was only stated.
+        # The default one is not named: a command line knows no other, and ids stay what they were.
+        own = {} if self.workspace == DEFAULT_WORKSPACE else {"workspace": self.workspace}
         return {
             "suite": self.suite,
             "profile": self.profile,
@@ -81,6 +86,7 @@ class Question:
             "engine_version": self.engine_version,
             "stages": list(self.stages),
             "salt": self.salt,
+            **own,
         }
 
 

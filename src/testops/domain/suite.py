@@ -3,9 +3,16 @@
 Finding the file, reading it and explaining what is wrong with it belong to `runner.suites`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from testops.domain.gate import GateRule, Op, Severity
 from testops.domain.seeds import SEED_COUNT, Seeds
@@ -39,10 +46,50 @@ class SeedPair(Strict):
 class Stage(Strict):
     """What every stage may set."""
 
+    _takes_all_cores: ClassVar[bool] = False
+
     timeout_s: Seconds = Field(600.0, description="The stage is ended after so many seconds.")
     attempts_max: int = Field(
         2, ge=1, le=5, description="Tries when the tool itself fails; findings are never retried."
     )
+    cores: int | None = Field(
+        None, ge=1, le=1024, description="Cores on a runner; default: 1, a simulation takes all."
+    )
+    memory_mb: int | None = Field(
+        None,
+        ge=64,
+        le=1_048_576,
+        description="On a runner, a stage that uses more is ended; default: 2048 and 256 a core.",
+    )
+    processes: int = Field(
+        1024, ge=8, le=32_768, description="On a runner, a stage that starts more is ended."
+    )
+    exclusive: bool = Field(False, description="On a runner, nothing else runs beside it.")
+
+    def cores_of(self, machine: int) -> int:
+        """The cores that it is given on a runner of `machine` cores."""
+        usual = machine if self._takes_all_cores else 1
+        return min(self.cores or usual, machine)
+
+    def memory_mb_of(self, machine: int) -> int:
+        """The memory that it may use there."""
+        return self.memory_mb or 2048 + 256 * self.cores_of(machine)
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_spelled_before(self, spell: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A field that came later is left out while it says its default.
+
+        A run's id is the hash of this spelling: a release that adds a field must not give every
+        known run another name.
+        """
+        spelled: dict[str, Any] = spell(self)
+        for name in _CAME_LATER:
+            if getattr(self, name) == Stage.model_fields[name].default:
+                del spelled[name]
+        return spelled
+
+
+_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
 
 
 class LintTool(Strict):
@@ -106,6 +153,8 @@ class Kernel(Strict):
 
 class SimStage(Stage):
     """Kernels × seeds in Toron, each execution verified in a second process."""
+
+    _takes_all_cores: ClassVar[bool] = True
 
     kernels: dict[KernelName, Kernel] = Field(default_factory=dict, max_length=1000)
     suite: Name | None = Field(

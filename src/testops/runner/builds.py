@@ -18,8 +18,15 @@ _FILES_MAX = 20_000
 _GIT_TIMEOUT_S = 30
 
 
+# Beside folders that are named by the digest of the archive that they were unpacked from. Without
+# it, git would find whatever repository lies around them.
+ARCHIVES_MARK = ".testops-archives"
+
+
 def build_of(root: Path) -> Build:
     """The build in `root`; outside git there is no commit, only the hash of its source files."""
+    if (root.parent / ARCHIVES_MARK).is_file():
+        return Build(commit=None, dirty=root.name)
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     changed = _git(root, "diff", "--name-only", "-z", "--relative", "--no-renames", "HEAD")
     added = _git(root, "ls-files", "--others", "--exclude-standard", "-z")

@@ -223,13 +223,13 @@ class AttemptExecutor:
             only=tuple(run.question["stages"]),
             bundle_identity=identity,
             jobs=self._need(stage).cores,
-            limits=_limits(stage),
+            limits=Limits.of(stage, machine_cores=self._executor.cores),
             network=run.question["profile"]["network"]["policy"],
         )
 
     def _need(self, stage: Stage) -> Need:
-        cores = min(getattr(stage, "cores", None) or self._executor.cores, self._executor.cores)
-        return Need(cores=cores, memory_mb=0, exclusive=False)
+        cores = self._executor.cores
+        return Need(stage.cores_of(cores), stage.memory_mb_of(cores), stage.exclusive)
 
     def _run(
         self, taken: Taken, active: Active, place: Place, job: StageJob, stage: Stage
@@ -248,7 +248,7 @@ class AttemptExecutor:
         with self._budget.lent(self._need(stage), rank=taken.run.priority, stopped=active.stopped):
             result = self._ports.run_stage(
                 job,
-                on_event=lambda body: held.add(_event_of(body)),
+                on_event=lambda body: _hear(body, held),
                 stop=look,
                 clock=self._ports.clock,
             )
@@ -280,7 +280,7 @@ class AttemptExecutor:
         report = {**done.report}
         if done.bundle_identity is not None:
             report["bundle_identity"] = done.bundle_identity
-            report["bundle"] = None if done.bundle is None else done.bundle.name
+            report["bundle"] = None if done.bundle is None else _shown(done.bundle, place)
         if done.refused_count:
             report["refused"] = {"count": done.refused_count, "first": list(done.refused)}
         left = self._insist(lambda: self._ports.places.keep(place, done.artifacts))
@@ -389,8 +389,14 @@ def chunk_ranges(count: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, count)) for first in range(0, count, size)]
 
 
-def _limits(stage: Stage) -> Limits:
-    return Limits()
+def _hear(body: Mapping[str, Any], held: _Held) -> None:
+    # That an execution of the stage began is in the log already; a further try of it is not.
+    if body["type"] != EventType.STAGE_STARTED or body["number"] > 1:
+        held.add(_event_of(body))
+
+
+def _shown(path: Path, place: Place) -> str:
+    return path.relative_to(place.output).as_posix() if path.is_relative_to(place.output) else ""
 
 
 def _event_of(body: Mapping[str, Any]) -> NewEvent:

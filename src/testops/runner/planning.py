@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testops.domain.errors import BadInput, Fault
-from testops.domain.run import Build, Question, run_id_of
+from testops.domain.errors import BadInput
+from testops.domain.run import DEFAULT_WORKSPACE, Build, Question, run_id_of
 from testops.domain.seeds import Seeds, seeds_from
 from testops.domain.stage import StageName
-from testops.domain.suite import LintStage, Profile, Stage, UnitStage
+from testops.domain.suite import Profile, Stage
+from testops.runner.permissions import command_faults
 from testops.runner.projects import Project
 from testops.runner.seeding import SeedChoice, SeedFlags, choose_seeds
 from testops.runner.suites import (
@@ -48,7 +49,7 @@ class Asked:
     only: frozenset[StageName] | None = None
     build: Build | None = None
     salt: str | None = None
-    workspace: str = "default"
+    workspace: str = DEFAULT_WORKSPACE
     files_allowed: bool = False
     commands_allowed: bool = True
 
@@ -125,7 +126,7 @@ def find(asked: Asked, means: Means) -> Found:
     choice = choose_seeds(asked.seeds, asked.environment, suite_file.suite.seeds, means.draw_seed)
     stages = _stages_of(asked, suite_file)
     if not asked.commands_allowed:
-        _refuse_commands(suite_file, stages)
+        _refuse_commands(suite_file, stages, asked.workspace)
     sim = resolve_sim(suite_file, means.kernels_in) if StageName.SIM in stages else None
     return Found(
         asked, suite_file, profile, choice, stages, sim, isinstance(asked.profile, Mapping)
@@ -144,6 +145,7 @@ def settle(found: Found, build: Build, means: Means) -> Planned:
         engine_version=means.engine_version,
         stages=tuple(name.value for name in found.stages),
         salt=found.asked.salt,
+        workspace=found.asked.workspace,
     ).to_json()
     run_id = run_id_of(canonical(storable(question)))
     return Planned(
@@ -201,34 +203,18 @@ def _stages_of(asked: Asked, suite_file: SuiteFile) -> Mapping[StageName, Stage]
     return chosen
 
 
-def _refuse_commands(suite_file: SuiteFile, stages: Mapping[StageName, Stage]) -> None:
-    """Refuse what lets a suite choose the program that runs, or how it is started."""
-    faults = [
-        Fault(f"/stages/{name}/{given}", "chooses what command runs", _COMMANDS_FIX)
-        for name, stage in stages.items()
-        for given in _command_fields(stage)
-    ]
+def _refuse_commands(
+    suite_file: SuiteFile, stages: Mapping[StageName, Stage], workspace: str
+) -> None:
+    """Refuse what starts programs, or lets a suite choose which one, or how it is started."""
+    faults = command_faults(stages, workspace)
     if faults:
         raise BadInput(
-            "this workspace does not allow suites that choose commands",
+            "this workspace does not allow suites that run commands",
             where=f"{suite_file.document.shown}: {faults[0].pointer}",
-            fix=_COMMANDS_FIX,
+            fix=faults[0].fix,
             faults=faults,
         )
-
-
-_COMMANDS_FIX = "leave the field out, or ask the server's operator to allow commands there"
-
-
-def _command_fields(stage: Stage) -> list[str]:
-    match stage:
-        case UnitStage(python=python, arguments=arguments, environment=environment):
-            given = {"python": python, "arguments": arguments, "environment": environment}
-        case LintStage(python=python):
-            given = {"python": python}
-        case _:
-            given = {}
-    return [name for name, value in given.items() if value]
 
 
 def _reproduce(found: Found, run_id: str, run_command: str) -> str:

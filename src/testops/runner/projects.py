@@ -35,9 +35,10 @@ class Project:
 
     def shown(self, path: Path) -> str:
         """`path` as a person in the project's folder, or in the run's output, would write it."""
-        # The output first: it may itself lie inside the project.
-        for folder in (self.output, self.root):
-            if folder is not None and path.is_relative_to(folder):
+        places = [folder for folder in (self.output, self.root) if folder is not None]
+        # The inner one first: either may lie inside the other.
+        for folder in sorted(places, key=lambda place: -len(place.parts)):
+            if path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()
         return str(path)
 

@@ -8,20 +8,23 @@ import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testops.domain.errors import TestOpsError
+from testops.domain.errors import InternalError, TestOpsError
 from testops.domain.seeds import Seeds
 from testops.domain.stage import StageName
 from testops.domain.suite import Profile, Suite
+from testops.runner.chunks import RecordedSimulator, Whose, write_chunk
 from testops.runner.documents import Document
 from testops.runner.judged import judged_stage
+from testops.runner.kernel_names import functions_in
 from testops.runner.ports import Simulator, Snapshots
 from testops.runner.projects import Project
-from testops.runner.stage_jobs import StageJob
+from testops.runner.stage_jobs import SeedChunk, StageJob
 from testops.runner.stages.context import Commands, Simulated, StageContext
+from testops.runner.stages.sim import execute
 from testops.runner.suites import SimPlan, SuiteFile, resolve_sim
 from testops.telemetry.clock import Clock
 from testops.telemetry.events import Event, StageFound, StageLog, StageProgress, StageStarted
@@ -66,6 +69,8 @@ def _answer(
 ) -> Mapping[str, Any]:
     name = StageName(job.stage)
     context = _context(job, tools, listener)
+    if job.chunk is not None:
+        return _chunk(job, job.chunk, context)
     rules = [gate.as_rule() for gate in context.suite_file.suite.gates]
     judged = judged_stage(name, context, rules)
     identity = context.simulated.identity
@@ -76,6 +81,29 @@ def _answer(
         "artifacts": [str(path) for path in _artifacts(judged.report.artifacts, context.project)],
         "bundle": str(context.bundle) if left else None,
         "bundle_identity": identity if left else None,
+        "chunk": None,
+    }
+
+
+def _chunk(job: StageJob, chunk: SeedChunk, context: StageContext) -> Mapping[str, Any]:
+    plan = context.plan
+    assert plan is not None
+    assert set(chunk.seeds) <= set(context.sim_seeds), "a chunk is a part of its run"
+    kernels = tuple(k for k in plan.kernels if k.name in chunk.kernels or not chunk.kernels)
+    part = replace(context, sim_seeds=tuple(chunk.seeds))
+    executions, _ = execute(replace(plan, kernels=kernels), part)
+    expected = len(kernels) * len(chunk.seeds)
+    if len(executions) != expected:
+        raise InternalError(f"{len(executions)} of {expected} executions came back")
+    whose = Whose(job.run_id, context.simulator.engine_version, context.seeds.chaos)
+    left = write_chunk(job.output / "chunks", whose, executions)
+    return {
+        "report": {},
+        "gates": [],
+        "artifacts": [],
+        "bundle": None,
+        "bundle_identity": None,
+        "chunk": [str(left.path), left.sha256, left.executions],
     }
 
 
@@ -92,20 +120,23 @@ def _context(job: StageJob, tools: ChildTools, listener: Callable[[Event], None]
     path = _path_of(job, project)
     suite_file = SuiteFile(project, path, suite, Document(project.shown(path), job.suite, {}))
     named = suite.stages.named()
+    simulator = tools.simulator
+    if job.executions:
+        simulator = RecordedSimulator(simulator, job.run_id, job.executions)
     return StageContext(
         project=project,
         suite_file=suite_file,
         profile=Profile.model_validate(job.profile),
         seeds=Seeds(job.sim_seed, job.chaos_seed),
         sim_seeds=tuple(job.sim_seeds),
-        plan=_plan(job, suite_file, tools.simulator),
+        plan=_plan(job, suite_file, simulator),
         asked={name: stage for name, stage in named.items() if name in job.only},
         jobs=job.jobs,
         bundle=project.snapshots / f"run-{job.run_id}.tar.gz",
         environment=tools.environment,
         python=tools.python,
         clock=tools.clock,
-        simulator=tools.simulator,
+        simulator=simulator,
         snapshots=tools.snapshots,
         commands=tools.commands_in(project),
         listener=listener,
@@ -121,9 +152,12 @@ def _path_of(job: StageJob, project: Project) -> Path:
 
 
 def _plan(job: StageJob, suite_file: SuiteFile, simulator: Simulator) -> SimPlan | None:
-    if job.stage not in (StageName.SIM, StageName.SNAPSHOT_COMPARE):
-        return None
-    return resolve_sim(suite_file, simulator.kernels_in)
+    if job.stage == StageName.SIM:
+        return resolve_sim(suite_file, simulator.kernels_in)
+    if job.stage == StageName.SNAPSHOT_COMPARE:
+        # It executes none of them, so none is imported.
+        return resolve_sim(suite_file, functions_in)
+    return None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from testops.domain.stage import StageName
-from testops.domain.suite import Suite
+from testops.domain.suite import Stage, Suite
 
 Network = Literal["loopback-only", "open"]
 
@@ -21,8 +21,14 @@ class Limits:
 
     wall_s: float = 86_400.0
     memory_mb: int = 8192
-    processes: int = 512
+    processes: int = 1024
     file_mb: int = 4096
+
+    @classmethod
+    def of(cls, stage: Stage, *, machine_cores: int) -> "Limits":
+        """What `stage` may use on a runner of so many cores."""
+        memory_mb = stage.memory_mb_of(machine_cores)
+        return cls(memory_mb=memory_mb, processes=stage.processes)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -199,9 +199,17 @@ def _result_of(body: Mapping[str, Any], refused: Sequence[str], count: int) -> R
         artifacts=tuple(Path(path) for path in body["artifacts"]),
         bundle=None if body["bundle"] is None else Path(body["bundle"]),
         bundle_identity=body["bundle_identity"],
+        chunk=_chunk_file(body["chunk"]),
         refused=refused,
         refused_count=count,
     )
+
+
+def _chunk_file(body: Sequence[Any] | None) -> ChunkFile | None:
+    if body is None:
+        return None
+    path, sha256, executions = body
+    return ChunkFile(Path(path), sha256, executions)
 
 
 def _crashed(ended: Ended, limits: Limits, words: str) -> StageCrashed:

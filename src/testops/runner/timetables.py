@@ -10,8 +10,8 @@ from testops.domain.errors import BadInput
 from testops.domain.schedule import Timetable
 
 _FIELDS = 5
-# A search ends there: what comes less often than every five years never comes.
-_YEARS_AHEAD = 5
+# A search ends there: a leap day may keep one waiting for eight years, and nothing else so long.
+_YEARS_AHEAD = 9
 MISSED_MAX = 1000
 
 
@@ -26,20 +26,24 @@ def check_timetable(timetable: Timetable) -> None:
             fix="write five fields: minute hour day month weekday",
             pointer="/cron",
         )
+    if next_due_ms(timetable, after_ms=0) is None:
+        raise BadInput(f"{line!r} never comes", fix="name a day that exists", pointer="/cron")
 
 
 def next_due_ms(timetable: Timetable, *, after_ms: int) -> int | None:
     """The first due time behind `after_ms`; None where none comes within years.
 
-    A local time that a change of the clock skips is due when the clock has passed it; one that
-    comes twice is due once.
+    A local time that a change of the clock skips is due when the clock has passed it. One that comes
+    twice is due once, as cron has it, but for a line of every hour, which is of every real hour.
     """
     start = datetime.fromtimestamp(after_ms / 1000, _zone(timetable))
+    fixed_hour = not timetable.cron.split()[1].startswith("*")
     times = croniter(timetable.cron, start, max_years_between_matches=_YEARS_AHEAD)
     try:
         while True:
-            due_ms: int = round(times.get_next(datetime).astimezone(UTC).timestamp() * 1000)
-            if due_ms > after_ms:
+            due: datetime = times.get_next(datetime)
+            due_ms = round(due.astimezone(UTC).timestamp() * 1000)
+            if due_ms > after_ms and not (due.fold and fixed_hour):
                 return due_ms
     except CroniterError:
         return None

@@ -6,7 +6,8 @@ writer against the `tarfile` of the day. The reader knows plain files and PAX pa
 other kind of member is a way to write outside a folder or to hide content, and is refused by name.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from testops.snapshots.limits import LIMITS, Limits, size_text
 from testops.snapshots.paths import require_safe_path
@@ -35,18 +36,34 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One plain file of an archive; of its mode only whether it may be executed counts."""
+
+    path: str
+    content: bytes
+    executable: bool = False
+
+
 def write_tar(files: Mapping[str, bytes]) -> bytes:
     """The one archive of `files`: sorted by name, no times, no owners, mode 0644."""
+    return b"".join(tar_parts(Member(path, content) for path, content in files.items()))
+
+
+def tar_parts(members: Iterable[Member]) -> list[bytes]:
+    """The one archive of `members`, in parts: sorted by name, no times, no owners."""
     parts: list[bytes] = []
-    for path in sorted(files, key=str.encode):
-        content = files[path]
-        if len(path) > _NAME_LENGTH_MAX:
+    for member in sorted(members, key=lambda one: one.path.encode()):
+        path, content = member.path, member.content
+        if len(path) > _NAME_LENGTH_MAX or not path.isascii():
             record = _pax_record(path)
             parts += [_header(_PAX_NAME, len(record), kind=b"x", mode=0), _padded(record)]
-        parts += [_header(path.encode("ascii")[:100], len(content)), _padded(content)]
+        name = path.encode("ascii", "replace")[:_NAME_LENGTH_MAX]
+        mode = 0o755 if member.executable else 0o644
+        parts += [_header(name, len(content), mode=mode), _padded(content)]
     parts.append(bytes(2 * BLOCK))
     parts.append(bytes(-sum(map(len, parts)) % RECORD))
-    return b"".join(parts)
+    return parts
 
 
 def _header(name: bytes, size: int, *, kind: bytes = b"0", mode: int = 0o644) -> bytes:
@@ -69,7 +86,7 @@ def _header(name: bytes, size: int, *, kind: bytes = b"0", mode: int = 0o644) ->
 
 
 def _pax_record(path: str) -> bytes:
-    body = f" path={path}\n".encode("ascii")
+    body = f" path={path}\n".encode()
     length = len(body)
     while len(str(length)) + len(body) != length:
         length = len(str(length)) + len(body)
@@ -109,7 +126,18 @@ class ByteStream:
 
 def read_tar(stream: ByteStream, *, limits: Limits = LIMITS) -> dict[str, bytes]:
     """The plain files of an archive, in its order; Refusal for anything else inside."""
-    files: dict[str, bytes] = {}
+    members = read_members(stream, limits=limits, require_path=require_safe_path)
+    return {member.path: member.content for member in members}
+
+
+def read_members(
+    stream: ByteStream, *, limits: Limits, require_path: Callable[[str], None]
+) -> Iterator[Member]:
+    """The plain files of an archive, one at a time; Refusal for anything else inside.
+
+    The archive is believed only when this has come to its end.
+    """
+    seen: set[str] = set()
     long_path: str | None = None
     while header := _next_header(stream):
         size = _octal(header[124:136], "size")
@@ -121,15 +149,16 @@ def read_tar(stream: ByteStream, *, limits: Limits = LIMITS) -> dict[str, bytes]
             continue
         long_path = None
         _require_plain(path, header)
-        require_safe_path(path)
-        if path in files:
+        require_path(path)
+        if path in seen:
             raise Refusal(f"the member {path!r} is there twice", fix=FOREIGN_FIX)
-        require_room(path, size, member_count=len(files) + 1, limits=limits)
-        files[path] = _content(stream, size, path)
+        seen.add(path)
+        require_room(path, size, member_count=len(seen), limits=limits)
+        executable = _octal(header[100:108], "mode") & 0o100 != 0
+        yield Member(path, _content(stream, size, path), executable)
     if long_path is not None:
         raise Refusal("its tar ends after a PAX header")
     _require_only_padding(stream)
-    return files
 
 
 def require_room(path: str, size: int, *, member_count: int, limits: Limits) -> None:

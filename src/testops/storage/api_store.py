@@ -276,17 +276,31 @@ def _fire(
         )
         if moved.rowcount == 0:
             return None
+        firing = Firing(due_at, None if new is None else new.run_id, problem, missed)
+        if not _is_first(database, connection, due.schedule_id, latest_ms, firing):
+            # The database's clock was set back: that time has been.
+            return None
         if new is not None:
             runs.create_in(connection, new)
-        firing = Firing(due_at, None if new is None else new.run_id, problem, missed)
-        connection.execute(
-            sa.insert(schedule_firing).values(
-                schedule_id=due.schedule_id,
-                due_ms=latest_ms,
-                run_id=firing.run_id,
-                problem=problem,
-                missed=missed,
-                fired_at=database.moment(connection).text,
-            )
-        )
     return Fired(due, firing)
+
+
+def _is_first(
+    database: Database, connection: sa.Connection, schedule_id: str, due_ms: int, firing: Firing
+) -> bool:
+    """Write that the schedule fires; whether it is the first time for that due time."""
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    put = (
+        insert(schedule_firing)
+        .values(
+            schedule_id=schedule_id,
+            due_ms=due_ms,
+            run_id=firing.run_id,
+            problem=firing.problem,
+            missed=firing.missed,
+            fired_at=database.moment(connection).text,
+        )
+        .on_conflict_do_nothing()
+        .returning(schedule_firing.c.due_ms)
+    )
+    return connection.execute(put).first() is not None

@@ -1,11 +1,25 @@
-"""Contents by their digest: files of the data folder, or rows where runners share no disk."""
+"""Contents by their digest: files of the data folder, or rows where runners share no disk.
+
+Both keep one row for each content, because retention asks the database what nothing refers to. A
+`put` makes that row young again, so what is being stored is never what is being removed.
+"""
 
 import hashlib
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from testops.runner.files import make_folder
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from testops.domain.errors import BadInput
+from testops.runner.files import not_writable, write_aside, write_atomically
+from testops.storage.database import Database
+from testops.storage.tables import blob
+
+# A row is read and written whole; what is larger belongs on a disk.
+ROW_BYTES_MAX = 256 << 20
+_CHUNK = 1 << 20
 
 
 class BlobStore(Protocol):
@@ -16,35 +30,122 @@ class BlobStore(Protocol):
         ...
 
     def fetch(self, sha256: str, target: Path) -> None:
-        """Put the content at `target`."""
+        """Put the content at `target`, whole or not at all; it is what its digest says."""
         ...
 
     def read(self, sha256: str, *, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset` on; `FileNotFoundError` when it was removed."""
+        """At most `length` bytes from `offset` on; `FileNotFoundError` when it is not kept."""
         ...
+
+
+def blobs_of(database: Database, data: Path) -> BlobStore:
+    """Where this platform keeps contents: with SQLite there is one machine, and so one disk."""
+    return FolderBlobs(data / "blobs", database) if database.is_sqlite else RowBlobs(database)
 
 
 class FolderBlobs:
-    """Contents as files."""
+    """Contents as files, each with a row that says since when."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self._folder = folder
+        self._database = database
 
     def put(self, path: Path) -> str:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        target = self._folder / sha256[:2] / sha256
-        if not target.is_file():
-            make_folder(target.parent)
-            aside = target.with_suffix(".tmp")
-            shutil.copyfile(path, aside)
-            aside.replace(target)
+        sha256 = _digest_of(path)
+        target = self._place(sha256)
+        # Synced before the row says that it is there; the transaction is short, whatever its size.
+        aside = None if target.is_file() else write_aside(target, path.read_bytes())
+        try:
+            with self._database.write() as connection:
+                _renew(connection, self._database, sha256, path.stat().st_size, None)
+                # Retention removes the file in the transaction that removes the row, so what is
+                # there now stays. What went between our look and now is made again.
+                if aside is None and not target.is_file():
+                    aside = write_aside(target, path.read_bytes())
+                if aside is not None:
+                    aside.replace(target)
+        finally:
+            if aside is not None:
+                aside.unlink(missing_ok=True)
         return sha256
 
     def fetch(self, sha256: str, target: Path) -> None:
-        shutil.copyfile(self._folder / sha256[:2] / sha256, target)
+        content = self._place(sha256).read_bytes()
+        write_atomically(target, _believed(sha256, content))
 
     def read(self, sha256: str, *, offset: int, length: int) -> bytes:
-        with (self._folder / sha256[:2] / sha256).open("rb") as file:
+        with self._place(sha256).open("rb") as file:
             file.seek(offset)
             return file.read(length)
+
+    def _place(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+
+class RowBlobs:
+    """Contents in the database, for runners that share nothing else."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, path: Path) -> str:
+        if (size := path.stat().st_size) > ROW_BYTES_MAX:
+            raise BadInput(
+                f"has {size} bytes, more than the {ROW_BYTES_MAX} that the database keeps",
+                where=path.name,
+                fix="record less, or fewer seeds in one run",
+            )
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        with self._database.write() as connection:
+            _renew(connection, self._database, sha256, len(content), content)
+        return sha256
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        content = b"".join(self._parts(sha256))
+        write_atomically(target, _believed(sha256, content))
+
+    def _parts(self, sha256: str) -> Iterator[bytes]:
+        offset = 0
+        while part := self.read(sha256, offset=offset, length=_CHUNK * 16):
+            yield part
+            offset += len(part)
+
+    def read(self, sha256: str, *, offset: int, length: int) -> bytes:
+        # Positions of SQL begin at 1.
+        part = sa.func.substr(blob.c.content, offset + 1, length, type_=sa.LargeBinary())
+        wanted = sa.select(part).where(blob.c.sha256 == sha256, blob.c.content.is_not(None))
+        with self._database.read() as connection:
+            found = connection.execute(wanted).first()
+        if found is None:
+            raise FileNotFoundError(f"no content {sha256} is kept")
+        # SQLite says NULL for a part of nothing.
+        return bytes(found[0] or b"")
+
+
+def _renew(
+    connection: sa.Connection, database: Database, sha256: str, size: int, content: bytes | None
+) -> None:
+    """The row of a content, made or young again; it waits for a retention that removes it."""
+    values = {"sha256": sha256, "size": size, "content": content, "created_ms": database.now_ms}
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    made = insert(blob).values(**values)
+    connection.execute(
+        made.on_conflict_do_update(
+            index_elements=[blob.c.sha256], set_={"created_ms": database.now_ms}
+        )
+    )
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
+def _believed(sha256: str, content: bytes) -> bytes:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise OSError(f"the content {sha256} is damaged where it is kept")
+    return content

@@ -139,7 +139,7 @@ class OtlpTraces:
             log.warning("run %s is not in the traces", run.run_id, exc_info=True)
 
     def close(self) -> None:
-        self._provider.force_flush(5000)
+        self._provider.force_flush(2000)
         self._provider.shutdown()
 
     def _tell(self, run: RunSpan) -> None:

@@ -173,16 +173,16 @@ def approve(
     """Make a run or a bundle the baseline of its key."""
     project = project_around(working_folder)
     path = _bundle_called(source, project, working_folder)
-    person = who or _person()
+    who = who or person()
     baseline = snapshots.approve(
         path,
         project.snapshots / "golden",
-        who=person,
+        who=who,
         why=why,
         at=SystemClock().now(),
         allow_failing=allow_failing,
     )
-    return Approved(project.shown(path), project.shown(baseline), person, why)
+    return Approved(project.shown(path), project.shown(baseline), who, why)
 
 
 def _bundle_called(source: str, project: Project, working_folder: Path) -> Path:
@@ -204,7 +204,8 @@ def _bundle_called(source: str, project: Project, working_folder: Path) -> Path:
     )
 
 
-def _person() -> str:
+def person() -> str:
+    """Who we are: git's user, or the system's."""
     git = shutil.which("git")
     if git is not None:
         done = subprocess.run(

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from testops import engine
 from testops.domain.errors import BadInput
 from testops.domain.execution import Executor, Taken
@@ -19,7 +17,7 @@ from testops.runner.projects import project_around
 from testops.runner.stage_process import run_stage
 from testops.runner.worker import Worker
 from testops.runner.worker_ports import WorkerPorts
-from testops.storage.blobs import BlobStore, FolderBlobs
+from testops.storage.blobs import BlobStore, blobs_of
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import Database, open_database
 from testops.storage.durable import DurableQueue, Submitter
@@ -29,8 +27,8 @@ from testops.storage.leases import LeaseStore
 from testops.storage.migrate import SchemaState, migrate, state
 from testops.storage.places import LocalPlaces
 from testops.storage.runs import RunsStore
-from testops.storage.tables import workspace
 from testops.storage.wakeups import Wakeups
+from testops.storage.workspaces import WorkspaceStore
 from testops.telemetry.clock import SystemClock
 
 # SQLite has one runner, and what it was executing is its own again when it is started anew.
@@ -96,17 +94,21 @@ class Store:
     leases: LeaseStore
     wakeups: Wakeups
     blobs: BlobStore
+    workspaces: WorkspaceStore
+    submitter: Submitter
 
 
 @contextlib.contextmanager
 def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
     """The store of `settings`; brought to our shape, or refused where that is the operator's."""
     make_folder(settings.data).chmod(0o700)
+    # It may lie in a project, and what is kept there is no change of the project.
+    (settings.data / ".gitignore").write_text("*\n")
     database = open_database(settings.database_url)
     try:
         _shape(database, may_migrate=may_migrate)
         submitter = Submitter(database)
-        blobs = FolderBlobs(settings.data / "blobs")
+        blobs = blobs_of(database, settings.data)
         yield Store(
             settings,
             database,
@@ -117,6 +119,8 @@ def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
             LeaseStore(database),
             Wakeups(database),
             blobs,
+            WorkspaceStore(database, blobs, settings.data),
+            submitter,
         )
     finally:
         database.close()
@@ -198,9 +202,7 @@ def runner_of(store: Store, draw_token: str) -> Worker:
 
 def _root_of(store: Store, taken: Taken) -> Path:
     """The folder of the run's workspace on this machine."""
-    place = sa.select(workspace.c.place).where(workspace.c.name == taken.run.workspace)
-    with store.database.read() as connection:
-        found = connection.execute(place).scalar_one_or_none()
+    found = store.workspaces.get(taken.run.workspace)
     if found is None:
         raise BadInput(f"there is no workspace {taken.run.workspace}", where="workspace")
-    return Path(found)
+    return store.workspaces.root_for(found, taken.run.run_id, taken.run.attempt)

@@ -110,6 +110,7 @@ def test_salt_seeds_build_and_stages_each_make_another_question(project: Project
         planned(project, salt="again"),
         planned(project, seeds=SeedFlags(sim="5")),
         planned(project, seeds=SeedFlags(sim_range="5:9")),
+        planned(project, workspace="other"),
         planned(project, build=Build("abc", None, "1.2.3", stated=True)),
         planned(project, definition(stages=definition()["stages"] | {"snapshot-compare": {}})),
         planned(
@@ -224,11 +225,13 @@ def test_a_kernel_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str)
         functions_in(file)
 
 
-def test_suites_that_choose_commands_need_a_workspace_that_allows_it(project: Project) -> None:
+def test_suites_that_run_commands_need_a_workspace_that_allows_it(project: Project) -> None:
     stages = {"unit": {"python": "bin/sh", "arguments": ["-p", "x"]}, "lint": {"mypy": {}}}
     given = definition(stages=stages)
     error = refused(project, given, commands_allowed=False)
     assert [fault.pointer for fault in error.faults] == [
+        "/stages/lint",
+        "/stages/unit",
         "/stages/unit/python",
         "/stages/unit/arguments",
     ]

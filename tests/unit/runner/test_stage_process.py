@@ -42,7 +42,7 @@ def tell(**body):
     os.write(int(sys.argv[1]), json.dumps(body).encode() + b"\\n")
 def done(**report):
     tell(type="result", error="", report=report, gates=[], artifacts=[], bundle=None,
-         bundle_identity=None)
+         bundle_identity=None, chunk=None)
 """
 
 Start = Callable[..., Result]

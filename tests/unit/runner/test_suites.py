@@ -56,7 +56,7 @@ def test_a_key_given_twice_names_both_lines(project: Project) -> None:
 def test_an_unknown_field_gets_pointer_nearest_name_and_the_known_ones(project: Project) -> None:
     message = refusal(project, HEAD + SIM.replace("kernels:", "kernls:"))
     assert message.startswith("suites/core.yaml:6: /stages/sim/kernls: unknown field; ")
-    assert "did you mean 'kernels'? known fields: timeout_s, attempts_max, kernels" in message
+    assert "did you mean 'kernels'? known fields: timeout_s, attempts_max, cores" in message
 
 
 def test_a_wrong_type_names_what_was_given_and_what_is_wanted(project: Project) -> None:

@@ -96,7 +96,9 @@ def _run_linter(
 
 
 def _has_cache(context: StageContext) -> bool:
-    return (context.project.root / ".mypy_cache").is_dir()
+    # Runs with an output of their own may go on at once, and one cache cannot serve two.
+    own = context.project.root / ".mypy_cache"
+    return context.project.output is None and own.is_dir()
 
 
 def _relative(result: LintResult, context: StageContext) -> LintResult:

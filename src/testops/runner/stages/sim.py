@@ -20,7 +20,7 @@ FINDINGS_SHOWN_MAX = 50
 
 def run_sim(plan: SimPlan, context: StageContext) -> StageOutcome:
     """All executions of the plan, and what they leave on the disk."""
-    executions, findings = _execute(plan, context)
+    executions, findings = execute(plan, context)
     expected = len(plan.kernels) * len(context.sim_seeds)
     if len(executions) != expected:
         return ToolError(f"{len(executions)} of {expected} executions came back")
@@ -44,7 +44,8 @@ def run_sim(plan: SimPlan, context: StageContext) -> StageOutcome:
     return Ran(tuple(_metrics(plan, executions, source)), shown, artifacts, notes)
 
 
-def _execute(plan: SimPlan, context: StageContext) -> tuple[list[Execution], list[Finding]]:
+def execute(plan: SimPlan, context: StageContext) -> tuple[list[Execution], list[Finding]]:
+    """Every execution of the plan, and what was found, both in an order of their own."""
     executions: list[Execution] = []
     findings: list[Finding] = []
     done: Counter[str] = Counter()

@@ -1,0 +1,88 @@
+"""What `testops workspaces` says and does; keeping them belongs to `storage.workspaces`."""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from testops import wiring
+from testops.domain.errors import BadInput
+from testops.domain.verdict import ExitCode
+from testops.storage.workspaces import WorkspaceStore
+from testops.wiring import roles
+
+Echo = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be added."""
+
+    folder: Path
+    name: str | None
+    archive: bool
+    allow_commands: bool
+
+
+def add(wanted: Wanted, data: Path | None, *, echo: Echo) -> ExitCode:
+    """Add a workspace, or replace the one of that name."""
+    name = wanted.name or _name_of(wanted.folder)
+    with _opened(data) as store:
+        added = (store.add_archive if wanted.archive else store.add_path)(
+            name, wanted.folder, allow_commands=wanted.allow_commands, by=wiring.person()
+        )
+    echo(f"workspace {added.name}: {added.kind} {added.place}")
+    if not added.allow_commands:
+        echo("its suites may not run commands (lint, unit); to allow them:")
+        echo(f"  testops workspaces allow-commands {added.name}")
+    return ExitCode.HOLDS
+
+
+def show(data: Path | None, *, echo: Echo) -> ExitCode:
+    """One line for each workspace."""
+    with _opened(data) as store:
+        every = store.all()
+    for one in every:
+        commands = "commands" if one.allow_commands else "no commands"
+        echo(f"{one.name}\t{one.kind}\t{commands}\t{one.place}".expandtabs(16))
+    if not every:
+        echo("there is none; add one: testops workspaces add FOLDER")
+    return ExitCode.HOLDS
+
+
+def remove(name: str, data: Path | None, *, echo: Echo) -> ExitCode:
+    """Forget a workspace."""
+    with _opened(data) as store:
+        if not store.remove(name):
+            raise _unknown(name, store)
+    echo(f"workspace {name} is forgotten; its runs stay")
+    return ExitCode.HOLDS
+
+
+def allow(name: str, data: Path | None, *, allowed: bool, echo: Echo) -> ExitCode:
+    """Allow a workspace's suites to run commands, or no longer."""
+    with _opened(data) as store:
+        if not store.allow_commands(name, allowed=allowed):
+            raise _unknown(name, store)
+    echo(f"suites of workspace {name} may {'' if allowed else 'not '}run commands")
+    return ExitCode.HOLDS
+
+
+@contextlib.contextmanager
+def _opened(data: Path | None) -> Iterator[WorkspaceStore]:
+    settings = roles.settings_for(Path.cwd(), os.environ, data=data)
+    with roles.open_store(settings, may_migrate=False) as store:
+        yield store.workspaces
+
+
+def _unknown(name: str, store: WorkspaceStore) -> BadInput:
+    known = ", ".join(one.name for one in store.all()) or "none"
+    return BadInput(f"there is no workspace {name!r}", fix=f"name one of: {known}")
+
+
+def _name_of(folder: Path) -> str:
+    """The folder's own name, as far as a workspace may be called that."""
+    plain = re.sub(r"[^a-z0-9_.-]+", "-", folder.resolve().name.lower()).strip("-._")
+    return plain[:64] or "default"

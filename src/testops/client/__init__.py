@@ -1,0 +1,1 @@
+"""Follows a run from outside, over HTTP, however often the connection breaks."""

@@ -31,6 +31,8 @@ class NewRun:
     priority: int = PRIORITY_DEFAULT
     deadline_s: float | None = None
     pinned: bool = False
+    # Of the request that asked for it (W3C Trace Context), so that the run is part of that trace.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

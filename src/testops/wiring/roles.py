@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,7 +167,15 @@ def only_runner(settings: Settings, database: Database) -> Iterator[None]:
         os.close(descriptor)
 
 
-def runner_of(store: Store, draw_token: str) -> Worker:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a runner does beside executing."""
+
+    duties: Sequence[Callable[[], None]] = ()
+    ended: Callable[[str, int], None] = lambda _run_id, _attempt: None
+
+
+def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
     """A runner on `store`; `draw_token` tells its starts apart."""
     settings, host = store.settings, socket.gethostname()
     name = _ONLY_RUNNER if store.database.is_sqlite else f"{host}-{draw_token}"
@@ -193,7 +201,8 @@ def runner_of(store: Store, draw_token: str) -> Worker:
         places=places,
         run_stage=run_stage,
         clock=SystemClock(),
-        duties={},
+        duties=beside.duties,
+        ended=beside.ended,
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
     return Worker(

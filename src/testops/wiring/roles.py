@@ -188,7 +188,7 @@ def runner_of(store: Store, draw_token: str) -> Worker:
         places=places,
         run_stage=run_stage,
         clock=SystemClock(),
-        duties={},
+        duties={"copies of workspaces": store.workspaces.sweep_copies},
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
     return Worker(

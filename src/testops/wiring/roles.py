@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -186,7 +187,8 @@ def runner_of(store: Store, draw_token: str) -> Worker:
         leases=store.leases,
         queue=DurableQueue(store.database, name),
         places=places,
-        run_stage=run_stage,
+        # What a suite runs must not reach the database that judges it.
+        run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
         duties={"copies of workspaces": store.workspaces.sweep_copies},
     )

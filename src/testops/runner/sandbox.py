@@ -105,6 +105,7 @@ def sandbox() -> Sandbox:
             if not (problem := _why_not(wanted)):
                 return Sandbox(wanted, tuple(problems))
             problems.append(f"no {' and '.join(wanted)} namespace: {problem}")
+    log.warning("stages are held without namespaces: %s", "; ".join(problems))
     return Sandbox((), tuple(problems))
 
 
@@ -301,6 +302,9 @@ def _scratch() -> Iterator[Path]:
         try:
             for name in ("tmp", "cache"):
                 (folder / name).mkdir()
+            # A stage of root's may start programs as others, a database for its tests, say.
+            for path in (folder, folder / "tmp"):
+                path.chmod(0o711)
             yield folder
         finally:
             remove_tree(folder)

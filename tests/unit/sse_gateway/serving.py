@@ -48,6 +48,11 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def held_bytes(self) -> int:
+        """The most that waits to be written on one connection."""
+        transports = [one.transport for one in self.server.server_state.connections]
+        return max((one.get_write_buffer_size() for one in transports), default=0)
+
     async def ask(self, path: str, *, method: str = "GET", **headers: str) -> "Viewer":
         viewer = await Viewer.ask(self.port, path, method=method, buffer=0, **headers)
         self.viewers.append(viewer)

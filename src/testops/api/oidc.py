@@ -49,7 +49,7 @@ class OidcLogin:
         self._settings = settings
         self._clock = clock
         self._loaded_s: float | None = None
-        self._client, self._errors = _client(settings)
+        self._client, self._wrong = _client(settings)
         from itsdangerous import URLSafeTimedSerializer
 
         # Derived, so that several API processes understand each other's cookies.
@@ -74,7 +74,7 @@ class OidcLogin:
             )
         except httpx.HTTPError as error:
             raise _away(error) from error
-        except (*self._errors, ValueError, KeyError, TypeError) as error:
+        except self._wrong as error:
             # What exactly is wrong is for the operator; an attacker need not learn it.
             _log.warning("a login by %s was refused: %s", self._settings.issuer, clean(repr(error)))
             raise unknown("the issuer's answer cannot be believed; log in again") from error
@@ -147,7 +147,7 @@ def _client(settings: OidcSettings) -> tuple[Any, tuple[type[Exception], ...]]:
             "timeout": TIMEOUT_S,
         },
     )
-    return client, (AuthlibBaseError, JoseError)
+    return client, (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError)
 
 
 def _away(error: Exception | None) -> Refused:

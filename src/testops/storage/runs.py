@@ -161,6 +161,7 @@ class RunsStore:
             "fence": 0,
             "deadline_ms": _deadline(new, moment),
             "pinned": new.pinned,
+            "traceparent": new.traceparent,
             "created_by": new.created_by,
             "created_ms": moment.ms,
             "created_at": moment.text,

@@ -49,6 +49,7 @@ def access_over(
         settings = replace(settings, signing_key=_kept_key(data / SIGNING_KEY_FILE))
     signer = Signer(settings.signing_key)
     store = AccessTables(database, signer)
+    _require_key(store, signer)
     return Access(
         settings,
         signer,
@@ -76,6 +77,17 @@ def server_url(environment: Mapping[str, str]) -> str:
     host = environment.get("TESTOPS_HOST", "")
     port = environment.get("TESTOPS_PORT") or "8080"
     return f"http://{_LOCAL_HOSTS.get(host, host)}:{port}"
+
+
+def _require_key(store: AccessTables, signer: Signer) -> None:
+    """A signed log is not continued by somebody who cannot sign."""
+    head = store.head() if signer.key is None else None
+    if head is not None and head.signature:
+        raise BadInput(
+            f"the audit log is signed with the key {head.signer}, which is not here",
+            where="TESTOPS_AUDIT_KEY",
+            fix="set it as on the other machines",
+        )
 
 
 def _kept_key(path: Path) -> bytes:

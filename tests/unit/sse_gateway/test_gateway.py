@@ -525,7 +525,7 @@ def test_a_viewer_that_stops_reading_is_cut_and_disturbs_nobody() -> None:
             good = await served.watch()
             stalled = await Viewer.ask(served.port, f"/v1/test-runs/{RUN}/events", buffer=4096)
             served.viewers.append(stalled)
-            slowest = 0.0
+            slowest, held = 0.0, 0
             loop = asyncio.get_running_loop()
             for seq in range(1, 1000):
                 began = loop.time()
@@ -533,11 +533,13 @@ def test_a_viewer_that_stops_reading_is_cut_and_disturbs_nobody() -> None:
                 await good.until(f"id: {seq}\n".encode())
                 slowest = max(slowest, loop.time() - began)
                 good.body = b""
+                held = max(held, served.held_bytes())
                 if served.hub.stats().cut:
                     break
                 await asyncio.sleep(0.005)
             assert served.hub.stats().cut == 1, "it was never cut"
             assert slowest < 1.0, f"somebody waited {slowest:.3f} s"
+            assert held < 300_000, f"{held} bytes were held for a viewer that does not read"
             assert await stalled.lost()
             async with asyncio.timeout(5):
                 while served.hub.stats().viewers > 1:

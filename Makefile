@@ -40,8 +40,8 @@ testops-regression: $(STAMP)  ## qualify this repository: SUITE=full (default) o
 	@$(call finish,$(PY) -m testops run "$(SUITE)" $(if $(PROFILE),--profile "$(PROFILE)"))
 
 .PHONY: test
-test: $(STAMP)  ## everything that must hold before a push: lint, unit, engine, simulation, acceptance
-	@$(call steps,lint unit engine simulation acceptance)
+test: $(STAMP)  ## everything that must hold before a push: lint, unit, engine, simulation, crash, acceptance
+	@$(call steps,lint unit engine simulation crash acceptance)
 
 .PHONY: test-long
 test-long: $(STAMP)  ## the tests marked long
@@ -54,6 +54,11 @@ lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
 .PHONY: openapi
 openapi: $(STAMP)  ## write openapi/testops.v1.json, the contract of the API, from the code
 	@$(call finish,$(PY) tools/write_openapi.py)
+
+.PHONY: crash-sweep
+crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run: SEED=1 LAYOUT=sqlite|serve|postgres
+	@$(call finish,$(PY) -m tests.crash.sweep $(if $(SEED),--seed $(SEED)) \
+		$(if $(LAYOUT),--layout $(LAYOUT)) $(if $(VICTIM),--victim $(VICTIM)) $(if $(AT),--at $(AT)))
 
 .PHONY: bench
 bench: $(STAMP)  ## measure the engine and the event streams
@@ -70,7 +75,7 @@ clean:  ## remove the environment and everything that a run leaves behind
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 
-.PHONY: step-lint step-unit step-engine step-simulation step-acceptance step-long step-bench
+.PHONY: step-lint step-unit step-engine step-simulation step-crash step-acceptance step-long step-bench
 step-lint:
 	@status=0; \
 	$(PY) -m ruff check $(call present,$(LINTED)) || status=1; \
@@ -87,6 +92,9 @@ step-engine:
 
 step-simulation:
 	@$(PY) -m pytest -q tests/simulation -m "not long"
+
+step-crash:
+	@$(PY) -m pytest -q tests/crash -m "not long"
 
 step-acceptance:
 	@$(PY) -m pytest -q tests/acceptance -m "not long"

@@ -15,12 +15,10 @@ from testops.access.records import Holder
 from testops.api.application import create_api
 from testops.api.auth_routes import AccessServices
 from testops.api.auth_routes import routes as access_routes
+from testops.api.oidc import OidcLogin
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
 from testops.domain.errors import StoreUnavailable
-from testops.runner.builds import SharedBuilds
-from testops.runner.kernel_names import functions_in
-from testops.runner.planning import Means
 from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
@@ -31,8 +29,8 @@ from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
 from testops.telemetry.clock import Clock, SystemClock
 from testops.telemetry.metrics import Metrics
-from testops.wiring import draw_seed
 from testops.wiring.access import Access, access_over, local_operator
+from testops.wiring.planning import means
 from testops.wiring.roles import Store
 
 Scope = Any
@@ -94,6 +92,8 @@ class Served:
         app.state.access = AccessServices(
             access.guard, access.keys, access.sessions, access.store, access.settings, self.clock
         )
+        # Without an issuer its library is not even imported.
+        app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
         return _measured(app, self.metrics, self.clock)
 
     def _page(self) -> tuple[bytes, str]:
@@ -118,9 +118,9 @@ class Served:
         ]
 
     def login_path(self) -> str:
-        """A link that logs the person at this terminal in, once."""
+        """A link that logs the person at this terminal in, once, as who works here."""
         me = local_operator()
-        holder = Holder(me.name, Role.SECURITY, None)
+        holder = Holder(me.name, Role.MAINTAINER, None)
         return self.access.sessions.link(holder, by=me).path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,17 +165,6 @@ class _Telling(Server):
         self._ready()
 
 
-def means() -> Means:
-    """What planning needs; the names of kernels are read, and nothing of a project is imported."""
-    return Means(
-        kernels_in=functions_in,
-        engine_version=engine.ENGINE_VERSION,
-        draw_seed=draw_seed,
-        build_of=SharedBuilds().build_of,
-        run_command=lambda _: "testops run",
-    )
-
-
 def _measured(app: Any, metrics: Metrics, clock: Clock) -> Application:
     """`app`, with each answer counted."""
 
@@ -210,4 +199,4 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-__all__ = ["Access", "Address", "Beside", "Served", "means"]
+__all__ = ["Access", "Address", "Beside", "Served"]

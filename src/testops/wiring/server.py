@@ -23,7 +23,8 @@ from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import is_event_path
-from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.sse_gateway.server import Server, config_for, listener
+from testops.sse_gateway.threads import Threads
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state

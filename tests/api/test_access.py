@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.api.conftest import ClientOf, World, problem
 
 from testops.api.application import contract
 from testops.api.routing import GuardedRoute
 from testops.domain.access import GRANTS, Permission, Role
-from tests.api.conftest import ClientOf, World, problem
 
 OPEN = {"/healthz", "/readyz"}
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.api.conftest import ClientOf, World, definition, problem
 
 from testops.domain.access import Role
 from testops.domain.run import RunState
 from testops.domain.verdict import Verdict
-from tests.api.conftest import ClientOf, World, definition, problem
 
 RUNS = "/v1/test-runs"
 ASKED: dict[str, Any] = {"suite": "core", "seeds": {"sim": 42, "chaos": 7}}

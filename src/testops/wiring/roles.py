@@ -203,7 +203,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         # What a suite runs must not reach the database that judges it.
         run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
-        duties=(store.workspaces.sweep_copies, *beside.duties),
+        duties=(*beside.duties, store.workspaces.sweep_copies),
         ended=beside.ended,
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)

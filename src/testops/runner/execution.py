@@ -134,7 +134,7 @@ class AttemptExecutor:
     def _stages(self, taken: Taken, active: Active) -> Ending:
         run = taken.run
         suite = Suite.model_validate(run.question["suite"])
-        place = self._ports.places.prepare(taken)
+        place = self._insist(lambda: self._ports.places.prepare(taken))
         kept = [
             StageRecord(stage.name, stage.report, ())
             for stage in run.stages
@@ -330,7 +330,7 @@ class AttemptExecutor:
         """Execute some seeds of a run that another may hold, and settle them."""
         suite = Suite.model_validate(taken.run.question["suite"])
         stage = suite.stages.named()[StageName.SIM]
-        place = self._ports.places.prepare(taken)
+        place = self._insist(lambda: self._ports.places.prepare(taken))
         job = self._job(taken, place, (StageName.SIM, stage), [])
         seeds = job.sim_seeds[chunk.first : chunk.end]
         job = replace(job, chunk=SeedChunk(chunk.number, seeds))

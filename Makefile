@@ -13,8 +13,8 @@ STAMP := $(VENV)/.installed
 SUITE ?= full
 PROFILE ?=
 PYTHON ?=
-LINTED := src engine/src engine/tests engine/benchmarks tests tools sim examples
-TYPED := src engine/src tests tools sim examples
+LINTED := src engine/src engine/tests engine/benchmarks benchmarks tests tools sim examples
+TYPED := src engine/src benchmarks tests tools sim examples
 
 # An environment that was copied or moved with the repository still points at the old place, and
 # one whose interpreter has gone does not start: both are made anew.
@@ -61,7 +61,7 @@ crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run:
 		$(if $(LAYOUT),--layout $(LAYOUT)) $(if $(VICTIM),--victim $(VICTIM)) $(if $(AT),--at $(AT)))
 
 .PHONY: bench
-bench: $(STAMP)  ## measure the engine
+bench: $(STAMP)  ## measure the engine and the event streams
 	@$(call steps,bench)
 
 .PHONY: compat
@@ -103,7 +103,7 @@ step-long:
 	@$(PY) -m pytest -q -c pyproject.toml --rootdir . tests engine/tests -m long
 
 step-bench:
-	@for bench in $(call present,engine/benchmarks/*.py); do $(PY) "$$bench" || exit 1; done
+	@for bench in $(call present,engine/benchmarks/*.py benchmarks/*/bench_*.py); do $(PY) "$$bench" || exit 1; done
 
 $(STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@tools/make_environment.sh "$(VENV)" "$(STAMP)" "$(CURDIR)" $(PYTHON) || \

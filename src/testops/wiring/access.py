@@ -9,6 +9,7 @@ from pathlib import Path
 from testops.access.audit import SIGNING_KEY_BYTES, Signer
 from testops.access.guard import Guard
 from testops.access.keys import Keys
+from testops.access.oidc import OidcSettings, oidc_settings_from
 from testops.access.sessions import Sessions
 from testops.access.settings import AccessSettings, settings_from
 from testops.domain.access import Principal, Role
@@ -32,6 +33,7 @@ class Access:
     keys: Keys
     sessions: Sessions
     guard: Guard
+    oidc: OidcSettings | None
 
 
 def access_over(
@@ -57,6 +59,7 @@ def access_over(
         Keys(store, clock, os.urandom),
         Sessions(store, clock, os.urandom, settings),
         Guard(store, clock, settings),
+        oidc_settings_from(environment, base_url=server_url(environment)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -199,9 +200,10 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         leases=store.leases,
         queue=DurableQueue(store.database, name),
         places=places,
-        run_stage=run_stage,
+        # What a suite runs must not reach the database that judges it.
+        run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
-        duties=beside.duties,
+        duties=(*beside.duties, store.workspaces.sweep_copies),
         ended=beside.ended,
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)

@@ -15,6 +15,7 @@ from testops.access.records import Holder
 from testops.api.application import create_api
 from testops.api.auth_routes import AccessServices
 from testops.api.auth_routes import routes as access_routes
+from testops.api.oidc import OidcLogin
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
 from testops.domain.errors import StoreUnavailable
@@ -91,6 +92,8 @@ class Served:
         app.state.access = AccessServices(
             access.guard, access.keys, access.sessions, access.store, access.settings, self.clock
         )
+        # Without an issuer its library is not even imported.
+        app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
         return _measured(app, self.metrics, self.clock)
 
     def _page(self) -> tuple[bytes, str]:
@@ -115,9 +118,9 @@ class Served:
         ]
 
     def login_path(self) -> str:
-        """A link that logs the person at this terminal in, once."""
+        """A link that logs the person at this terminal in, once, as who works here."""
         me = local_operator()
-        holder = Holder(me.name, Role.SECURITY, None)
+        holder = Holder(me.name, Role.MAINTAINER, None)
         return self.access.sessions.link(holder, by=me).path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

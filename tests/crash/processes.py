@@ -80,6 +80,9 @@ class System:
         """Start everything, and return when all of it answers."""
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._call("migrate")
+        if self.layout != "serve":
+            project = str(self.project)
+            self._call("workspaces", "add", "--name", "default", "--allow-commands", project)
         for name in ROLES[self.layout]:
             self.roles[name] = Role(name, free_port(), self.folder / f"{name}.log")
             self.launch(name)
@@ -244,7 +247,8 @@ def _answers(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
+        # A gateway has nothing at /readyz, and says so when it is ready.
+        return connection.getresponse().status in (200, 401, 404)
     except _ERRORS:
         return False
     finally:

@@ -142,7 +142,12 @@ class Worker:
         except Exception as error:
             log.exception("run %s failed by a bug of ours", active.run_id)
             if taken is not None:
-                self._ports.executions.abandon(active.run_id, active.attempt, _bug(error))
+                # An error that left this thread would end the attempt for the queue, and for nobody
+                # else: so it ends in the store, as soon as the store answers.
+                ending = _bug(error)
+                self._parking(
+                    lambda: self._ports.executions.abandon(active.run_id, active.attempt, ending)
+                )
         finally:
             self._drop(active)
         return True

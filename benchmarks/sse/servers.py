@@ -15,10 +15,8 @@ import uvloop
 
 from testops.access.asked import Asked
 from testops.domain.event import Delivery, LogHead, StoredEvent
-from testops.sse_gateway.application import Gateway, Runs
-from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
-from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.sse_gateway.server import Server, config_for, gateway_over, listener
 
 RUN = "0123456789abcdef"
 
@@ -86,7 +84,7 @@ def feeding_port() -> socket.socket:
 
 
 async def ours() -> None:
-    limits, log, threads, feed = Limits(), FedLog(), Threads(), feeding_port()
+    limits, log, feed = Limits(), FedLog(), feeding_port()
 
     def accept() -> None:
         while True:
@@ -94,8 +92,7 @@ async def ours() -> None:
             log.feed(there)
 
     threading.Thread(target=accept, daemon=True).start()
-    hub = Hub(log, log, threads, limits)
-    gateway = Gateway(hub, Runs(log, log), Open(), threads)
+    gateway = gateway_over(log, log, log, Open(), limits=limits)
     sock = listener("127.0.0.1", 0, limits)
     tell(sock, feed)
     await Server(config_for(gateway), gateway).serve(sockets=[sock])

@@ -77,6 +77,7 @@ class Gateway(Generic[P]):
     async def close(self) -> None:
         await self._rechecks.close()
         await self.hub.close()
+        self._off_loop.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -187,6 +188,8 @@ async def _write(viewer: Viewer, pieces: AsyncGenerator[bytes], send: Send) -> N
         if viewer.stop is not Stop.CUT or task is None:
             raise
         task.uncancel()  # it was ours: the connection is dropped by the server
+    except Exception:  # whatever a driver raises: the viewer comes back, and is told then
+        log.warning("a stream was broken off, because its log could not be read", exc_info=True)
 
 
 async def _until_gone(viewer: Viewer, receive: Receive) -> None:

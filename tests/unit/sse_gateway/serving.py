@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeVar
 import uvloop
 from tests.unit.sse_gateway.memory import RUN, MemoryGuard
 
-from testops.sse_gateway.application import Gateway, Runs
+from testops.sse_gateway.application import Gateway
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import EventLog, Guard, Limits, RunDirectory, Wakeups
-from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.sse_gateway.server import Server, config_for, gateway_over, listener
 
 T = TypeVar("T")
 
@@ -70,9 +70,7 @@ class Source(EventLog, Wakeups, RunDirectory, Protocol):
 async def serving(
     log: Source, limits: Limits = QUICK, guard: Guard[Any] | None = None
 ) -> AsyncIterator[Served]:
-    threads = Threads()
-    hub = Hub(log, log, threads, limits)
-    gateway: Gateway[Any] = Gateway(hub, Runs(log, log), guard or MemoryGuard(), threads)
+    gateway = gateway_over(log, log, log, guard or MemoryGuard(), limits=limits)
     server = Server(config_for(gateway), gateway)
     sock = listener("127.0.0.1", 0, limits)
     port = sock.getsockname()[1]
@@ -85,7 +83,6 @@ async def serving(
             viewer.close()
         server.should_exit = True
         await task
-        threads.close()
 
 
 class Viewer:

@@ -431,6 +431,25 @@ def test_a_log_that_cannot_be_read_is_503_before_the_stream_and_a_pause_in_it() 
     run(story())
 
 
+def test_a_replay_whose_log_is_lost_ends_without_an_end() -> None:
+    async def story() -> None:
+        log = MemoryLog()
+        finished(log, 3000)
+        async with serving(log, replace(QUICK, ring_events=10)) as served:
+            viewer = await Viewer.ask(served.port, f"/v1/test-runs/{RUN}/events", buffer=4096)
+            served.viewers.append(viewer)
+            await viewer.until(b"id: 1\n")
+            log.broken = OSError("the database has gone")
+            body = await viewer.rest()
+            assert b"event: end" not in body
+            place = body.rpartition(b"\nid: ")[2].partition(b"\n")[0].decode()
+            log.broken = None
+            again = await served.watch(last_event_id=place)
+            assert await again.rest() == OPENING + log.sse(after=int(place)) + end_of(3000)
+
+    run(story())
+
+
 def test_a_key_that_is_revoked_ends_its_streams_and_no_others() -> None:
     async def story() -> None:
         log = MemoryLog()

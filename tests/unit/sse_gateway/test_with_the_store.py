@@ -51,9 +51,18 @@ class Writer:
 
     def create(self, run_id: str, workspace: str, *, again: bool = False) -> None:
         new = NewRun(
-            run_id, workspace, "core", "core", "offline", Seeds(1, 2), {"stages": []}, Build(None, None),
-            "2.5", "testops run", "ann",
-        )  # fmt: skip
+            run_id=run_id,
+            workspace=workspace,
+            suite="core",
+            suite_shown="core",
+            profile="offline",
+            seeds=Seeds(1, 2),
+            question={"stages": []},
+            build=Build(None, None),
+            engine_version="2.5",
+            reproduce="testops run",
+            created_by="ann",
+        )
         RunsStore(self.database, lambda *_: None).create(new, again=again)
 
     def tell(self, count: int, run_id: str = RUN) -> None:

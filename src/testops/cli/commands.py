@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
-from testops.cli import doctor as doctor_page
 from testops.cli import keys as access_commands
-from testops.cli import starter
+from testops.cli import serving_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -355,3 +354,32 @@ def versions() -> None:
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)
+
+
+@testops.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--url", help="The server; default: TESTOPS_URL, or this machine at port 8080.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+def watch(run_id: str, url: str | None, as_json: bool) -> ExitCode:
+    """Watch RUN on a server until it is over; the exit code is the run's.
+
+    TESTOPS_API_KEY is the key that is sent.
+    """
+    from testops.cli import watch as page
+
+    asked = page.Asked(
+        run_id=run_id,
+        url=url or os.environ.get("TESTOPS_URL") or page.DEFAULT_URL,
+        key=os.environ.get("TESTOPS_API_KEY") or None,
+        as_json=as_json,
+    )
+    return page.watch(asked, draw=lambda: wiring.draw_seed() / 2**64)
+
+
+for role in (
+    serving_commands.serve,
+    serving_commands.api,
+    serving_commands.gateway,
+    serving_commands.runner,
+):
+    testops.add_command(role)

@@ -15,7 +15,6 @@ from testops.cli.places import places
 from testops.domain.errors import TestOpsError
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import Project, project_around
-from testops.runner.sandbox import sandbox
 from testops.runner.suites import known_names
 
 FREE_BYTES_MIN = 200_000_000
@@ -54,14 +53,6 @@ def _machine(project: Project) -> Iterator[Check]:
     )
     free = shutil.disk_usage(_existing(project.root)).free
     yield Check("disk", free >= FREE_BYTES_MIN, f"{free // 1_000_000} MB free", "make room")
-    walls = sandbox()
-    yield Check(
-        "sandbox",
-        not walls.problems,
-        ", ".join(walls.enforced),
-        f"{'; '.join(walls.problems)}; allow it user namespaces",
-        needed=False,
-    )
     for folder in (project.snapshots, project.reports):
         why = _why_not_writable(folder)
         yield Check(f"{folder.name}/", not why, why or "can be written", "permit writing there")

@@ -196,6 +196,8 @@ def login_link(
     from testops.access.records import Holder
     from testops.wiring.access import server_url
 
+    if lasts is None:
+        raise BadInput("a login link must end", where="--lasts", fix="write 10m")
     with _opened(data) as (access, me):
         holder = Holder(name or me.name, Role(role), frozenset(workspaces) or None)
         link = access.sessions.link(holder, by=me, lifetime_s=lasts)

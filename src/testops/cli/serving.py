@@ -1,22 +1,161 @@
 """The commands that keep running: `testops serve`, `api`, `gateway` and `runner`."""
 
+import asyncio
+import contextlib
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from types import FrameType
 
+import testops
 from testops import wiring
-from testops.wiring import roles
+from testops.cli.retention import policy_of
+from testops.domain.run import DEFAULT_WORKSPACE
+from testops.domain.workspace import WorkspaceKind
+from testops.runner import leash
+from testops.telemetry.clock import SystemClock
+from testops.wiring import duties, roles
+from testops.wiring.access import local_operator, server_url
+from testops.wiring.planning import means
+from testops.wiring.server import Address, Served
 
 log = logging.getLogger("testops.serving")
 
 Echo = Callable[[str], None]
 
+# How long a runner may take to end what it executes before it is ended itself.
+RUNNER_GRACE_S = 10.0
+_LOOK_S = 0.25
+_RESTART_FIRST_S, _RESTART_LAST_S = 0.5, 10.0
+# A runner that lived so long was well: the next start is not delayed for the ones before it.
+_WELL_S = 30.0
 
-def serve_runner(settings: roles.Settings, *, echo: Echo) -> None:
-    """Execute what is queued until we are told to end; leaves no process behind."""
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which role is to be played, and where it is reached."""
+
+    settings: roles.Settings
+    address: Address
+    environment: Mapping[str, str]
+    with_api: bool = True
+    with_runner: bool = False
+
+
+def serve_server(wanted: Wanted, *, echo: Echo) -> None:
+    """Answer requests, and with a runner beside execute runs, until a signal says otherwise."""
+    with roles.open_store(wanted.settings, may_migrate=wanted.with_runner) as store:
+        if wanted.with_runner:
+            _own_workspace(store)
+        served = Served(store, wanted.environment, with_api=wanted.with_api)
+        if wanted.with_api:
+            served.access.keys.install(
+                wanted.environment.get("TESTOPS_API_KEY"), by=local_operator()
+            )
+        url = server_url(
+            {
+                **wanted.environment,
+                "TESTOPS_HOST": wanted.address.host,
+                "TESTOPS_PORT": str(wanted.address.port),
+            }
+        )
+
+        def ready() -> None:
+            echo(f"ready at {url}")
+            if wanted.with_api:
+                echo(f"log in, once, within 10 minutes: {url}{served.login_path()}")
+                threading.Thread(target=store.submitter.warm, name="warm", daemon=True).start()
+
+        beside = RunnerBeside(wanted.settings) if wanted.with_runner else None
+        served.run(wanted.address, ready, beside)
+
+
+def _own_workspace(store: roles.Store) -> None:
+    """The project that we were started in is a workspace, and its operator may run commands."""
+    known = store.workspaces.get(DEFAULT_WORKSPACE)
+    if known is None or (
+        known.kind is WorkspaceKind.PATH and known.place != str(store.settings.project)
+    ):
+        store.workspaces.add_path(
+            DEFAULT_WORKSPACE,
+            store.settings.project,
+            allow_commands=True,
+            by=local_operator().name,
+        )
+
+
+class RunnerBeside:
+    """A runner in a process of its own, started again whenever it ends."""
+
+    def __init__(self, settings: roles.Settings) -> None:
+        self._settings = settings
+
+    @contextlib.asynccontextmanager
+    async def __call__(self) -> AsyncIterator[None]:
+        """As long as the block lasts there is a runner, or one about to be started."""
+        task = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait_s = _RESTART_FIRST_S
+        while True:
+            began = loop.time()
+            # From this thread, which lives as long as we do: the kernel ends the runner with it.
+            process = self._start()
+            try:
+                await _ended(process)
+            finally:
+                await asyncio.shield(_end(process))
+            wait_s = _RESTART_FIRST_S if loop.time() - began > _WELL_S else 2 * wait_s
+            wait_s = min(wait_s, _RESTART_LAST_S)
+            log.error("the runner ended with %s; the next starts now", process.returncode)
+            await asyncio.sleep(wait_s)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        settings = self._settings
+        program = [sys.executable, "-P", "-m", testops.__name__, "runner"]
+        options = ["--data", str(settings.data), "--cores", str(settings.cores)]
+        options += ["--runs-at-once", str(settings.runs_at_once)]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *program, *options],
+            cwd=settings.project,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "TESTOPS_DATABASE_URL": settings.database_url},
+        )
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    # Not asyncio's own subprocess: that one is waited for by a thread or a signal, and started by
+    # whichever thread; ours must be started by this one.
+    while process.poll() is None:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    for _ in range(int(RUNNER_GRACE_S / _LOOK_S)):
+        if process.poll() is not None:
+            return
+        await asyncio.sleep(_LOOK_S)
+    process.kill()
+    process.wait()
+
+
+def serve_runner(settings: roles.Settings, environment: Mapping[str, str], *, echo: Echo) -> None:
+    """Execute what is queued until a signal says otherwise; leaves no process behind."""
     stop = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -28,13 +167,19 @@ def serve_runner(settings: roles.Settings, *, echo: Echo) -> None:
         roles.open_store(settings, may_migrate=False) as store,
         roles.only_runner(settings, store.database),
     ):
-        token = f"{wiring.draw_seed():016x}"[:8]
-        worker = roles.runner_of(store, token)
+        beside = roles.Beside(
+            duties=(
+                duties.schedules(store, means()),
+                duties.tidying(store, policy_of({}, environment), SystemClock()),
+            ),
+            ended=duties.traced(store, environment, wiring.versions()["ryuzen-testops"]),
+        )
+        worker = roles.runner_of(store, f"{wiring.draw_seed():016x}"[:8], beside)
         worker.start()
         echo(f"runner ready: {settings.cores} cores, {settings.runs_at_once} runs at once")
         while not stop.wait(0.5):
             pass
         worker.stop()
-    # Threads that executed are parked on purpose, and must not be waited for.
     logging.shutdown()
+    # Threads that executed are parked on purpose, and must not be waited for.
     os._exit(0)

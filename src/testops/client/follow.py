@@ -41,7 +41,8 @@ async def follow(
 ) -> AsyncGenerator[Message | Interrupted]:
     """Everything that the stream at `url` tells; ends when it is complete.
 
-    `StreamRefused` when coming back cannot help. `http` brings the authorization.
+    `StreamRefused` when coming back cannot help, and httpx's own errors when `url` is no address.
+    `http` brings the authorization.
     """
     while not reconnect.over:
         why = ""
@@ -52,6 +53,8 @@ async def follow(
             why = "the stream was closed"
         except httpx.ReadTimeout:
             why = f"nothing was heard for {reconnect.waits.stall_s:g} s"
+        except (httpx.UnsupportedProtocol, httpx.LocalProtocolError):
+            raise  # an address or a header that no server could be asked with
         except httpx.TransportError as error:
             why = str(error) or type(error).__name__
         except StreamBroken as error:

@@ -55,14 +55,14 @@ class Stage(Strict):
     cores: int | None = Field(
         None, ge=1, le=1024, description="Cores on a runner; default: 1, a simulation takes all."
     )
-    memory_mb: int = Field(
-        4096,
+    memory_mb: int | None = Field(
+        None,
         ge=64,
         le=1_048_576,
-        description="On a runner, all of the stage together is ended above.",
+        description="On a runner, a stage that uses more is ended; default: 2048 and 256 a core.",
     )
     processes: int = Field(
-        512, ge=8, le=32_768, description="On a runner, a stage that starts more is ended."
+        1024, ge=8, le=32_768, description="On a runner, a stage that starts more is ended."
     )
     exclusive: bool = Field(False, description="On a runner, nothing else runs beside it.")
 
@@ -70,6 +70,10 @@ class Stage(Strict):
         """The cores that it is given on a runner of `machine` cores."""
         usual = machine if self._takes_all_cores else 1
         return min(self.cores or usual, machine)
+
+    def memory_mb_of(self, machine: int) -> int:
+        """The memory that it may use there."""
+        return self.memory_mb or 2048 + 256 * self.cores_of(machine)
 
     @model_serializer(mode="wrap")
     def _as_it_was_spelled_before(self, spell: SerializerFunctionWrapHandler) -> dict[str, Any]:

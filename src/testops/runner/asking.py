@@ -38,6 +38,7 @@ class Wish:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int = PRIORITY_DEFAULT
     deadline_s: float | None = None
+    traceparent: str | None = None
 
 
 def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
@@ -74,6 +75,7 @@ def new_run(planned: Planned, wish: Wish) -> NewRun:
         labels=wish.labels,
         priority=wish.priority,
         deadline_s=wish.deadline_s,
+        traceparent=wish.traceparent,
     )
 
 

@@ -223,13 +223,13 @@ class AttemptExecutor:
             only=tuple(run.question["stages"]),
             bundle_identity=identity,
             jobs=self._need(stage).cores,
-            limits=_limits(stage),
+            limits=Limits.of(stage, machine_cores=self._executor.cores),
             network=run.question["profile"]["network"]["policy"],
         )
 
     def _need(self, stage: Stage) -> Need:
-        cores = min(getattr(stage, "cores", None) or self._executor.cores, self._executor.cores)
-        return Need(cores=cores, memory_mb=0, exclusive=False)
+        cores = self._executor.cores
+        return Need(stage.cores_of(cores), stage.memory_mb_of(cores), stage.exclusive)
 
     def _run(
         self, taken: Taken, active: Active, place: Place, job: StageJob, stage: Stage
@@ -387,10 +387,6 @@ def chunk_ranges(count: int) -> list[tuple[int, int]]:
     """How `count` seeds are divided: parts of equal size, by position, half-open."""
     size = max(SEEDS_PER_CHUNK_MIN, -(-count // CHUNKS_MAX))
     return [(first, min(first + size, count)) for first in range(0, count, size)]
-
-
-def _limits(stage: Stage) -> Limits:
-    return Limits()
 
 
 def _hear(body: Mapping[str, Any], held: _Held) -> None:

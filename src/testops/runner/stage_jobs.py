@@ -21,13 +21,14 @@ class Limits:
 
     wall_s: float = 86_400.0
     memory_mb: int = 8192
-    processes: int = 512
-    file_mb: int = 4096
+    processes: int = 1024
+    file_mb: int = 1024
 
     @classmethod
-    def of(cls, stage: Stage, *, wall_s: float) -> "Limits":
-        """What `stage` asks for, and at most `wall_s` of real time."""
-        return cls(wall_s=wall_s, memory_mb=stage.memory_mb, processes=stage.processes)
+    def of(cls, stage: Stage, *, machine_cores: int) -> "Limits":
+        """What `stage` may use on a runner of so many cores."""
+        memory_mb = stage.memory_mb_of(machine_cores)
+        return cls(memory_mb=memory_mb, processes=stage.processes)
 
     def to_json(self) -> dict[str, Any]:
         return {

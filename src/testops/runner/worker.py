@@ -108,6 +108,7 @@ class Worker:
         log.info("executing run %s attempt %d", run_id, number)
         active = Active(run_id, number, taken.fence)
         self._execute(active, lambda: self._attempts.execute(taken, active), taken)
+        self._ports.ended(run_id, number)
 
     def _chunk(self, run_id: str, number: int, chunk_number: int) -> None:
         chunks = self._parking(lambda: self._ports.chunks.all(run_id, number))
@@ -194,7 +195,7 @@ class Worker:
                 one.why = one.why or "deadline"
 
     def _reap(self) -> None:
-        for duty in self._ports.duties.values():
+        for duty in self._ports.duties:
             duty()
         self._ports.executions.expire_queued()
         # After an outage of the store everybody looks dead: who has just come back must not take

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, cast
 
+from testops.access.asked import Asked, asked
+from testops.access.refused import Refused
 from testops.domain.errors import BadInput
 from testops.domain.event import LogHead
 from testops.sse_gateway.asgi import (
@@ -26,7 +28,7 @@ from testops.sse_gateway.asgi import (
 )
 from testops.sse_gateway.channels import OffLoop
 from testops.sse_gateway.hub import Hub
-from testops.sse_gateway.ports import Asked, EventLog, Guard, P, Refused, RunDirectory
+from testops.sse_gateway.ports import EventLog, Guard, P, RunDirectory
 from testops.sse_gateway.rechecks import Rechecks
 from testops.sse_gateway.requests import Watch, is_event_path, query_of, runs_of, watch_of
 from testops.sse_gateway.seats import Seat, Seats
@@ -75,6 +77,7 @@ class Gateway(Generic[P]):
     async def close(self) -> None:
         await self._rechecks.close()
         await self.hub.close()
+        self._off_loop.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -109,18 +112,24 @@ class Gateway(Generic[P]):
     # --- before the stream ----------------------------------------------------------------------
 
     async def _admit(self, scope: Scope) -> _Admitted[P]:
-        asked = _asked(scope)
-        principal = await self._guard.admit(asked)
-        if not is_event_path(asked.path):
+        request = _asked(scope)
+        principal = await self._guard.admit(request)
+        if not is_event_path(request.path):
             raise Refused(404, "Not found", "there is nothing at this address")
-        if asked.method != "GET":
+        if request.method != "GET":
             raise Refused(405, "Not allowed", "a stream can only be read", {"Allow": "GET"})
         query = query_of(scope.get("query_string", b""))
-        runs = runs_of(asked.path, query, runs_max=self.hub.limits.runs_per_stream_max)
+        runs = runs_of(request.path, query, runs_max=self.hub.limits.runs_per_stream_max)
         if not runs:
-            raise _no_such_run(asked.path.split("/")[3][:40])
-        watch = watch_of(asked.path, query, asked.headers, runs)
-        heads = await self._permitted(principal, asked, runs)
+            raise _no_such_run(request.path.split("/")[3][:40])
+        watch = watch_of(
+            request.path,
+            query,
+            runs,
+            last_event_id=_header(scope, b"last-event-id"),
+            accept=_header(scope, b"accept"),
+        )
+        heads = await self._permitted(principal, request, runs)
         if self.hub.draining:
             raise Refused(503, "Restarting", "this server is going", {"Retry-After": "3"})
         complete = all(
@@ -130,7 +139,7 @@ class Gateway(Generic[P]):
         return _Admitted(principal, watch, complete)
 
     async def _permitted(
-        self, principal: P, asked: Asked, runs: Sequence[str]
+        self, principal: P, request: Asked, runs: Sequence[str]
     ) -> Sequence[LogHead]:
         """The heads of `runs`, all of which exist and may be seen."""
         found = await self._off_loop(lambda: self._runs.look_up(runs))
@@ -138,7 +147,7 @@ class Gateway(Generic[P]):
         for run_id, (workspace, head) in zip(runs, found, strict=True):
             if workspace is None or head is None:
                 raise _no_such_run(run_id)
-            await self._guard.permit(principal, asked, run_id=run_id, workspace=workspace)
+            await self._guard.permit(principal, request, run_id=run_id, workspace=workspace)
             heads.append(head)
         return heads
 
@@ -179,6 +188,8 @@ async def _write(viewer: Viewer, pieces: AsyncGenerator[bytes], send: Send) -> N
         if viewer.stop is not Stop.CUT or task is None:
             raise
         task.uncancel()  # it was ours: the connection is dropped by the server
+    except Exception:  # whatever a driver raises: the viewer comes back, and is told then
+        log.warning("a stream was broken off, because its log could not be read", exc_info=True)
 
 
 async def _until_gone(viewer: Viewer, receive: Receive) -> None:
@@ -211,11 +222,20 @@ def _stream_start(watch: Watch) -> Message:
 
 
 def _asked(scope: Scope) -> Asked:
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        headers[name.decode("latin-1").lower()] = value.decode("latin-1")
     client = scope.get("client")
-    return Asked(scope["method"], scope["path"], headers, client[0] if client else "")
+    return asked(
+        scope["method"],
+        scope["path"],
+        scope["headers"],
+        client[0] if client else "",
+        query=scope.get("query_string", b"").decode("latin-1"),
+    )
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    """The last header of that name; empty when there is none."""
+    values = [value for name, value in scope["headers"] if name.lower() == wanted]
+    return values[-1].decode("latin-1") if values else ""
 
 
 def _no_such_run(run_id: str) -> Refused:

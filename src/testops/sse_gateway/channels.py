@@ -22,6 +22,8 @@ class OffLoop(Protocol):
 
     def __call__(self, call: Callable[[], T]) -> Awaitable[T]: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Tail:

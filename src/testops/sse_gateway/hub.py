@@ -25,6 +25,8 @@ log = logging.getLogger("testops.sse_gateway")
 _KEEPER_EVERY_S = 1.0
 # After a read that failed; all viewers of the run would ask at once.
 _UNREADABLE_REST_S = 1.0
+# So many watched runs are all read at every tick, when nobody says which of them has changed.
+_AT_EVERY_TICK = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
         self._listening = contextlib.ExitStack()
+        # The last wake-up did not say which run it was for.
+        self._vague = False
         self._tally = Tally()
         self._cut = 0
 
@@ -117,6 +121,7 @@ class Hub:
     # --- keeping rings level --------------------------------------------------------------------
 
     def _woken(self, run_ids: Sequence[str] | None) -> None:
+        self._vague = run_ids is None
         for run_id in self._wakes if run_ids is None else run_ids:
             wake = self._wakes.get(run_id)
             if wake is not None:
@@ -129,12 +134,17 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.heartbeat_s):
                     await wake.wait()
-            rest = channel.read_at + self.limits.tick_s - loop.time()
+            rest = channel.read_at + self._tick_s() - loop.time()
             if rest > 0 and channel.read_done:
                 await asyncio.sleep(rest)
             wake.clear()
             if not await self._refresh(channel, channel.reads_begun):
                 wake.set()
+
+    def _tick_s(self) -> float:
+        """Longer where each write of anybody wakes everybody: reads a second stay bounded."""
+        crowd = max(1.0, len(self._pumps) / _AT_EVERY_TICK) if self._vague else 1.0
+        return self.limits.tick_s * crowd
 
     async def _refresh(self, channel: Channel, since: int) -> bool:
         """Whether the log could be read; when it says something new, its viewers are told."""

@@ -3,12 +3,12 @@
 The storage and the access control answer these; the gateway knows neither of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from testops.domain.errors import TestOpsError
+from testops.access.asked import Asked
 from testops.domain.event import LogHead, StoredEvent
 
 
@@ -38,29 +38,6 @@ class RunDirectory(Protocol):
     def workspace_of(self, run_id: str) -> str | None:
         """Its workspace, or None when there is no such run. Blocks."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, as much of it as decides who is asking. Header names are in lower case."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    client: str
-
-
-class Refused(TestOpsError):
-    """The caller may not do this, or not now; the answer is a problem of this status."""
-
-    def __init__(
-        self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(f"{title}: {detail}")
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.headers = dict(headers or {})
 
 
 class Principal(Protocol):

@@ -58,11 +58,16 @@ def runs_of(path: str, query: Mapping[str, list[str]], *, runs_max: int) -> tupl
 
 
 def watch_of(
-    path: str, query: Mapping[str, list[str]], headers: Mapping[str, str], runs: tuple[str, ...]
+    path: str,
+    query: Mapping[str, list[str]],
+    runs: tuple[str, ...],
+    *,
+    last_event_id: str,
+    accept: str,
 ) -> Watch:
     """What a request for `runs` asks for; `BadInput` names the part that cannot be read."""
     several = path == _SEVERAL_RUNS
-    told = headers.get("last-event-id") or _single(query, "last_event_id")
+    told = last_event_id or _single(query, "last_event_id")
     start = _single(query, "from")
     if start not in ("", "earliest"):
         raise BadInput(f"{start[:40]!r} is no start", where="from", fix="give earliest, or nothing")
@@ -72,7 +77,7 @@ def watch_of(
         places = place_on_several(told, runs)
     else:
         places = {runs[0]: place_on_one(told)}
-    encoding = _encoding(headers.get("accept", ""))
+    encoding = _encoding(accept)
     return Watch(places, encoding, several, _thins(_single(query, "delivery"), encoding))
 
 

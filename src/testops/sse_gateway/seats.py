@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testops.sse_gateway.ports import Limits, Refused
+from testops.access.refused import Refused
+from testops.sse_gateway.ports import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,18 @@ DBOS's open part does not give the work of a dead executor to another by itself.
 `adopt_orphans` do, by three private names of it that a contract test holds to their promise.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dbos
 import sqlalchemy as sa
-from dbos._dbos import _get_dbos_instance
-from dbos._utils import INTERNAL_QUEUE_NAME
 
 from testops.domain.execution import ChunkSubmission, Submission
 from testops.storage.database import Database
+
+if TYPE_CHECKING:
+    import dbos
 
 APPLICATION = "testops"
 # Kept by hand: the default, a hash of the source, would strand every open run at each upgrade.
@@ -36,13 +37,24 @@ class Submitter:
     """Puts attempts into the queue, within the transaction of whoever created them."""
 
     def __init__(self, database: Database) -> None:
-        self._client = dbos.DBOSClient(
-            system_database_engine=database.engine,
+        self._database = database
+
+    @functools.cached_property
+    def _client(self) -> "dbos.DBOSClient":
+        # Imported late: it is half of what a server imports, and a start should not wait for it.
+        import dbos
+
+        return dbos.DBOSClient(
+            system_database_engine=self._database.engine,
             serializer=dbos.DBOSPortableJSONSerializer(),
             application_name=APPLICATION,
             retry_connection_errors=False,
             lazy=True,
         )
+
+    def warm(self) -> None:
+        """Be ready to submit; otherwise the first submission waits for it."""
+        assert self._client is not None
 
     def submit(self, connection: sa.Connection, submission: Submission) -> None:
         """Queue an attempt; the transaction decides whether it happened."""
@@ -92,6 +104,8 @@ class DurableQueue:
         self, run: Handler, chunk: ChunkHandler, *, runs_at_once: int, chunks_at_once: int
     ) -> None:
         """Begin to take attempts and chunks; each is executed in a thread of its own."""
+        import dbos
+
         url = self._database.engine.url
         dbos.DBOS(
             config={
@@ -120,6 +134,8 @@ class DurableQueue:
 
     def stop(self) -> None:
         """Take nothing more; what is being executed stays in the queue for another."""
+        import dbos
+
         dbos.DBOS.destroy(workflow_completion_timeout_sec=0)
 
     def recover(self, executor_ids: Sequence[str]) -> int:
@@ -127,6 +143,8 @@ class DurableQueue:
 
         Harmless when somebody else does the same at the same time: each is queued once.
         """
+        from dbos._dbos import _get_dbos_instance
+
         # Not the public resume_workflow: it also revives what was cancelled.
         return len(_get_dbos_instance()._recover_pending_workflows(list(executor_ids)))
 
@@ -136,6 +154,9 @@ class DurableQueue:
         A thread of DBOS that dies while the database is away leaves such a row, which nobody else
         would ever touch. It must be seen in two calls, or it may just be on its way to a thread.
         """
+        from dbos._dbos import _get_dbos_instance
+        from dbos._utils import INTERNAL_QUEUE_NAME
+
         instance = _get_dbos_instance()
         pending = instance._sys_db.get_pending_workflows(self._executor_id, FLOW_VERSION)
         active = frozenset(instance._active_workflows_set.activeList())
@@ -149,6 +170,8 @@ class DurableQueue:
 
     def ended(self, workflow_ids: Sequence[str]) -> Sequence[str]:
         """Those of `workflow_ids` that the queue holds for done, or does not know at all."""
+        import dbos
+
         known = dbos.DBOS.list_workflows(
             workflow_ids=list(workflow_ids), load_input=False, load_output=False
         )

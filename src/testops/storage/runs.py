@@ -4,7 +4,6 @@ Executing it belongs to `executions`.
 """
 
 import builtins
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -161,6 +160,7 @@ class RunsStore:
             "fence": 0,
             "deadline_ms": _deadline(new, moment),
             "pinned": new.pinned,
+            "traceparent": new.traceparent,
             "created_by": new.created_by,
             "created_ms": moment.ms,
             "created_at": moment.text,
@@ -283,8 +283,10 @@ class RunsStore:
 
     def _label_is(self, name: str, value: str) -> sa.ColumnElement[bool]:
         if self._database.is_sqlite:
-            path = "$." + json.dumps(name, ensure_ascii=False)
-            return sa.func.json_extract(run.c.labels, path) == value
+            # Not json_extract: a path cannot hold every name.
+            each = sa.func.json_each(run.c.labels).table_valued("key", "value")
+            of_name = sa.select(sa.literal(1)).select_from(each).where(each.c.key == name)
+            return of_name.where(each.c.value == value).exists()
         labels = sa.cast(run.c.labels, postgresql.JSONB)
         same: sa.ColumnElement[bool] = labels[name].astext == value
         return same

@@ -114,8 +114,11 @@ def test_a_server_that_restarts_is_waited_for() -> None:
         async def watch(url: str) -> None:
             reconnect = Reconnect(lambda: 0.0, waits=WAITS)
             async with httpx.AsyncClient(headers=GOOD) as http:
-                async for told in follow(http, url, reconnect):
-                    got.append(told)
+                await collect(http, url, reconnect)
+
+        async def collect(http: httpx.AsyncClient, url: str, reconnect: Reconnect) -> None:
+            async for told in follow(http, url, reconnect):
+                got.append(told)  # noqa: PERF401 - others look at it while it grows
 
         async def has_come(count: int) -> None:
             while len(got) < count:

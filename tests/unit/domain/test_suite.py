@@ -28,7 +28,7 @@ NEW = {"cores": 2, "memory_mb": 512, "processes": 64, "exclusive": True}
 
 def test_fields_that_came_later_are_not_spelled_while_they_say_nothing() -> None:
     assert not set(spelled(suite_with())) & set(NEW)
-    assert spelled(suite_with(memory_mb=4096)) == spelled(suite_with())
+    assert spelled(suite_with(processes=1024)) == spelled(suite_with())
 
 
 @pytest.mark.parametrize(("name", "value"), NEW.items())
@@ -43,6 +43,8 @@ def test_a_stage_takes_one_core_and_a_simulation_all_of_them() -> None:
     named = suite_with().stages.named()
     assert named[StageName.LINT].cores_of(8) == 1
     assert named[StageName.SIM].cores_of(8) == 8
+    assert named[StageName.SIM].memory_mb_of(8) == 2048 + 8 * 256
+    assert suite_with(memory_mb=512).stages.named()[StageName.LINT].memory_mb_of(8) == 512
     assert suite_with(cores=4).stages.named()[StageName.LINT].cores_of(2) == 2
 
 

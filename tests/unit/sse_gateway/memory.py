@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from testops.access.asked import Asked
+from testops.access.refused import Refused
 from testops.domain.event import LogHead, StoredEvent, delivery_of
-from testops.sse_gateway.ports import Asked, Refused
 
 RUN = "0123456789abcdef"
 OTHER = "fedcba9876543210"

@@ -431,6 +431,25 @@ def test_a_log_that_cannot_be_read_is_503_before_the_stream_and_a_pause_in_it() 
     run(story())
 
 
+def test_a_replay_whose_log_is_lost_ends_without_an_end() -> None:
+    async def story() -> None:
+        log = MemoryLog()
+        finished(log, 3000)
+        async with serving(log, replace(QUICK, ring_events=10)) as served:
+            viewer = await Viewer.ask(served.port, f"/v1/test-runs/{RUN}/events", buffer=4096)
+            served.viewers.append(viewer)
+            await viewer.until(b"id: 1\n")
+            log.broken = OSError("the database has gone")
+            body = await viewer.rest()
+            assert b"event: end" not in body
+            place = body.rpartition(b"\nid: ")[2].partition(b"\n")[0].decode()
+            log.broken = None
+            again = await served.watch(last_event_id=place)
+            assert await again.rest() == OPENING + log.sse(after=int(place)) + end_of(3000)
+
+    run(story())
+
+
 def test_a_key_that_is_revoked_ends_its_streams_and_no_others() -> None:
     async def story() -> None:
         log = MemoryLog()
@@ -525,7 +544,7 @@ def test_a_viewer_that_stops_reading_is_cut_and_disturbs_nobody() -> None:
             good = await served.watch()
             stalled = await Viewer.ask(served.port, f"/v1/test-runs/{RUN}/events", buffer=4096)
             served.viewers.append(stalled)
-            slowest = 0.0
+            slowest, held = 0.0, 0
             loop = asyncio.get_running_loop()
             for seq in range(1, 1000):
                 began = loop.time()
@@ -533,11 +552,13 @@ def test_a_viewer_that_stops_reading_is_cut_and_disturbs_nobody() -> None:
                 await good.until(f"id: {seq}\n".encode())
                 slowest = max(slowest, loop.time() - began)
                 good.body = b""
+                held = max(held, served.held_bytes())
                 if served.hub.stats().cut:
                     break
                 await asyncio.sleep(0.005)
             assert served.hub.stats().cut == 1, "it was never cut"
             assert slowest < 1.0, f"somebody waited {slowest:.3f} s"
+            assert held < 300_000, f"{held} bytes were held for a viewer that does not read"
             assert await stalled.lost()
             async with asyncio.timeout(5):
                 while served.hub.stats().viewers > 1:

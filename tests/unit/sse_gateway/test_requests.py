@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.sse_gateway.memory import OTHER, RUN
 
+from testops.access.refused import Refused
 from testops.domain.errors import BadInput
 from testops.sse_gateway.frames import Encoding
 from testops.sse_gateway.places import place_on_one, place_on_several, spelled
-from testops.sse_gateway.ports import Limits, Refused
+from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import Watch, is_event_path, query_of, runs_of, watch_of
 from testops.sse_gateway.seats import Seats
 
@@ -16,10 +17,10 @@ ONE = f"/v1/test-runs/{RUN}/events"
 SEVERAL = "/v1/events"
 
 
-def watched(path: str, query: str = "", **headers: str) -> Watch:
+def watched(path: str, query: str = "", *, last_event_id: str = "", accept: str = "") -> Watch:
     found = query_of(query.encode())
-    given_headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    return watch_of(path, found, given_headers, runs_of(path, found, runs_max=4))
+    runs = runs_of(path, found, runs_max=4)
+    return watch_of(path, found, runs, last_event_id=last_event_id, accept=accept)
 
 
 def test_without_a_place_a_stream_begins_at_the_start() -> None:

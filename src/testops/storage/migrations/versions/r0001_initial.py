@@ -62,6 +62,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blob")),
     )
     op.create_table(
+        "idempotency_key",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("claimed_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "key", name=op.f("pk_idempotency_key")),
+    )
+    op.create_index(
+        op.f("ix_idempotency_key_claimed_ms"), "idempotency_key", ["claimed_ms"], unique=False
+    )
+    op.create_table(
         "lease",
         sa.Column("executor_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -121,6 +133,7 @@ def upgrade() -> None:
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("deadline_ms", sa.BigInteger(), nullable=True),
         sa.Column("pinned", sa.Boolean(), nullable=False),
+        sa.Column("traceparent", sa.Text(), nullable=True),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),
@@ -134,6 +147,25 @@ def upgrade() -> None:
     op.create_index(op.f("ix_run_suite_created_ms"), "run", ["suite", "created_ms"], unique=False)
     op.create_index(
         op.f("ix_run_workspace_created_ms"), "run", ["workspace", "created_ms"], unique=False
+    )
+    op.create_table(
+        "schedule",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=False),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("next_due_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("schedule_id", name=op.f("pk_schedule")),
+    )
+    op.create_index(op.f("ix_schedule_next_due_ms"), "schedule", ["next_due_ms"], unique=False)
+    op.create_index(
+        op.f("ix_schedule_workspace_name"), "schedule", ["workspace", "name"], unique=False
     )
     op.create_table(
         "session",
@@ -215,6 +247,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "seq", name=op.f("pk_run_event")),
     )
     op.create_table(
+        "schedule_firing",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("due_ms", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("missed", sa.Integer(), nullable=False),
+        sa.Column("fired_at", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"],
+            ["schedule.schedule_id"],
+            name=op.f("fk_schedule_firing_schedule_id_schedule"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("schedule_id", "due_ms", name=op.f("pk_schedule_firing")),
+    )
+    op.create_table(
         "seed_chunk",
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -270,6 +318,7 @@ def downgrade() -> None:
     op.drop_table("stage_result")
     op.drop_table("stage_execution")
     op.drop_table("seed_chunk")
+    op.drop_table("schedule_firing")
     op.drop_table("run_event")
     op.drop_table("attempt")
     op.drop_index(op.f("ix_artifact_sha256"), table_name="artifact")
@@ -279,6 +328,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_session_key_id"), table_name="session")
     op.drop_index(op.f("ix_session_expires_ms"), table_name="session")
     op.drop_table("session")
+    op.drop_index(op.f("ix_schedule_workspace_name"), table_name="schedule")
+    op.drop_index(op.f("ix_schedule_next_due_ms"), table_name="schedule")
+    op.drop_table("schedule")
     op.drop_index(op.f("ix_run_workspace_created_ms"), table_name="run")
     op.drop_index(op.f("ix_run_suite_created_ms"), table_name="run")
     op.drop_index(op.f("ix_run_state"), table_name="run")
@@ -288,6 +340,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_login_link_expires_ms"), table_name="login_link")
     op.drop_table("login_link")
     op.drop_table("lease")
+    op.drop_index(op.f("ix_idempotency_key_claimed_ms"), table_name="idempotency_key")
+    op.drop_table("idempotency_key")
     op.drop_table("blob")
     op.drop_table("audit_head")
     op.drop_table("audit")

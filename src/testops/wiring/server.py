@@ -1,0 +1,202 @@
+"""The server: the API and the event streams behind one port, over one store."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from testops import engine
+from testops.access.guard import Guard
+from testops.access.records import Holder
+from testops.api.application import create_api
+from testops.api.auth_routes import AccessServices
+from testops.api.auth_routes import routes as access_routes
+from testops.api.oidc import OidcLogin
+from testops.api.ports import ApiServices, Check
+from testops.domain.access import Principal, Role
+from testops.domain.errors import StoreUnavailable
+from testops.sse_gateway.application import Gateway, Runs
+from testops.sse_gateway.hub import Hub
+from testops.sse_gateway.ports import Limits
+from testops.sse_gateway.requests import is_event_path
+from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
+from testops.storage.measures import Measures, tell_failures
+from testops.storage.migrate import SchemaState, state
+from testops.telemetry.clock import Clock, SystemClock
+from testops.telemetry.metrics import Metrics
+from testops.wiring.access import Access, access_over, local_operator
+from testops.wiring.planning import means
+from testops.wiring.roles import Store
+
+Scope = Any
+Receive = Callable[[], Any]
+Send = Callable[[Any], Any]
+Application = Callable[[Scope, Receive, Send], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+class Served:
+    """A server that can be run once; what it holds is closed when it ends."""
+
+    def __init__(self, store: Store, environment: Mapping[str, str], *, with_api: bool) -> None:
+        self.store = store
+        self.clock = SystemClock()
+        self.access = access_over(store.database, store.settings.data, environment)
+        self.metrics = Metrics(
+            version=importlib.metadata.version("ryuzen-testops"),
+            engine_version=engine.ENGINE_VERSION,
+        )
+        self._threads = Threads()
+        limits = Limits()
+        self._limits = limits
+        hub = Hub(store.events, store.wakeups, self._threads, limits)
+        guard: Guard = self.access.guard
+        self.gateway: Gateway[Principal] = Gateway(
+            hub, Runs(store.events, store.events), guard, self._threads
+        )
+        tell_failures(store.database, self.metrics.database_failed)
+        self.metrics.watch_runs(Measures(store.database).read)
+        self._api = self._build_api() if with_api else None
+
+    def _build_api(self) -> Application:
+        store, access = self.store, self.access
+        services = ApiServices(
+            guard=access.guard,
+            audit=access.store,
+            runs=store.runs,
+            bundles=BundleStore(store.database),
+            contents=store.blobs,
+            workspaces=store.workspaces,
+            schedules=ScheduleStore(store.database),
+            idempotency=IdempotencyStore(store.database),
+            leases=store.leases,
+            means=means(),
+            clock=self.clock,
+            checks=self._checks,
+            metrics=self._page,
+            version=importlib.metadata.version("ryuzen-testops"),
+        )
+        app = create_api(services, more=[access_routes])
+        app.state.access = AccessServices(
+            access.guard, access.keys, access.sessions, access.store, access.settings, self.clock
+        )
+        # Without an issuer its library is not even imported.
+        app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
+        return _measured(app, self.metrics, self.clock)
+
+    def _page(self) -> tuple[bytes, str]:
+        media_type, body = self.metrics.page("application/openmetrics-text")
+        return body, media_type
+
+    def _checks(self) -> Sequence[Check]:
+        try:
+            current = state(self.store.database) is SchemaState.CURRENT
+            runners = [
+                lease
+                for lease in self.store.leases.all()
+                if lease.executor.kind == "runner" and lease.alive
+            ]
+        except StoreUnavailable:
+            return [Check("database", ok=False, detail="it does not answer")]
+        return [
+            Check("database", ok=True),
+            Check("migrations", ok=current),
+            # Without one runs wait, and nothing is lost.
+            Check("runner", ok=bool(runners), detail=f"{len(runners)} alive", required=False),
+        ]
+
+    def login_path(self) -> str:
+        """A link that logs the person at this terminal in, once, as who works here."""
+        me = local_operator()
+        holder = Holder(me.name, Role.MAINTAINER, None)
+        return self.access.sessions.link(holder, by=me).path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._api is not None and not is_event_path(scope["path"]):
+            await self._api(scope, receive, send)
+        else:
+            await self.gateway(scope, receive, send)
+
+    def run(self, address: Address, ready: Callable[[], None], beside: "Beside | None") -> None:
+        """Serve until a signal says otherwise; `ready` is called when requests are answered."""
+        socket = listener(address.host, address.port, self._limits)
+        server = _Telling(config_for(self, lifespan="off"), self.gateway, ready)
+
+        async def serve() -> None:
+            async with beside() if beside is not None else contextlib.nullcontext():
+                await server.serve(sockets=[socket])
+
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(serve())
+        finally:
+            socket.close()
+            self._threads.close()
+            self.access.guard.close()
+
+
+# What lives as long as the server does.
+Beside = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+
+
+class _Telling(Server):
+    """Calls `ready` when the port is open and requests are answered."""
+
+    def __init__(
+        self, config: uvicorn.Config, gateway: Gateway[Any], ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config, gateway)
+        self._ready = ready
+
+    async def startup(self, sockets: Any = None) -> None:  # type: ignore[explicit-override]
+        await super().startup(sockets)
+        self._ready()
+
+
+def _measured(app: Any, metrics: Metrics, clock: Clock) -> Application:
+    """`app`, with each answer counted."""
+
+    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+        began_s, status = clock.elapsed_s(), 0
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        finally:
+            route = getattr(scope.get("route"), "path", None)
+            metrics.request_answered(
+                method=scope.get("method", ""),
+                route=route,
+                status=status or 500,
+                seconds=clock.elapsed_s() - began_s,
+            )
+
+    return measured
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+__all__ = ["Access", "Address", "Beside", "Served"]

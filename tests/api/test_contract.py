@@ -22,7 +22,7 @@ from testops.domain.access import Role
 DOCUMENT = Path(__file__).parents[2] / "openapi" / "testops.v1.json"
 # Served by the gateway, which has its own tests.
 STREAMS = {"streamTestRun", "streamTestRuns"}
-EXAMPLES = 12
+EXAMPLES = 8
 EXAMPLES_LONG = 300
 
 
@@ -44,6 +44,7 @@ def test_the_document_names_no_server_and_every_operation() -> None:
             "getHealth",
             "getReadiness",
             "getOpenApi",
+            "login",
             "pageOfDocs",
         }
 
@@ -74,7 +75,7 @@ def exercise(world: World, app: Any, document: dict[str, Any], examples: int) ->
         schema = schemathesis.openapi.from_dict(document)
         schema.config.update(base_url=address)
         for found in schema.get_all_operations():
-            operation = found.ok()
+            operation: Any = found.ok()  # type: ignore[union-attr]
             if operation.definition.raw["operationId"] in STREAMS:
                 continue
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):

@@ -1,4 +1,4 @@
-"""A schedule fires once at each of its times, however many runners ask, and tells what it missed."""
+"""A schedule fires once at each of its times, however many ask, and tells what it missed."""
 
 import threading
 from collections.abc import Callable

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from testops.api import (
     artifacts,
+    auth_routes,
     operations,
     pages,
     runs,
@@ -37,6 +38,9 @@ _ROUTES = (
     pages.routes,
 )
 
+# The routers of neighbours that need state of their own (`app.state.access`) beside the services.
+LOGIN = (auth_routes.routes,)
+
 
 def create_api(
     services: ApiServices,
@@ -57,7 +61,7 @@ def create_api(
     return app
 
 
-def contract(more: Sequence[APIRouter] = ()) -> str:
+def contract(more: Sequence[APIRouter] = LOGIN) -> str:
     """The OpenAPI document, as it is checked in at `openapi/testops.v1.json`."""
     return text_of_document(_application(more).openapi())
 

@@ -13,10 +13,9 @@ from testops.api.planned import place_in
 from testops.api.ports import ApiServices
 from testops.api.problems import problem_of_input
 from testops.api.routing import Admitted, missing, permits, router
-from testops.api.schemas import Definition, ProfileList, SuiteList, WorkspaceList
+from testops.api.schemas import Definition, ProfileList, SuiteList, WorkspaceList, WorkspaceName
 from testops.domain.access import Permission
 from testops.domain.errors import BadInput
-from testops.domain.suite import Name
 from testops.runner.projects import Project
 from testops.runner.suites import (
     known_names,
@@ -29,7 +28,7 @@ from testops.runner.suites import (
 routes = router("suites")
 
 _LISTED_MAX = 500
-_Workspace = Annotated[Name, Query()]
+_Workspace = Annotated[WorkspaceName, Query()]
 _NamePath = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 _SCHEMA: dict[int | str, dict[str, Any]] = {200: {"description": "JSON Schema, draft 2020-12"}}
 _TAGGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has it already"}}

@@ -43,10 +43,9 @@ class Wish:
 
 def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
     """What the body of `POST /v1/test-runs` asks for, in `place`."""
-    suite, stages = body["suite"], body.get("stages")
-    named = isinstance(suite, str)
+    stages = body.get("stages")
     return Asked(
-        suite=suite,
+        suite=body["suite"],
         folder=place.root,
         profile=body.get("profile"),
         seeds=_seeds(body.get("seeds") or {}),
@@ -54,7 +53,8 @@ def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
         build=_build(body.get("build")),
         salt=body.get("salt"),
         workspace=place.name,
-        commands_allowed=place.allow_commands or (place.is_own and named),
+        commands_allowed=place.allow_commands,
+        own_files=place.is_own,
     )
 
 

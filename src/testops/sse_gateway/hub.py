@@ -31,12 +31,14 @@ _AT_EVERY_TICK = 10
 
 @dataclass(frozen=True, slots=True)
 class HubStats:
-    """What the gateway is doing, for metrics. The last three never go down."""
+    """What the gateway is doing, for metrics. What it sent, left out and cut never goes down."""
 
     viewers: int
+    viewers_slow: int
     rings: int
     ring_events: int
     ring_bytes: int
+    sent_bytes: int
     coalesced: int
     sampled: int
     cut: int
@@ -68,6 +70,8 @@ class Hub:
         self._vague = False
         self._tally = Tally()
         self._cut = 0
+        # By viewers that have gone.
+        self._sent_bytes = 0
 
     # --- living ---------------------------------------------------------------------------------
 
@@ -110,9 +114,11 @@ class Hub:
         rings = [channel.ring for channel in self._channels.values()]
         return HubStats(
             viewers=len(self._viewers),
+            viewers_slow=sum(one.is_slow(self.limits) for one in self._viewers),
             rings=len(rings),
             ring_events=sum(len(ring) for ring in rings),
             ring_bytes=sum(ring.size_bytes for ring in rings),
+            sent_bytes=self._sent_bytes + sum(one.sent_bytes for one in self._viewers),
             coalesced=self._tally.missed.coalesced,
             sampled=self._tally.missed.sampled,
             cut=self._cut,
@@ -175,6 +181,7 @@ class Hub:
             yield Stream(viewer, channels, self.limits, self._tally, self._reread).pieces()
         finally:
             del self._viewers[viewer]
+            self._sent_bytes += viewer.sent_bytes
             if not self._viewers:
                 self._empty.set()
             for channel in channels:

@@ -27,6 +27,11 @@ from testops.sse_gateway.threads import Threads
 if sys.platform != "win32":
     import resource
 
+__all__ = [
+    "BoundedProtocol", "Server", "Threads", "config_for", "gateway_over", "listener",
+    "raise_file_limit",
+]  # fmt: skip
+
 log = logging.getLogger("testops.sse_gateway")
 
 HEAD_BYTES_MAX = 32 << 10

@@ -66,6 +66,7 @@ class Served:
         self.gateway: Gateway[Principal] = Gateway(
             hub, Runs(store.events, store.events), guard, self._threads
         )
+        self.metrics.watch_gateway(self.gateway.hub.stats)
         tell_failures(store.database, self.metrics.database_failed)
         self.metrics.watch_runs(Measures(store.database).read)
         self._api = self._build_api() if with_api else None

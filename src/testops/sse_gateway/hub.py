@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.bell import Bell
 from testops.sse_gateway.channels import Channel, OffLoop
 from testops.sse_gateway.ports import EventLog, Limits, Wakeups
@@ -48,13 +49,20 @@ class Hub:
     """All rings, all viewers, and the tasks that keep them going. Lives on one loop."""
 
     def __init__(
-        self, event_log: EventLog, wakeups: Wakeups, off_loop: OffLoop, limits: Limits
+        self,
+        event_log: EventLog,
+        wakeups: Wakeups,
+        off_loop: OffLoop,
+        limits: Limits,
+        on_news: Callable[[StoredEvent], None] | None = None,
     ) -> None:
         self.limits = limits
         self.draining = False
         self._log = event_log
         self._wakeups = wakeups
         self._off_loop = off_loop
+        # Hears the oldest event of each read of a watched log, to measure how late it is.
+        self._on_news = on_news
         self._channels: dict[str, Channel] = {}
         # Each viewer with what ends its write.
         self._viewers: dict[Viewer, Callable[[], None]] = {}
@@ -161,9 +169,19 @@ class Hub:
             await asyncio.sleep(_UNREADABLE_REST_S)
             return False
         if changed:
+            self._tell_news(channel)
             for viewer in self._watching.get(channel.run_id, {}):
                 viewer.poke()
         return True
+
+    def _tell_news(self, channel: Channel) -> None:
+        if self._on_news is None or channel.news is None:
+            return
+        try:
+            self._on_news(channel.news)
+        except Exception:
+            log.warning("an event could not be measured; no more are", exc_info=True)
+            self._on_news = None
 
     # --- keeping viewers ------------------------------------------------------------------------
 

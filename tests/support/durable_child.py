@@ -39,6 +39,8 @@ def main() -> None:
                 say(f"adopted {queue.adopt_orphans()}")
             case "ended":
                 say(f"ended {' '.join(queue.ended(arguments))}")
+            case other:
+                raise SystemExit(f"there is no call {other}")
 
 
 main()

@@ -113,6 +113,8 @@ def clean(text: str) -> str:
     Control characters would let a caller forge lines on an auditor's terminal, and PostgreSQL
     has no NUL. What stands for them says that something stood there.
     """
+    if len(text) <= TEXT_LENGTH_MAX and text.isprintable():
+        return text
     safe = "".join(
         "�" if unicodedata.category(char) in {"Cc", "Cs", "Cf"} else char
         for char in text[:TEXT_LENGTH_MAX]

@@ -32,7 +32,8 @@ class Child:
             text=True,
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.heard: list[str] = []
 
     def _read(self) -> None:
@@ -57,6 +58,10 @@ class Child:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self._reader.join(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 @pytest.fixture
@@ -92,7 +97,8 @@ def test_the_work_of_a_dead_executor_is_taken_by_another(
     dead = Child(url_of(database), "dead", "hold")
     children.append(dead)
     assert dead.hears("take") == f"take {RUN} 1"
-    dead.kill()
+    dead.process.send_signal(signal.SIGKILL)
+    dead.process.wait()
     alive = Child(url_of(database), "alive", "finish")
     children.append(alive)
     alive.hears("ready")

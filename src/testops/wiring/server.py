@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import importlib.metadata
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import uvicorn
@@ -19,6 +21,7 @@ from testops.api.oidc import OidcLogin
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
 from testops.domain.errors import StoreUnavailable
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
@@ -62,14 +65,19 @@ class Served:
         self._threads = Threads()
         limits = Limits()
         self._limits = limits
-        hub = Hub(store.events, store.wakeups, self._threads, limits)
+        hub = Hub(store.events, store.wakeups, self._threads, limits, self._measure_lag)
         guard: Guard = self.access.guard
         self.gateway: Gateway[Principal] = Gateway(
             hub, Runs(store.events, store.events), guard, self._threads
         )
+        self.metrics.watch_gateway(self.gateway.hub.stats)
         tell_failures(store.database, self.metrics.database_failed)
         self.metrics.watch_runs(Measures(store.database).read)
         self._api = self._build_api() if with_api else None
+
+    def _measure_lag(self, event: StoredEvent) -> None:
+        committed_at = datetime.fromisoformat(json.loads(event.body)["at"])
+        self.metrics.event_read(lag_s=(self.clock.now() - committed_at).total_seconds())
 
     def _build_api(self) -> Application:
         store, access = self.store, self.access

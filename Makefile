@@ -40,8 +40,8 @@ testops-regression: $(STAMP)  ## qualify this repository: SUITE=full (default) o
 	@$(call finish,$(PY) -m testops run "$(SUITE)" $(if $(PROFILE),--profile "$(PROFILE)"))
 
 .PHONY: test
-test: $(STAMP)  ## everything that must hold before a push: lint, unit, engine, simulation, crash, acceptance
-	@$(call steps,lint unit engine simulation crash acceptance)
+test: $(STAMP)  ## everything that must hold before a push: lint, unit, api, engine, simulation, crash, acceptance
+	@$(call steps,lint unit api engine simulation crash acceptance)
 
 .PHONY: test-long
 test-long: $(STAMP)  ## the tests marked long
@@ -75,7 +75,7 @@ clean:  ## remove the environment and everything that a run leaves behind
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 
-.PHONY: step-lint step-unit step-engine step-simulation step-crash step-acceptance step-long step-bench
+.PHONY: step-lint step-unit step-api step-engine step-simulation step-crash step-acceptance step-long step-bench
 step-lint:
 	@status=0; \
 	$(PY) -m ruff check $(call present,$(LINTED)) || status=1; \
@@ -86,6 +86,9 @@ step-lint:
 
 step-unit:
 	@$(PY) -m pytest -q tests/unit $(call present,tests/architecture)
+
+step-api:
+	@$(PY) -m pytest -q tests/api -m "not long"
 
 step-engine:
 	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import socket
 import threading
 import time
@@ -32,7 +33,6 @@ from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.builds import SharedBuilds
 from testops.runner.kernel_names import functions_in
 from testops.runner.planning import Means
-from testops.storage import access_tables, api_tables  # noqa: F401 - their tables are made below
 from testops.storage.access import AccessTables
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.blobs import FolderBlobs
@@ -40,7 +40,6 @@ from testops.storage.database import Database, open_database
 from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.runs import RunsStore
-from testops.storage.tables import metadata
 from testops.storage.workspaces import WorkspaceStore
 from testops.telemetry.clock import SystemClock
 
@@ -136,16 +135,18 @@ def make_project(root: Path) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    yield from make_world(tmp_path)
+def world(tmp_path: Path, migrated_sqlite: Path) -> Iterator[World]:
+    (tmp_path / "data").mkdir()
+    shutil.copyfile(migrated_sqlite, tmp_path / "data" / "testops.db")
+    yield from make_world(tmp_path, f"sqlite:///{tmp_path}/data/testops.db")
 
 
-def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
+def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
+    """A world on the database at `url`, which has our tables."""
     many = "1000000/minute"
     usual = {"principal_rate": many, "address_rate": many, "failure_rate": many}
     access = AccessSettings(**(usual | {"hosts": ("testserver",)} | settings))
-    database = open_database(f"sqlite:///{tmp_path}/data/testops.db")
-    metadata.create_all(database.engine)
+    database = open_database(url)
     clock = SystemClock()
     store = AccessTables(database, Signer(None))
     guard = Guard(store, clock, access)
@@ -219,6 +220,7 @@ def serving(app: Any) -> Iterator[str]:
 def app(world: World) -> Any:
     made = create_api(world.services, more=LOGIN, body_s_max=0.5)
     made.state.access = world.access
+    made.state.oidc = None
     return made
 
 

@@ -39,6 +39,10 @@ help:  ## list the commands
 testops-regression: $(STAMP)  ## qualify this repository: SUITE=full (default) or any suite in suites/
 	@$(call finish,$(PY) -m testops run "$(SUITE)" $(if $(PROFILE),--profile "$(PROFILE)"))
 
+.PHONY: up
+up: $(STAMP)  ## the platform on this machine: API, event streams and a runner; PORT=8080
+	@$(call finish,$(PY) -m testops serve $(if $(PORT),--port $(PORT)))
+
 .PHONY: test
 test: $(STAMP)  ## everything that must hold before a push: lint, unit, api, engine, simulation, crash, acceptance
 	@$(call steps,lint unit api engine simulation crash acceptance)

@@ -195,7 +195,9 @@ class Guard:
 
     async def refuse_login(self, request: Asked, refused: Refused) -> None:
         """Count and note a login that failed; `Refused` 429 when there were too many."""
-        self._failures.take(self.client_of(request))
+        if refused.status in {401, 403}:
+            # Not when it was us, or the issuer, who could not answer.
+            self._failures.take(self.client_of(request))
         await self._note(request, refused)
 
     def check_login_rate(self, request: Asked) -> None:

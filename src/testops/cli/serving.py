@@ -55,7 +55,7 @@ def serve_server(wanted: Wanted, *, echo: Echo) -> None:
         served = Served(store, wanted.environment, with_api=wanted.with_api)
         if wanted.with_api:
             served.access.keys.install(
-                wanted.environment.get("TESTOPS_API_KEY"), by=local_operator()
+                wanted.environment.get("TESTOPS_API_KEY") or None, by=local_operator()
             )
         url = server_url(
             {

@@ -60,7 +60,7 @@ _KEPT = frozenset(
 )
 
 _WORDS = {
-    "processes": "process namespace",
+    "processes": "process namespace, with shared memory of its own",
     "network": "network namespace (loopback only)",
     "user": "user namespace",
 }

@@ -34,12 +34,13 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWIPC = 0x08000000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = {
     "user": _CLONE_NEWUSER,
-    "processes": _CLONE_NEWPID | _CLONE_NEWNS,
+    "processes": _CLONE_NEWPID | _CLONE_NEWNS | _CLONE_NEWIPC,
     "network": _CLONE_NEWNET,
 }
 _MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -122,6 +123,10 @@ def _settle(spec: dict[str, Any]) -> None:
         _call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         _call("mount", b"none", b"/", None, _MS_REC_PRIVATE, None)
         _call("mount", b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV_NOEXEC, None)
+        if os.path.isdir("/dev/shm"):  # noqa: PTH112, S108 - a mount of its own, made here
+            # Files there are memory that no process shows; they end with the stage as well.
+            size = f"mode=1777,size={spec['memory_mb']}m".encode()
+            _call("mount", b"none", b"/dev/shm", b"tmpfs", _MS_NOSUID_NODEV_NOEXEC, size)
         for folder in spec["hidden"]:
             _hide(folder, spec["kept"])
         # Through what may have been mounted over it just now.

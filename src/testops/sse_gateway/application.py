@@ -182,7 +182,7 @@ async def _write(viewer: Viewer, pieces: AsyncGenerator[bytes], send: Send) -> N
                 if piece:
                     viewer.write_begins(loop.time())
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    viewer.write_ended(loop.time())
+                    viewer.write_ended(loop.time(), len(piece))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if viewer.stop is not Stop.CUT or task is None:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.bell import Bell
 from testops.sse_gateway.channels import Channel, OffLoop
 from testops.sse_gateway.ports import EventLog, Limits, Wakeups
@@ -31,12 +32,14 @@ _AT_EVERY_TICK = 10
 
 @dataclass(frozen=True, slots=True)
 class HubStats:
-    """What the gateway is doing, for metrics. The last three never go down."""
+    """What the gateway is doing, for metrics. What it sent, left out and cut never goes down."""
 
     viewers: int
+    viewers_slow: int
     rings: int
     ring_events: int
     ring_bytes: int
+    sent_bytes: int
     coalesced: int
     sampled: int
     cut: int
@@ -46,13 +49,20 @@ class Hub:
     """All rings, all viewers, and the tasks that keep them going. Lives on one loop."""
 
     def __init__(
-        self, event_log: EventLog, wakeups: Wakeups, off_loop: OffLoop, limits: Limits
+        self,
+        event_log: EventLog,
+        wakeups: Wakeups,
+        off_loop: OffLoop,
+        limits: Limits,
+        on_news: Callable[[StoredEvent], None] | None = None,
     ) -> None:
         self.limits = limits
         self.draining = False
         self._log = event_log
         self._wakeups = wakeups
         self._off_loop = off_loop
+        # Hears the oldest event of each read of a watched log, to measure how late it is.
+        self._on_news = on_news
         self._channels: dict[str, Channel] = {}
         # Each viewer with what ends its write.
         self._viewers: dict[Viewer, Callable[[], None]] = {}
@@ -68,6 +78,8 @@ class Hub:
         self._vague = False
         self._tally = Tally()
         self._cut = 0
+        # By viewers that have gone.
+        self._sent_bytes = 0
 
     # --- living ---------------------------------------------------------------------------------
 
@@ -110,9 +122,11 @@ class Hub:
         rings = [channel.ring for channel in self._channels.values()]
         return HubStats(
             viewers=len(self._viewers),
+            viewers_slow=sum(one.is_slow(self.limits) for one in self._viewers),
             rings=len(rings),
             ring_events=sum(len(ring) for ring in rings),
             ring_bytes=sum(ring.size_bytes for ring in rings),
+            sent_bytes=self._sent_bytes + sum(one.sent_bytes for one in self._viewers),
             coalesced=self._tally.missed.coalesced,
             sampled=self._tally.missed.sampled,
             cut=self._cut,
@@ -155,9 +169,19 @@ class Hub:
             await asyncio.sleep(_UNREADABLE_REST_S)
             return False
         if changed:
+            self._tell_news(channel)
             for viewer in self._watching.get(channel.run_id, {}):
                 viewer.poke()
         return True
+
+    def _tell_news(self, channel: Channel) -> None:
+        if self._on_news is None or channel.news is None:
+            return
+        try:
+            self._on_news(channel.news)
+        except Exception:
+            log.warning("an event could not be measured; no more are", exc_info=True)
+            self._on_news = None
 
     # --- keeping viewers ------------------------------------------------------------------------
 
@@ -175,6 +199,7 @@ class Hub:
             yield Stream(viewer, channels, self.limits, self._tally, self._reread).pieces()
         finally:
             del self._viewers[viewer]
+            self._sent_bytes += viewer.sent_bytes
             if not self._viewers:
                 self._empty.set()
             for channel in channels:

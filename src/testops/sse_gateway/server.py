@@ -11,6 +11,7 @@ import functools
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -18,6 +19,7 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from testops.domain.errors import BadInput
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.asgi import ABORT, Application, Problem
 from testops.sse_gateway.hub import Hub
@@ -26,6 +28,11 @@ from testops.sse_gateway.threads import Threads
 
 if sys.platform != "win32":
     import resource
+
+__all__ = [
+    "BoundedProtocol", "Server", "Threads", "config_for", "gateway_over", "listener",
+    "raise_file_limit",
+]  # fmt: skip
 
 log = logging.getLogger("testops.sse_gateway")
 
@@ -165,10 +172,11 @@ def gateway_over(
     guard: Guard[P],
     *,
     limits: Limits | None = None,
+    on_news: Callable[[StoredEvent], None] | None = None,
 ) -> Gateway[P]:
     """The streams of one process, as an ASGI application; `Server` ends them."""
     threads = Threads()
-    hub = Hub(event_log, wakeups, threads, limits or Limits())
+    hub = Hub(event_log, wakeups, threads, limits or Limits(), on_news)
     return Gateway(hub, Runs(event_log, directory), guard, threads)
 
 

@@ -79,7 +79,9 @@ def server_url(environment: Mapping[str, str]) -> str:
         return public
     host = environment.get("TESTOPS_HOST", "")
     port = environment.get("TESTOPS_PORT") or "8080"
-    return f"http://{_LOCAL_HOSTS.get(host, host)}:{port}"
+    reached = _LOCAL_HOSTS.get(host, host)
+    bare_v6 = ":" in reached and not reached.startswith("[")
+    return f"http://{f'[{reached}]' if bare_v6 else reached}:{port}"
 
 
 def _require_key(store: AccessTables, signer: Signer) -> None:

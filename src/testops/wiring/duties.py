@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping
 
+from testops.access.records import ms_of
+from testops.access.sessions import KEPT_AFTER_END_S
 from testops.domain.errors import BadInput
 from testops.domain.run_view import NewRun
 from testops.domain.schedule import Schedule
 from testops.runner.asking import Place, run_due
 from testops.runner.planning import Means
+from testops.storage.access import forget_ended
 from testops.storage.api_store import due_schedules
 from testops.storage.retention import Policy, Retention
 from testops.telemetry.clock import Clock
@@ -44,7 +47,7 @@ def schedules(store: Store, means: Means) -> Callable[[], None]:
 
 
 def tidying(store: Store, policy: Policy, clock: Clock) -> Callable[[], None]:
-    """Removes what nobody keeps, about once an hour; see `storage.retention`."""
+    """Removes what nobody keeps, about once an hour: runs (`storage.retention`), and sessions."""
     retention = Retention(store.database, store.settings.data, store.submitter.forget)
     last_s = clock.elapsed_s()
 
@@ -54,6 +57,8 @@ def tidying(store: Store, policy: Policy, clock: Clock) -> Callable[[], None]:
             return
         last_s = clock.elapsed_s()
         freed = retention.collect(policy, tell=lambda _said: None)
+        before_ms = ms_of(clock.now()) - KEPT_AFTER_END_S * 1000
+        forget_ended(store.database, before_ms=before_ms)
         log.info("retention removed %d runs, %d bytes", len(freed.runs), freed.bytes_freed)
 
     return tidy

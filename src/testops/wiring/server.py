@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import importlib.metadata
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import uvicorn
@@ -19,11 +21,13 @@ from testops.api.oidc import OidcLogin
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
 from testops.domain.errors import StoreUnavailable
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import is_event_path
-from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.sse_gateway.server import Server, config_for, listener
+from testops.sse_gateway.threads import Threads
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
@@ -61,14 +65,19 @@ class Served:
         self._threads = Threads()
         limits = Limits()
         self._limits = limits
-        hub = Hub(store.events, store.wakeups, self._threads, limits)
+        hub = Hub(store.events, store.wakeups, self._threads, limits, self._measure_lag)
         guard: Guard = self.access.guard
         self.gateway: Gateway[Principal] = Gateway(
             hub, Runs(store.events, store.events), guard, self._threads
         )
+        self.metrics.watch_gateway(self.gateway.hub.stats)
         tell_failures(store.database, self.metrics.database_failed)
         self.metrics.watch_runs(Measures(store.database).read)
         self._api = self._build_api() if with_api else None
+
+    def _measure_lag(self, event: StoredEvent) -> None:
+        committed_at = datetime.fromisoformat(json.loads(event.body)["at"])
+        self.metrics.event_read(lag_s=(self.clock.now() - committed_at).total_seconds())
 
     def _build_api(self) -> Application:
         store, access = self.store, self.access

@@ -126,6 +126,17 @@ def test_an_issuer_that_is_down_is_said_so(access: Access, issuer: Issuer) -> No
     assert (response.status_code, response.headers["retry-after"]) == (503, "10")
 
 
+def test_an_issuer_that_is_away_is_no_failure_of_those_who_ask(
+    access: Access, client: Client, issuer: Issuer
+) -> None:
+    issuer.fault = "broken"
+    for _ in range(25):
+        assert client.send("GET", "/login/oidc").status_code == 503
+    issuer.fault = ""
+    assert log_in(client).status_code == 303
+    assert access.actions()[-1] == "session.open"
+
+
 def test_a_login_begun_in_another_browser_is_refused(client: Client) -> None:
     back, _ = come_back(client)
     assert client.send("GET", back).status_code == 401

@@ -12,6 +12,7 @@ import pytest
 
 from testops.access.tokens import presented_key
 from testops.cli import main
+from testops.wiring.access import server_url
 
 Command = Callable[..., int]
 
@@ -109,6 +110,19 @@ def test_a_login_link_is_a_link_to_this_machines_server(
     assert re.fullmatch(r"http://127\.0\.0\.1:8080/login\?token=[A-Za-z0-9_-]{43}", link)
     monkeypatch.setenv("TESTOPS_PUBLIC_URL", "https://ci.example.org/")
     assert printed(capsys, "login-link").startswith("https://ci.example.org/login?token=")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("::1", "http://[::1]:8080"),
+        ("ci.example.org", "http://ci.example.org:8080"),
+    ],
+)
+def test_a_server_is_reached_at_an_address_that_a_browser_can_open(host: str, url: str) -> None:
+    assert server_url({"TESTOPS_HOST": host}) == url
 
 
 def test_the_log_says_who_did_what_and_holds(capsys: Output) -> None:

@@ -339,6 +339,49 @@ def test_a_memory_hog_is_a_crash_and_never_a_verdict(start: Start, walls: Sandbo
 
 @linux
 @pytest.mark.parametrize("walls", every_wall())
+def test_a_hog_that_takes_all_at_once_is_one_as_well(start: Start, walls: Sandbox | None) -> None:
+    result = crashed(
+        start(
+            "held = bytearray(b'x') * 900_000_000; time.sleep(60)",
+            walls=walls,
+            limits=Limits(wall_s=40, memory_mb=400),
+        )
+    )
+    assert result.cause == "memory"
+
+
+@linux
+@pytest.mark.parametrize("walls", every_wall()[1:])
+def test_memory_that_no_process_shows_is_bounded_and_goes_with_the_stage(
+    start: Start, tmp_path: Path, walls: Sandbox | None
+) -> None:
+    if "processes" not in (walls or sandbox()).namespaces:
+        pytest.skip("not run: this system has no mount namespaces")
+    name = f"/dev/shm/{tmp_path.name}"
+    result = start(
+        f"""
+        said = ""
+        try:
+            with open({name!r}, "wb") as file:
+                for _ in range(100):
+                    file.write(bytes(1_000_000))
+        except OSError as error:
+            said = os.strerror(error.errno)
+        os.truncate({name!r}, 0)
+        from multiprocessing import Lock
+        with Lock():
+            done(said=said)
+        """,
+        walls=walls,
+        limits=Limits(wall_s=40, memory_mb=64),
+    )
+    assert isinstance(result, StageDone), result
+    assert result.report == {"said": "No space left on device"}
+    assert not Path(name).exists()
+
+
+@linux
+@pytest.mark.parametrize("walls", every_wall())
 def test_a_fork_bomb_is_a_crash_and_nothing_of_it_is_left(
     start: Start, tmp_path: Path, walls: Sandbox | None
 ) -> None:

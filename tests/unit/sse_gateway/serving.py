@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import uvloop
 from tests.unit.sse_gateway.memory import RUN, MemoryGuard
 
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.application import Gateway
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import EventLog, Guard, Limits, RunDirectory, Wakeups
@@ -68,9 +69,12 @@ class Source(EventLog, Wakeups, RunDirectory, Protocol):
 
 @contextlib.asynccontextmanager
 async def serving(
-    log: Source, limits: Limits = QUICK, guard: Guard[Any] | None = None
+    log: Source,
+    limits: Limits = QUICK,
+    guard: Guard[Any] | None = None,
+    on_news: Callable[[StoredEvent], None] | None = None,
 ) -> AsyncIterator[Served]:
-    gateway = gateway_over(log, log, log, guard or MemoryGuard(), limits=limits)
+    gateway = gateway_over(log, log, log, guard or MemoryGuard(), limits=limits, on_news=on_news)
     server = Server(config_for(gateway), gateway)
     sock = listener("127.0.0.1", 0, limits)
     port = sock.getsockname()[1]

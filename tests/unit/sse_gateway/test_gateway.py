@@ -9,6 +9,7 @@ import pytest
 from tests.unit.sse_gateway.memory import ABSENT, OTHER, RUN, MemoryGuard, MemoryLog, Who
 from tests.unit.sse_gateway.serving import QUICK, Served, Viewer, run, serving
 
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.ports import Limits
 
 OPENING = b"retry: 20\n\n"
@@ -272,6 +273,48 @@ def test_a_quiet_stream_has_a_heartbeat() -> None:
             await viewer.until(lambda body: body.count(b": ping\n\n") == 3)
             lines = await served.watch(accept="application/x-ndjson")
             await lines.until(b'{"type":"heartbeat"}\n')
+
+    run(story())
+
+
+def test_what_is_new_is_measured_and_a_measure_that_fails_hurts_nobody() -> None:
+    news: list[int] = []
+
+    def hear(event: StoredEvent) -> None:
+        news.append(event.seq)
+        if len(news) == 2:
+            raise ValueError("no clock")
+
+    async def story() -> None:
+        log = MemoryLog()
+        log.create()
+        log.append_logs(5)
+        async with serving(log, on_news=hear) as served:
+            viewer = await served.watch()
+            await viewer.until(b"id: 5\n")
+            for last in (8, 11, 14):
+                log.append_logs(3)
+                await viewer.until(f"id: {last}\n".encode())
+        # What was there before anybody watched is not late.
+        assert news == [6, 9]
+
+    run(story())
+
+
+def test_what_the_gateway_does_is_counted() -> None:
+    async def story() -> None:
+        log = MemoryLog()
+        last = finished(log, 30)
+        log.create(OTHER)
+        async with serving(log) as served:
+            whole = await (await served.watch()).rest()
+            await (await served.watch(OTHER)).until(OPENING)
+            stats = served.hub.stats()
+            assert (stats.viewers, stats.viewers_slow, stats.cut) == (1, 0, 0)
+            assert stats.rings == 2
+            assert stats.ring_events == last
+            assert stats.ring_bytes == len(log.sse())
+            assert stats.sent_bytes == len(whole) + len(OPENING)
 
     run(story())
 

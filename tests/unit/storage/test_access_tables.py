@@ -243,6 +243,7 @@ def test_what_ended_long_ago_is_forgotten_and_its_audit_rows_stay(access: Access
     assert len(access.actions()) == rows
     with access.database.read() as connection:
         assert connection.execute(sa.select(login_link)).all() == []
+    assert checked(access).holds
 
 
 def test_only_digests_are_in_the_database(access: Access) -> None:

@@ -72,6 +72,10 @@ class World:
     tokens: dict[str, str] = field(default_factory=dict)
     builds_read: list[Path] = field(default_factory=list)
 
+    def commit(self, workspace: str, name: str) -> None:
+        """The project is at another commit from now on."""
+        (self.root / workspace / "COMMIT").write_text(name)
+
     def token(self, role: Role, workspaces: frozenset[str] | None = None) -> str:
         name = f"{role.value}-{'-'.join(sorted(workspaces or {'all'}))}"
         if name not in self.tokens:
@@ -160,7 +164,8 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
     def read(root: Path) -> Build:
         builds.append(root)
         time.sleep(0.002)
-        return Build("c" * 40, None)
+        commit = root / "COMMIT"
+        return Build(commit.read_text() if commit.exists() else "c" * 40, None)
 
     draws = iter(range(1, 1_000_000))
 

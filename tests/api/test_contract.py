@@ -44,7 +44,9 @@ def test_the_document_names_no_server_and_every_operation() -> None:
             "getHealth",
             "getReadiness",
             "getOpenApi",
+            "finishLoginByIssuer",
             "login",
+            "loginByIssuer",
             "pageOfDocs",
         }
 

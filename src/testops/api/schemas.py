@@ -383,6 +383,12 @@ class WorkspaceShown(Wire):
     allow_commands: bool
 
 
+class WorkspaceKept(WorkspaceShown):
+    """A workspace whose content was sent."""
+
+    sha256: str
+
+
 class WorkspaceList(Wire):
     """The workspaces that the caller may see."""
 

@@ -28,9 +28,6 @@ test_lists_are_filtered = test_runs.test_lists_are_filtered
 test_a_key_makes_one_run_whatever_became_of_it = (
     test_runs.test_a_key_makes_one_run_whatever_became_of_it
 )
-test_a_mistake_is_a_problem_that_points_at_it = (
-    test_runs.test_a_mistake_is_a_problem_that_points_at_it
-)
 test_many_runners_that_ask_at_once_make_one_run = (
     test_schedules.test_many_runners_that_ask_at_once_make_one_run
 )

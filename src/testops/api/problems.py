@@ -209,5 +209,7 @@ def _on_http(_: Request, error: Exception) -> Response:
 
 
 def _on_bug(_: Request, error: Exception) -> Response:
-    name = type(error).__name__
-    return Problem(INTERNAL, f"{name}: the server's log has the rest").response()
+    # Answered outside of every middleware, so what they would have said is said here.
+    headers = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    detail = f"{type(error).__name__}: the server's log has the rest"
+    return Problem(INTERNAL, detail, headers=headers).response()

@@ -45,7 +45,7 @@ async def list_workspaces(caller: Admitted) -> Response:
     "/v1/workspaces/{name}/archive",
     operation_id="putWorkspaceArchive",
     summary="Send a project as the content of a workspace",
-    responses={**problems(), 200: {"model": WorkspaceKept}},
+    responses={**problems(409, body=True), 200: {"model": WorkspaceKept}},
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -59,9 +59,10 @@ class Server:
             self.lines.append(line.rstrip())
 
     def said(self, pattern: str) -> re.Match[str]:
-        return until(
+        found: re.Match[str] = until(
             lambda: next((m for line in self.lines if (m := re.search(pattern, line))), None)
         )
+        return found
 
     def client(self) -> httpx.Client:
         headers = {"authorization": f"Bearer {KEY}"}

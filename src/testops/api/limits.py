@@ -55,7 +55,7 @@ class Bounded:
             await self._app(scope, receive, send)
             return
         bytes_max, seconds_max = BODY_BYTES_MAX, self._body_s_max
-        if scope["method"] == "PUT" and _ARCHIVE.fullmatch(scope["path"]):
+        if _ARCHIVE.fullmatch(scope.get("path", "")) and scope.get("method") == "PUT":
             bytes_max, seconds_max = ARCHIVE_BYTES_MAX, ARCHIVE_S_MAX
         problem = _problem_of_head(scope["headers"], bytes_max)
         if problem is not None:

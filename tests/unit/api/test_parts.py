@@ -74,6 +74,9 @@ def test_a_route_that_declares_nothing_cannot_be_built() -> None:
     assert GuardedRoute("/x", permits(Permission.RUNS_READ)(forgotten)).permission == "runs.read"
 
 
+SCOPE = {"type": "http", "method": "POST", "path": "/v1/test-runs", "headers": []}
+
+
 @dataclass
 class StillClock:
     seconds: float = 0.0
@@ -105,7 +108,7 @@ def test_a_body_is_bounded_as_a_whole_and_not_by_its_chunks() -> None:
 
     bounded = Bounded(app, clock, body_s_max=10)
     with pytest.raises(Problem, match="did not arrive within 10 s"):
-        asyncio.run(bounded({"type": "http", "headers": []}, receive, send))
+        asyncio.run(bounded(SCOPE, receive, send))
     assert taken == 4
 
 
@@ -123,5 +126,5 @@ def test_a_body_without_end_is_cut_at_the_bound() -> None:
     async def send(_: Any) -> None: ...
 
     with pytest.raises(Problem, match="send at most"):
-        asyncio.run(Bounded(app, StillClock())({"type": "http", "headers": []}, receive, send))
+        asyncio.run(Bounded(app, StillClock())(SCOPE, receive, send))
     assert taken <= BODY_BYTES_MAX

@@ -44,8 +44,8 @@ up: $(STAMP)  ## the platform on this machine: API, event streams and a runner; 
 	@$(call finish,$(PY) -m testops serve $(if $(PORT),--port $(PORT)))
 
 .PHONY: test
-test: $(STAMP)  ## everything that must hold before a push: lint, unit, engine, simulation, crash, acceptance
-	@$(call steps,lint unit engine simulation crash acceptance)
+test: $(STAMP)  ## everything that must hold before a push: lint, unit, api, engine, simulation, crash, acceptance
+	@$(call steps,lint unit api engine simulation crash acceptance)
 
 .PHONY: test-long
 test-long: $(STAMP)  ## the tests marked long
@@ -79,7 +79,7 @@ clean:  ## remove the environment and everything that a run leaves behind
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 
-.PHONY: step-lint step-unit step-engine step-simulation step-crash step-acceptance step-long step-bench
+.PHONY: step-lint step-unit step-api step-engine step-simulation step-crash step-acceptance step-long step-bench
 step-lint:
 	@status=0; \
 	$(PY) -m ruff check $(call present,$(LINTED)) || status=1; \
@@ -90,6 +90,9 @@ step-lint:
 
 step-unit:
 	@$(PY) -m pytest -q tests/unit $(call present,tests/architecture)
+
+step-api:
+	@$(PY) -m pytest -q tests/api -m "not long"
 
 step-engine:
 	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"

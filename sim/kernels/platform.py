@@ -51,7 +51,8 @@ def run_id_for(name: str) -> str:
 
 def new_run(name: str, *, stages: Mapping[str, Any], **more: Any) -> NewRun:
     """The question called `name`, about a suite of these `stages`."""
-    suite = {"schema": 1, "name": "demo", "profile": "offline", "stages": dict(stages)}
+    seeds = Seeds(1, 2)
+    suite = {"schema": 1, "name": "demo", "seeds": seeds.to_json(), "stages": dict(stages)}
     question = {
         "suite": suite,
         "profile": {"network": {"policy": "loopback-only"}},
@@ -65,7 +66,7 @@ def new_run(name: str, *, stages: Mapping[str, Any], **more: Any) -> NewRun:
         suite="demo",
         suite_shown="demo",
         profile="offline",
-        seeds=Seeds(1, 2),
+        seeds=seeds,
         question=question,
         build=Build(commit=None, dirty=None),
         engine_version="simulated",

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import socket
 import threading
 import time
@@ -32,7 +33,6 @@ from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.builds import SharedBuilds
 from testops.runner.kernel_names import functions_in
 from testops.runner.planning import Means
-from testops.storage import access_tables, api_tables  # noqa: F401 - their tables are made below
 from testops.storage.access import AccessTables
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.blobs import FolderBlobs
@@ -40,7 +40,6 @@ from testops.storage.database import Database, open_database
 from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.runs import RunsStore
-from testops.storage.tables import metadata
 from testops.storage.workspaces import WorkspaceStore
 from testops.telemetry.clock import SystemClock
 
@@ -72,6 +71,10 @@ class World:
     submitted: list[Submission]
     tokens: dict[str, str] = field(default_factory=dict)
     builds_read: list[Path] = field(default_factory=list)
+
+    def commit(self, workspace: str, name: str) -> None:
+        """The project is at another commit from now on."""
+        (self.root / workspace / "COMMIT").write_text(name)
 
     def token(self, role: Role, workspaces: frozenset[str] | None = None) -> str:
         name = f"{role.value}-{'-'.join(sorted(workspaces or {'all'}))}"
@@ -136,16 +139,18 @@ def make_project(root: Path) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    yield from make_world(tmp_path)
+def world(tmp_path: Path, migrated_sqlite: Path) -> Iterator[World]:
+    (tmp_path / "data").mkdir()
+    shutil.copyfile(migrated_sqlite, tmp_path / "data" / "testops.db")
+    yield from make_world(tmp_path, f"sqlite:///{tmp_path}/data/testops.db")
 
 
-def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
+def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
+    """A world on the database at `url`, which has our tables."""
     many = "1000000/minute"
     usual = {"principal_rate": many, "address_rate": many, "failure_rate": many}
     access = AccessSettings(**(usual | {"hosts": ("testserver",)} | settings))
-    database = open_database(f"sqlite:///{tmp_path}/data/testops.db")
-    metadata.create_all(database.engine)
+    database = open_database(url)
     clock = SystemClock()
     store = AccessTables(database, Signer(None))
     guard = Guard(store, clock, access)
@@ -159,7 +164,8 @@ def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
     def read(root: Path) -> Build:
         builds.append(root)
         time.sleep(0.002)
-        return Build("c" * 40, None)
+        commit = root / "COMMIT"
+        return Build(commit.read_text() if commit.exists() else "c" * 40, None)
 
     draws = iter(range(1, 1_000_000))
 
@@ -219,6 +225,7 @@ def serving(app: Any) -> Iterator[str]:
 def app(world: World) -> Any:
     made = create_api(world.services, more=LOGIN, body_s_max=0.5)
     made.state.access = world.access
+    made.state.oidc = None
     return made
 
 

@@ -22,7 +22,7 @@ from testops.domain.access import Role
 DOCUMENT = Path(__file__).parents[2] / "openapi" / "testops.v1.json"
 # Served by the gateway, which has its own tests.
 STREAMS = {"streamTestRun", "streamTestRuns"}
-EXAMPLES = 8
+EXAMPLES = 5
 EXAMPLES_LONG = 300
 
 
@@ -44,9 +44,15 @@ def test_the_document_names_no_server_and_every_operation() -> None:
             "getHealth",
             "getReadiness",
             "getOpenApi",
+            "finishLoginByIssuer",
             "login",
+            "loginByIssuer",
             "pageOfDocs",
         }
+
+
+# An archive is bytes on the wire as it is; whatever is generated for one is none.
+schemathesis.serializer.alias("application/gzip", "application/octet-stream")
 
 
 def checks() -> list[Any]:

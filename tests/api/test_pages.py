@@ -75,6 +75,15 @@ def test_the_page_of_a_run_has_what_a_person_needs(client: httpx.Client, world: 
     assert "<script>" not in ended.text
 
 
+def test_a_person_without_a_session_is_told_how_to_get_one(address: str) -> None:
+    for path in ("/", "/docs", f"/runs/{'0' * 16}"):
+        held = {"accept": "text/html,application/xhtml+xml"}
+        response = httpx.get(address + path, headers=held, trust_env=False)
+        assert response.status_code == 401
+        assert response.headers["content-type"].startswith("text/html")
+        assert "testops login-link" in response.text
+
+
 def test_the_policy_names_style_and_script_by_their_hashes(client: httpx.Client) -> None:
     run_id = client.post("/v1/test-runs", json={"suite": "core"}).json()["run_id"]
     response = client.get(f"/runs/{run_id}")

@@ -339,12 +339,21 @@ def test_a_rerun_of_the_same_is_another_attempt(client: httpx.Client, world: Wor
     assert (again.json()["run_id"], again.json()["attempt"]) == (run_id, 2)
 
 
-def test_a_rerun_under_another_build_is_another_run(
-    client: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
+def test_a_rerun_under_another_build_is_another_run(client: httpx.Client, world: World) -> None:
+    run_id = ask(client)["run_id"]
+    world.execute(run_id)
+    world.commit("default", "d" * 40)
+    again = client.post(f"{RUNS}/{run_id}/rerun", json={"mode": "same"}).json()
+    assert again["run_id"] != run_id
+    assert again["build"]["commit"] == "d" * 40
+    assert again["seeds"] == {"sim": 42, "chaos": 7}
+
+
+def test_a_rerun_of_a_stated_build_takes_the_clients_word_again(
+    client: httpx.Client, world: World
 ) -> None:
     run_id = ask(client, build={"commit": "stated"})["run_id"]
     world.execute(run_id)
-    # The client's word is taken again.
     again = client.post(f"{RUNS}/{run_id}/rerun", json={"mode": "same"}).json()
     assert (again["run_id"], again["attempt"]) == (run_id, 2)
 

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import queue
 import threading
@@ -224,3 +225,36 @@ async def a_lock_that_the_dead_held(world):
     await world.sleep(1)
     db.crash()
     world.record("free", await asyncio.to_thread(shared.acquire, True, 5))
+
+
+@toron.kernel
+async def a_host_that_is_paused_in_a_thread(world):
+    ticks = []
+
+    async def serve():
+        def work():
+            while True:
+                time.sleep(0.01)
+                ticks.append(world.now)
+
+        await asyncio.to_thread(work)
+
+    world.host("db").spawn(serve)
+    world.faults(pauses=True, hosts=["db"], within=5)
+    await world.quiet()
+    gaps = [after - before for before, after in itertools.pairwise(ticks)]
+    world.record("longest", max(gaps))
+
+
+@toron.kernel
+async def a_property_that_expires_in_a_thread(world):
+    async def serve():
+        def work():
+            while True:
+                time.sleep(0.01)
+
+        await asyncio.to_thread(work)
+
+    world.host("db").spawn(serve)
+    world.eventually("it never holds", lambda: False, within=1)
+    await world.sleep(5)

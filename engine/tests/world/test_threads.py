@@ -84,3 +84,20 @@ def test_the_threads_of_a_host_end_with_its_power_and_start_again(
 def test_a_lock_held_by_a_host_that_lost_power_is_free(execute_program: Execute) -> None:
     outcome = execute_program("threads", "a_lock_that_the_dead_held").outcome
     assert outcome.outputs["free"] is True
+
+
+def test_a_fault_that_begins_while_a_thread_has_the_baton_is_not_of_its_host(
+    execute_program: Execute,
+) -> None:
+    outcome = execute_program("threads", "a_host_that_is_paused_in_a_thread").outcome
+    assert outcome.failure is None
+    assert outcome.outputs["longest"] > 0.02
+
+
+def test_a_property_that_breaks_while_a_thread_has_the_baton_ends_the_run(
+    execute_program: Execute,
+) -> None:
+    outcome = execute_program("threads", "a_property_that_expires_in_a_thread").outcome
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "property"
+    assert outcome.failure.virtual_ns < 1_100_000_000

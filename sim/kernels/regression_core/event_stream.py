@@ -49,19 +49,19 @@ RUNS = {"long": 110, "short": 30}
 BURST_MAX = 12
 PACE_S = (0.0, 1.8)
 # A link and buffers so narrow that its viewer is slow, and is spared what it may miss.
-SLOW_BYTES_A_SECOND = 5000
+SLOW_BYTES_A_SECOND = 12_000
 BUFFER_BYTES = 4096
 LIMITS = Limits(
     ring_events=24,
-    ring_bytes=64 << 10,
-    batch_bytes=16 << 10,
+    ring_bytes=96 << 10,
+    batch_bytes=24 << 10,
     page_events_first=4,
     page_events_max=16,
     heartbeat_s=3.0,
     recheck_s=5.0,
     slow_after_s=0.3,
     behind_max=12,
-    send_timeout_s=8.0,
+    send_timeout_s=15.0,
     idle_s=4.0,
     stagger_ms=1000,
     samples_one_in=4,
@@ -193,7 +193,7 @@ def _draw_event() -> NewEvent:
             key = random.choice(("sim/red", "sim/blue"))
             return NewEvent(EventType.STAGE_PROGRESS, {"done": number, "of": key}, key)
         case _:
-            return NewEvent(EventType.STAGE_LOG, {"text": "x" * random.randint(10, 12_000)})
+            return NewEvent(EventType.STAGE_LOG, {"text": "x" * random.randint(10, 24_000)})
 
 
 @dataclass(slots=True)

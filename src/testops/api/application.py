@@ -18,6 +18,7 @@ from testops.api import (
     snapshots,
     stages,
     suites,
+    workspaces,
 )
 from testops.api.answers import problems, tagged
 from testops.api.contract import API_VERSION, DESCRIPTION, completed, text_of_document
@@ -31,6 +32,7 @@ _ROUTES = (
     artifacts.routes,
     runs.routes,
     suites.routes,
+    workspaces.routes,
     stages.routes,
     snapshots.routes,
     schedules.routes,

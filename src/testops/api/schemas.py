@@ -18,7 +18,6 @@ Line = Annotated[str, Field(pattern=_LINE, min_length=1, max_length=200)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=_LINE, max_length=200)]
 WorkspaceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=["639e6fd24d55dc1c"])]
 StageWord = Literal["lint", "unit", "sim", "snapshot-compare"]
 SeedAsked = Seed | Literal["random"]
 SuiteAsked = (
@@ -382,6 +381,12 @@ class WorkspaceShown(Wire):
     name: str
     kind: str
     allow_commands: bool
+
+
+class WorkspaceKept(WorkspaceShown):
+    """A workspace whose content was sent."""
+
+    sha256: str
 
 
 class WorkspaceList(Wire):

@@ -5,6 +5,7 @@ its turn at the beginning, and never fails in the middle because somebody else w
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,7 +139,7 @@ _FORMS = "give sqlite:////PATH/testops.db or postgresql://USER:PASSWORD@HOST:POR
 def _sqlite(url: sa.URL, pool_size: int) -> sa.Engine:
     if not url.database or url.database == ":memory:":
         raise BadInput("needs a file", where="TESTOPS_DATABASE_URL", fix=_FORMS)
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    _make_lasting(Path(url.database).parent)
     engine = sa.create_engine(
         url,
         # What DBOS begins on this engine must wait for its turn at the beginning, too.
@@ -149,6 +150,24 @@ def _sqlite(url: sa.URL, pool_size: int) -> sa.Engine:
     )
     sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _make_lasting(folder: Path) -> None:
+    """Make `folder` where it is missing, and let its name outlive a power cut.
+
+    SQLite syncs the names of its own files, and a commit is of no use in a folder that is gone.
+    Synced when it was there, too: whoever made it may not have come so far.
+    """
+    if not folder.is_dir():
+        _make_lasting(folder.parent)
+        folder.mkdir(exist_ok=True)
+    # A parent that nobody may list, or a system that cannot sync a folder: then it has to do.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -73,7 +73,7 @@ class _Kept:
         )
         self._taken: Taken | None = None
         self._gates: list[GateResult] = []
-        self._told = Told(self._clock, self._tell)
+        self._told: Told | None = None
         self._over = threading.Event()
 
     def hear(self, event: Event) -> None:
@@ -82,18 +82,26 @@ class _Kept:
             case RunStarted():
                 self._begin()
             case StageStarted(stage=stage, attempt=1):
+                self._told = Told(stage.value, self._clock, self._tell)
                 self._store.executions.begin_stage(
                     self._mine, stage.value, self._executor.executor_id
                 )
             case GateEvaluated(result=result):
                 self._gates.append(result)
             case StageFinished(report=report):
-                self._told.flush()
+                self._flush()
                 self._record(report)
             case RunFinished(run=run):
                 self._finish(run)
-            case _:
+            case _ if self._told is not None:
                 self._told(event)
+            case _:
+                return
+
+    def _flush(self) -> None:
+        if self._told is not None:
+            self._told.flush()
+            self._told = None
 
     def close(self) -> None:
         """Show no more signs of life."""

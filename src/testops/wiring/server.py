@@ -31,7 +31,8 @@ from testops.sse_gateway.threads import Threads
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
-from testops.telemetry.clock import Clock, SystemClock
+from testops.telemetry.clock import SystemClock
+from testops.telemetry.http import MeasuredApp
 from testops.telemetry.metrics import Metrics
 from testops.wiring.access import Access, access_over, local_operator
 from testops.wiring.planning import means
@@ -103,7 +104,7 @@ class Served:
         )
         # Without an issuer its library is not even imported.
         app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
-        return _measured(app, self.metrics, self.clock)
+        return MeasuredApp(app, self.metrics, self.clock)
 
     def _page(self) -> tuple[bytes, str]:
         media_type, body = self.metrics.page("application/openmetrics-text")
@@ -172,32 +173,6 @@ class _Telling(Server):
     async def startup(self, sockets: Any = None) -> None:  # type: ignore[explicit-override]
         await super().startup(sockets)
         self._ready()
-
-
-def _measured(app: Any, metrics: Metrics, clock: Clock) -> Application:
-    """`app`, with each answer counted."""
-
-    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
-        began_s, status = clock.elapsed_s(), 0
-
-        async def sending(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await app(scope, receive, sending)
-        finally:
-            route = getattr(scope.get("route"), "path", None)
-            metrics.request_answered(
-                method=scope.get("method", ""),
-                route=route,
-                status=status or 500,
-                seconds=clock.elapsed_s() - began_s,
-            )
-
-    return measured
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -124,6 +124,8 @@ class Baton:
         self.main.native = _real_ident()
         self.current = self.main
         self.threads = [self.main]
+        self.home: Process | None = None
+        """The process of the kernel itself, on whose behalf the world acts."""
         self.jumps = 0
         """How often time was advanced because nothing could run."""
         self.stopped_at = ""
@@ -156,9 +158,9 @@ class Baton:
             self.wait(always, None, "")
 
     def _wait_alone(self, me: SimThread) -> None:
-        clock, agenda = self._clock, self._agenda
+        clock = self._clock
         while True:
-            agenda.run_due(clock.now_ns)
+            self._run_due()
             if me.may_run(clock.now_ns):
                 return
             stop = self._advance()
@@ -185,12 +187,16 @@ class Baton:
         self._trace.host = host
 
     def _choose(self) -> SimThread:
-        clock, agenda = self._clock, self._agenda
+        clock = self._clock
         if self._stop is None:
             clock.now_ns += STEP_NS  # a thread that polls must see its deadline pass
             self._stop = self._guard()
         while self._stop is None:
-            agenda.run_due(clock.now_ns)
+            try:
+                self._run_due()
+            except StopRun as stop:  # not in a thread of the program, which could swallow it
+                self._stop = stop
+                break
             able = [thread for thread in self.threads if thread.may_run(clock.now_ns)]
             if len(able) > 1:
                 return able[self._choices.pick("schedule.thread", len(able))]
@@ -198,6 +204,19 @@ class Baton:
                 return able[0]
             self._stop = self._advance()
         return self.main
+
+    def _run_due(self) -> None:
+        """Do what the world does by itself: a fault is not of the host whose thread has the baton,
+        or a pause would be refused as its own."""
+        acting = CURRENT.get(None)
+        if acting is self.home or self.home is None:
+            self._agenda.run_due(self._clock.now_ns)
+            return
+        token = CURRENT.set(self.home)
+        try:
+            self._agenda.run_due(self._clock.now_ns)
+        finally:
+            CURRENT.reset(token)
 
     def _guard(self) -> StopRun | None:
         self._handed_on += 1

@@ -125,7 +125,8 @@ class Run:
         return self._outcome(failure)
 
     def _execute_in_context(self) -> Failure | None:
-        CURRENT.set(self.world.host(MAIN_HOST).process)
+        self.baton.home = self.world.host(MAIN_HOST).process
+        CURRENT.set(self.baton.home)
         self.loop = SimLoop(self.shared)
         self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)

@@ -13,7 +13,7 @@ from typing import Generic, cast
 
 from testops.access.asked import Asked, asked
 from testops.access.refused import Refused
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, StoreUnavailable
 from testops.domain.event import LogHead
 from testops.sse_gateway.asgi import (
     ABORT,
@@ -96,6 +96,9 @@ class Gateway(Generic[P]):
             await send_problem(send, _refusal(refused))
         except BadInput as error:
             await send_problem(send, _bad_input(error))
+        except StoreUnavailable as error:
+            log.warning("the stream %s could not be opened: %s", scope["path"][:200], error)
+            await send_problem(send, Problem(503, _UNAVAILABLE, headers={"Retry-After": "5"}))
         except Exception:  # whatever a driver raises: the next try may succeed
             log.exception("the stream %s could not be opened", scope["path"][:200])
             await send_problem(send, Problem(503, _UNAVAILABLE, headers={"Retry-After": "5"}))

@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from testops.domain.errors import StoreUnavailable
 from testops.domain.event import StoredEvent
 from testops.sse_gateway.bell import Bell
 from testops.sse_gateway.channels import Channel, OffLoop
@@ -164,8 +165,10 @@ class Hub:
         """Whether the log could be read; when it says something new, its viewers are told."""
         try:
             changed = await channel.refresh(since=since)
-        except Exception:
-            log.warning("the log of run %s could not be read", channel.run_id, exc_info=True)
+        except Exception as error:  # whatever a driver raises: the next read may succeed
+            told = None if isinstance(error, StoreUnavailable) else error
+            where = channel.run_id
+            log.warning("the log of run %s could not be read: %s", where, error, exc_info=told)
             await asyncio.sleep(_UNREADABLE_REST_S)
             return False
         if changed:

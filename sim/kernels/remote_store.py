@@ -118,9 +118,9 @@ class JobTable:
 
 
 class StoreServer:
-    """Answers calls, each in a thread; `seen` is told of every one that was carried out."""
+    """Answers calls, each in a thread; `seen` is told each that was carried out."""
 
-    def __init__(self, database: Database, seen: Callable[[str, Any], None]) -> None:
+    def __init__(self, database: Database, seen: Callable[[str, Any, Any], None]) -> None:
         jobs = JobTable(database)
         self._seen = seen
         self._targets: dict[str, object] = {
@@ -143,7 +143,7 @@ class StoreServer:
             return {"raised": type(error).__name__, "about": str(error)}
         except StoreUnavailable as error:
             return {"away": str(error)}
-        self._seen(question["kind"], value)
+        self._seen(question["kind"], arguments, value)
         return {"packed": _packed(value)}
 
 

@@ -35,13 +35,6 @@ _TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Never used, as all is plain HTTP; without it each client reads the certificates of the system."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The code under test. Tests put a broken one in its place."""
-
-    reconnect: type[Reconnect] = Reconnect
-
-
 @dataclass(slots=True)
 class Moody:
     """The server: what it does to each connection is drawn, and what it has sent is counted."""
@@ -114,8 +107,8 @@ class Follower:
     failures: int = 0
     complete: bool = False
 
-    async def live(self, parts: Parts) -> None:
-        reconnect = parts.reconnect(random.random, waits=WAITS)
+    async def live(self) -> None:
+        reconnect = Reconnect(random.random, waits=WAITS)
         async with httpx.AsyncClient(verify=_TLS, trust_env=False) as http:
             url = f"http://server:{PORT}/v1/test-runs/{RUN}/events"
             async for told in follow(http, url, reconnect):
@@ -149,7 +142,7 @@ def _least_s(failures: int) -> float:
     return min(3.0 * 2.0**failures, 60.0)
 
 
-async def follow_a_moody_server(world: toron.World, parts: Parts) -> None:
+async def follow_a_moody_server(world: toron.World) -> None:
     """Two followers, one server that fails in every way it knows; in the end they have it all."""
     moody = Moody()
     followers = {name: Follower() for name in FOLLOWERS}
@@ -159,7 +152,7 @@ async def follow_a_moody_server(world: toron.World, parts: Parts) -> None:
 
     world.host("server").spawn(moody.live)
     for name in FOLLOWERS:
-        world.host(name).spawn(followers[name].live, parts)
+        world.host(name).spawn(followers[name].live)
         world.net.link(name, "server", latency=(0.002, 0.060), loss=0.02)
     world.faults(partitions=True, loss=True, slow=True, resets=True, within=FAULTS_S)
     world.faults(crashes=True, hosts=["server"], within=FAULTS_S)
@@ -190,4 +183,4 @@ for _late in ("httpcore", "anyio._backends._asyncio"):
 
 @toron.kernel
 async def client_reconnect(world: toron.World) -> None:
-    await follow_a_moody_server(world, Parts())
+    await follow_a_moody_server(world)

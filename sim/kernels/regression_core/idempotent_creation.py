@@ -187,8 +187,8 @@ class Asker:
             )
 
 
-@toron.kernel
-async def idempotent_creation(world: toron.World) -> None:
+async def ask_for_runs(world: toron.World) -> None:
+    """The same few questions from everywhere, over and over; each has one run, and keeps it."""
     tally = Tally()
     askers = {name: Asker(tally, random.choices(QUESTIONS, k=ASKED_EACH)) for name in ASKERS}
 
@@ -221,3 +221,8 @@ async def idempotent_creation(world: toron.World) -> None:
     world.record("answered", {name: list(tally.answered.get(run_id_for(name), ())) for name in QUESTIONS})
     world.record("retries", tally.retries)
     world.record("looks", tally.looks)
+
+
+@toron.kernel
+async def idempotent_creation(world: toron.World) -> None:
+    await ask_for_runs(world)

@@ -20,7 +20,6 @@ from typing import Any
 import sqlalchemy as sa
 
 import toron
-from sim.kernels.messages import Channel  # noqa: F401  (the port of the store is that of messages)
 from sim.kernels.platform import new_run, open_here, run_id_for
 from sim.kernels.remote_store import Remote, RemotePort, RemoteQueue, StoreServer, job
 from testops.domain.errors import StoreUnavailable
@@ -37,12 +36,14 @@ from testops.telemetry.clock import Clock, SystemClock
 RUNNERS = ("ann", "bob", "cid")
 RUNS = ("r0", "r1", "r2", "r3", "r4")
 STAGES: dict[str, Any] = {"lint": {"ruff": {}}, "unit": {}}
-FAULTS_S = 16.0
+FAULTS_S = 14.0
 # A lease of 4 s, as long until a runner dares to bury another, and all work anew.
 RECOVERY_S = 30.0
 ANSWER_S = 0.7
 LOOK_S = 1.0
-STAGE_S = (0.2, 3.0)
+STAGE_S = (0.5, 4.0)
+# Longer than a lease: whoever sleeps so long is taken for dead.
+NAP_S = (4.5, 8.0)
 CRASH_ONE_IN = 10
 
 
@@ -52,19 +53,20 @@ class Tally:
 
     starts: int = 0
     fences: dict[str, list[int]] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
+    # The runner that took a run last.
+    busy: str = RUNNERS[0]
     faults: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     executions: dict[str, int] = field(default_factory=dict)
     stopped: dict[str, int] = field(default_factory=dict)
 
-    def see(self, kind: str, value: Any) -> None:
-        self.calls[kind] = self.calls.get(kind, 0) + 1
+    def see(self, kind: str, arguments: Any, value: Any) -> None:
         if kind == "executions.take" and value is not None:
             fences = self.fences.setdefault(value.run.run_id, [])
             if fences and fences[-1] >= value.fence:
                 self.faults.append(f"fence {value.fence} after {fences}")
             fences.append(value.fence)
+            self.busy = arguments[2].partition("-")[0]
 
 
 class Store:
@@ -224,7 +226,7 @@ class User:
                 new = new_run(name, stages=STAGES, deadline_s=deadline_s)
                 await self._insist(remote, "runs.create", new)
                 self.asked.append(name)
-                await asyncio.sleep(random.uniform(0.0, 1.5))
+                await asyncio.sleep(random.uniform(0.0, 2.5))
         if not self.cancelled:
             await self._insist(remote, "runs.request_cancel", run_id_for("r4"), "somebody")
             self.cancelled = True
@@ -239,8 +241,8 @@ class User:
                 return
 
 
-@toron.kernel
-async def lease_takeover(world: toron.World) -> None:
+async def execute_runs(world: toron.World) -> None:
+    """Runners die, sleep and are cut off; each run ends once, with one result for each stage."""
     tally = Tally()
     user = User()
     runners = [world.host(name) for name in RUNNERS]
@@ -260,6 +262,11 @@ async def lease_takeover(world: toron.World) -> None:
     world.faults(crashes=True, pauses=True, clock_drift=True, hosts=[*RUNNERS], within=FAULTS_S)
     world.always("what is kept is whole", lambda: tally.faults == [])
     world.eventually("every run ends", is_done, within=FAULTS_S + RECOVERY_S)
+    await world.sleep(random.uniform(2.0, 5.0))
+    sleeper = world.host(tally.busy)
+    sleeper.pause()
+    await world.sleep(random.uniform(*NAP_S))
+    sleeper.resume()
     while not (is_done() and world.now >= FAULTS_S) and world.now < FAULTS_S + RECOVERY_S + 1:
         await world.sleep(0.5)
     await world.quiet()
@@ -275,3 +282,8 @@ async def lease_takeover(world: toron.World) -> None:
     world.record("fences", {name: tally.fences.get(run_id_for(name), []) for name in RUNS})
     world.record("starts", tally.starts)
     world.record("stopped", dict(sorted(tally.stopped.items())))
+
+
+@toron.kernel
+async def lease_takeover(world: toron.World) -> None:
+    await execute_runs(world)

@@ -44,6 +44,9 @@ Send = Callable[[Any], Any]
 Application = Callable[[Scope, Receive, Send], Any]
 
 
+OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a server listens."""
@@ -74,7 +77,8 @@ class Served:
         self.metrics.watch_gateway(self.gateway.hub.stats)
         tell_failures(store.database, self.metrics.database_failed)
         self.metrics.watch_runs(Measures(store.database).read)
-        self._api = self._build_api() if with_api else None
+        self._with_api = with_api
+        self._api = self._build_api()
 
     def _measure_lag(self, event: StoredEvent) -> None:
         committed_at = datetime.fromisoformat(json.loads(event.body)["at"])
@@ -134,10 +138,14 @@ class Served:
         return self.access.sessions.link(holder, by=me).path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._api is not None and not is_event_path(scope["path"]):
+        if scope["type"] == "http" and self._is_for_api(scope["path"]):
             await self._api(scope, receive, send)
         else:
             await self.gateway(scope, receive, send)
+
+    def _is_for_api(self, path: str) -> bool:
+        """A gateway alone answers for its health and its numbers, and for nothing else of the API."""
+        return path in OPERATIONS if not self._with_api else not is_event_path(path)
 
     def run(self, address: Address, ready: Callable[[], None], beside: "Beside | None") -> None:
         """Serve until a signal says otherwise; `ready` is called when requests are answered."""

@@ -49,6 +49,10 @@ class RunsStore:
         A question whose last attempt was cancelled or errored has no answer, and gets another;
         with `again` one that was answered gets another, too.
         """
+        known = None if again else self.get(new.run_id)
+        if known is not None and known.state not in _UNANSWERED:
+            # Most who ask again only want to know, and need not wait for those who write.
+            return Created(known, "existing")
         with self._database.write() as connection:
             return self.create_in(connection, new, again=again)
 
@@ -65,15 +69,16 @@ class RunsStore:
         assert view is not None
         return Created(view, outcome)
 
-    def create_foreground(self, new: NewRun, executor_id: str) -> Taken:
-        """The next attempt of `new`, already taken by a command line that executes it itself."""
+    def create_foreground(self, new: NewRun, executor_id: str) -> Taken | None:
+        """The next attempt of `new`, already taken by a command line that executes it itself.
+
+        None while another attempt goes on: that one is not taken from whoever executes it.
+        """
         with self._database.write() as connection:
-            if not self._insert(connection, new):
-                self._reopen(connection, new, always=True)
+            if not self._insert(connection, new) and not self._reopen(connection, new, always=True):
+                return None
             self._append_queued(connection, new)
-            taken = take_run(self._database, connection, new.run_id, None, executor_id)
-        assert taken is not None
-        return taken
+            return take_run(self._database, connection, new.run_id, None, executor_id)
 
     def get(self, run_id: str) -> RunView | None:
         """The run with its newest attempt's stages and gates."""

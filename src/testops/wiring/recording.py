@@ -6,6 +6,7 @@ the command stops showing signs of life.
 """
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -55,6 +56,9 @@ def keeping(
         yield keeper
 
 
+log = logging.getLogger("testops.recording")
+
+
 class _Kept:
     """One run of the command line, as it goes into the store."""
 
@@ -81,6 +85,9 @@ class _Kept:
         match event:
             case RunStarted():
                 self._begin()
+            case _ if self._taken is None:
+                # Somebody else executes this run now; the record on the disk is ours alone.
+                return
             case StageStarted(stage=stage, attempt=1):
                 self._told = Told(stage.value, self._clock, self._tell)
                 self._store.executions.begin_stage(
@@ -119,6 +126,11 @@ class _Kept:
         threading.Thread(target=self._live, name="beat", daemon=True).start()
         wanted = new_run(self._planned, Wish(created_by=self._who))
         self._taken = self._store.runs.create_foreground(wanted, self._executor.executor_id)
+        if self._taken is None:
+            log.warning(
+                "run %s is being executed by the server; this execution is only on the disk",
+                self._planned.run_id,
+            )
 
     def _live(self) -> None:
         while not self._over.wait(BEAT_S):

@@ -144,7 +144,7 @@ class Served:
             await self.gateway(scope, receive, send)
 
     def _is_for_api(self, path: str) -> bool:
-        """A gateway alone answers for its health and its numbers, and for nothing else of the API."""
+        """A gateway alone answers for its health and numbers, and for nothing else of the API."""
         return path in OPERATIONS if not self._with_api else not is_event_path(path)
 
     def run(self, address: Address, ready: Callable[[], None], beside: "Beside | None") -> None:

@@ -186,3 +186,17 @@ def test_a_label_is_found_whatever_stands_in_it(stores: Stores) -> None:
     for name, value in labels.items():
         found = stores.runs.list(RunFilter(label=(name, value)))
         assert [run.run_id for run in found.runs] == ["a" * 16], name
+
+
+def test_a_command_line_takes_no_run_from_whoever_executes_it(stores: Stores) -> None:
+    stores.runs.create(new_run())
+    taken = stores.executions.take("a" * 16, 1, "server")
+    assert taken is not None
+
+    assert stores.runs.create_foreground(new_run(), "cli") is None
+
+    stores.executions.finish(taken, GREEN)
+    own = stores.runs.create_foreground(new_run(), "cli")
+    assert own is not None
+    assert (own.run.attempt, own.run.state) == (2, RunState.RUNNING)
+    assert stores.types("a" * 16)[-2:] == ["run.queued", "run.started"]

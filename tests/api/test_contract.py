@@ -23,7 +23,7 @@ DOCUMENT = Path(__file__).parents[2] / "openapi" / "testops.v1.json"
 # Served by the gateway, which has its own tests.
 STREAMS = {"streamTestRun", "streamTestRuns"}
 EXAMPLES = 5
-EXAMPLES_LONG = 300
+EXAMPLES_LONG = 60
 
 
 def test_the_document_that_is_checked_in_is_the_one_that_the_code_writes() -> None:

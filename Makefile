@@ -13,8 +13,8 @@ STAMP := $(VENV)/.installed
 SUITE ?= full
 PROFILE ?=
 PYTHON ?=
-LINTED := src engine/src engine/tests engine/benchmarks tests tools sim examples
-TYPED := src engine/src tests tools sim examples
+LINTED := src engine/src engine/tests engine/benchmarks benchmarks tests tools sim examples
+TYPED := src engine/src benchmarks tests tools sim examples
 
 # An environment that was copied or moved with the repository still points at the old place, and
 # one whose interpreter has gone does not start: both are made anew.
@@ -39,9 +39,13 @@ help:  ## list the commands
 testops-regression: $(STAMP)  ## qualify this repository: SUITE=full (default) or any suite in suites/
 	@$(call finish,$(PY) -m testops run "$(SUITE)" $(if $(PROFILE),--profile "$(PROFILE)"))
 
+.PHONY: up
+up: $(STAMP)  ## the platform on this machine: API, event streams and a runner; PORT=8080
+	@$(call finish,$(PY) -m testops serve $(if $(PORT),--port $(PORT)))
+
 .PHONY: test
-test: $(STAMP)  ## everything that must hold before a push: lint, unit, engine, simulation, acceptance
-	@$(call steps,lint unit engine simulation acceptance)
+test: $(STAMP)  ## everything that must hold before a push: lint, unit, api, engine, simulation, crash, acceptance
+	@$(call steps,lint unit api engine simulation crash acceptance)
 
 .PHONY: test-long
 test-long: $(STAMP)  ## the tests marked long
@@ -55,8 +59,13 @@ lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
 openapi: $(STAMP)  ## write openapi/testops.v1.json, the contract of the API, from the code
 	@$(call finish,$(PY) tools/write_openapi.py)
 
+.PHONY: crash-sweep
+crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run: SEED=1 LAYOUT=sqlite|serve|postgres
+	@$(call finish,$(PY) -m tests.crash.sweep $(if $(SEED),--seed $(SEED)) \
+		$(if $(LAYOUT),--layout $(LAYOUT)) $(if $(VICTIM),--victim $(VICTIM)) $(if $(AT),--at $(AT)))
+
 .PHONY: bench
-bench: $(STAMP)  ## measure the engine
+bench: $(STAMP)  ## measure the engine and the event streams
 	@$(call steps,bench)
 
 .PHONY: compat
@@ -70,7 +79,7 @@ clean:  ## remove the environment and everything that a run leaves behind
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 
-.PHONY: step-lint step-unit step-engine step-simulation step-acceptance step-long step-bench
+.PHONY: step-lint step-unit step-api step-engine step-simulation step-crash step-acceptance step-long step-bench
 step-lint:
 	@status=0; \
 	$(PY) -m ruff check $(call present,$(LINTED)) || status=1; \
@@ -82,11 +91,17 @@ step-lint:
 step-unit:
 	@$(PY) -m pytest -q tests/unit $(call present,tests/architecture)
 
+step-api:
+	@$(PY) -m pytest -q tests/api -m "not long"
+
 step-engine:
 	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"
 
 step-simulation:
 	@$(PY) -m pytest -q tests/simulation -m "not long"
+
+step-crash:
+	@$(PY) -m pytest -q tests/crash -m "not long"
 
 step-acceptance:
 	@$(PY) -m pytest -q tests/acceptance -m "not long"
@@ -95,7 +110,7 @@ step-long:
 	@$(PY) -m pytest -q -c pyproject.toml --rootdir . tests engine/tests -m long
 
 step-bench:
-	@for bench in $(call present,engine/benchmarks/*.py); do $(PY) "$$bench" || exit 1; done
+	@for bench in $(call present,engine/benchmarks/*.py benchmarks/*/bench_*.py); do $(PY) "$$bench" || exit 1; done
 
 $(STAMP): pyproject.toml engine/pyproject.toml constraints.txt
 	@tools/make_environment.sh "$(VENV)" "$(STAMP)" "$(CURDIR)" $(PYTHON) || \

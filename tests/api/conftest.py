@@ -3,10 +3,11 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import yaml
 from testops.access.audit import Signer
 from testops.access.guard import Guard
 from testops.access.keys import Keys, WantedKey
+from testops.access.sessions import Sessions
 from testops.access.settings import AccessSettings
-from testops.api.application import create_api
+from testops.api.application import LOGIN, create_api
+from testops.api.auth_routes import AccessServices
 from testops.api.limits import SERVER_OPTIONS
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
@@ -30,7 +33,6 @@ from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.builds import SharedBuilds
 from testops.runner.kernel_names import functions_in
 from testops.runner.planning import Means
-from testops.storage import access_tables, api_tables  # noqa: F401 - their tables are made below
 from testops.storage.access import AccessTables
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.blobs import FolderBlobs
@@ -38,7 +40,7 @@ from testops.storage.database import Database, open_database
 from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.runs import RunsStore
-from testops.storage.tables import metadata
+from testops.storage.workspaces import WorkspaceStore
 from testops.telemetry.clock import SystemClock
 
 ClientOf = Callable[..., httpx.Client]
@@ -56,43 +58,23 @@ stages:
 """
 
 
-@dataclass(frozen=True)
-class Folder:
-    name: str
-    root: Path
-    kind: str = "path"
-    allow_commands: bool = False
-
-
-@dataclass
-class Folders:
-    """`api.ports.Workspaces` by folders that a test made."""
-
-    folders: dict[str, Folder]
-
-    def get(self, name: str) -> Folder | None:
-        return self.folders.get(name)
-
-    def all(self) -> Sequence[Folder]:
-        return list(self.folders.values())
-
-    def root_of(self, workspace: Any) -> Path:
-        root: Path = workspace.root
-        return root
-
-
 @dataclass
 class World:
     """Everything that a test may look at from behind."""
 
     database: Database
     services: ApiServices
+    access: AccessServices
     blobs: FolderBlobs
     keys: Keys
     root: Path
     submitted: list[Submission]
     tokens: dict[str, str] = field(default_factory=dict)
     builds_read: list[Path] = field(default_factory=list)
+
+    def commit(self, workspace: str, name: str) -> None:
+        """The project is at another commit from now on."""
+        (self.root / workspace / "COMMIT").write_text(name)
 
     def token(self, role: Role, workspaces: frozenset[str] | None = None) -> str:
         name = f"{role.value}-{'-'.join(sorted(workspaces or {'all'}))}"
@@ -102,14 +84,8 @@ class World:
         return self.tokens[name]
 
     def audited(self) -> list[Any]:
-        self.services.guard.close()  # type: ignore[attr-defined]
-        return [row.entry for row in self.store.rows(after=0, limit=10_000)]
-
-    @property
-    def store(self) -> AccessTables:
-        store: Any = self.services.audit
-        assert isinstance(store, AccessTables)
-        return store
+        self.access.guard.close()
+        return [row.entry for row in reversed(self.access.audit.newest(before=None, limit=10_000))]
 
     def execute(
         self,
@@ -163,41 +139,46 @@ def make_project(root: Path) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    yield from make_world(tmp_path)
+def world(tmp_path: Path, migrated_sqlite: Path) -> Iterator[World]:
+    (tmp_path / "data").mkdir()
+    shutil.copyfile(migrated_sqlite, tmp_path / "data" / "testops.db")
+    yield from make_world(tmp_path, f"sqlite:///{tmp_path}/data/testops.db")
 
 
-def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
-    usual = {"principal_rate": "1000000/minute", "address_rate": "1000000/minute"}
+def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
+    """A world on the database at `url`, which has our tables."""
+    many = "1000000/minute"
+    usual = {"principal_rate": many, "address_rate": many, "failure_rate": many}
     access = AccessSettings(**(usual | {"hosts": ("testserver",)} | settings))
-    database = open_database(f"sqlite:///{tmp_path}/data/testops.db")
-    metadata.create_all(database.engine)
+    database = open_database(url)
     clock = SystemClock()
     store = AccessTables(database, Signer(None))
     guard = Guard(store, clock, access)
     blobs = FolderBlobs(tmp_path / "blobs", database)
-    folders = Folders(
-        {
-            name: Folder(name, make_project(tmp_path / name))
-            for name in ("default", "other", "third")
-        }
-    )
+    workspaces = WorkspaceStore(database, blobs, tmp_path / "data")
+    for name in ("default", "other", "third"):
+        workspaces.add_path(name, make_project(tmp_path / name), allow_commands=False, by="test")
     submitted: list[Submission] = []
     builds: list[Path] = []
 
     def read(root: Path) -> Build:
         builds.append(root)
         time.sleep(0.002)
-        return Build("c" * 40, None)
+        commit = root / "COMMIT"
+        return Build(commit.read_text() if commit.exists() else "c" * 40, None)
 
     draws = iter(range(1, 1_000_000))
+
+    def draw(count: int) -> bytes:
+        return hashlib.sha256(str(next(draws)).encode()).digest()[:count]
+
     services = ApiServices(
         guard=guard,
         audit=store,
         runs=RunsStore(database, lambda _, submission: submitted.append(submission)),
         bundles=BundleStore(database),
         contents=blobs,
-        workspaces=folders,
+        workspaces=workspaces,
         schedules=ScheduleStore(database),
         idempotency=IdempotencyStore(database),
         leases=LeaseStore(database),
@@ -213,10 +194,10 @@ def make_world(tmp_path: Path, **settings: Any) -> Iterator[World]:
         metrics=lambda: (b"# EOF\n", "application/openmetrics-text; version=1.0.0"),
         version="0.1.0",
     )
-    keys = Keys(
-        store, clock, lambda count: hashlib.sha256(str(next(draws)).encode()).digest()[:count]
-    )
-    yield World(database, services, blobs, keys, tmp_path, submitted, builds_read=builds)
+    keys = Keys(store, clock, draw)
+    sessions = Sessions(store, clock, draw, access)
+    held = AccessServices(guard, keys, sessions, store, access, clock)
+    yield World(database, services, held, blobs, keys, tmp_path, submitted, builds_read=builds)
     guard.close()
     database.close()
 
@@ -242,7 +223,10 @@ def serving(app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def app(world: World) -> Any:
-    return create_api(world.services, body_s_max=0.5)
+    made = create_api(world.services, more=LOGIN, body_s_max=0.5)
+    made.state.access = world.access
+    made.state.oidc = None
+    return made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import hashlib
 
 import httpx
 import pytest
-
 from tests.api.conftest import World, problem
 
 CONTENT = bytes(range(256)) * 4000

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.api.conftest import World, problem
 
 from testops.api.limits import BODY_BYTES_MAX, HEADER_BYTES_MAX
-from tests.api.conftest import World, problem
 
 RUNS = "/v1/test-runs"
 

@@ -22,8 +22,8 @@ from testops.domain.access import Role
 DOCUMENT = Path(__file__).parents[2] / "openapi" / "testops.v1.json"
 # Served by the gateway, which has its own tests.
 STREAMS = {"streamTestRun", "streamTestRuns"}
-EXAMPLES = 12
-EXAMPLES_LONG = 300
+EXAMPLES = 5
+EXAMPLES_LONG = 60
 
 
 def test_the_document_that_is_checked_in_is_the_one_that_the_code_writes() -> None:
@@ -44,8 +44,15 @@ def test_the_document_names_no_server_and_every_operation() -> None:
             "getHealth",
             "getReadiness",
             "getOpenApi",
+            "finishLoginByIssuer",
+            "login",
+            "loginByIssuer",
             "pageOfDocs",
         }
+
+
+# An archive is bytes on the wire as it is; whatever is generated for one is none.
+schemathesis.serializer.alias("application/gzip", "application/octet-stream")
 
 
 def checks() -> list[Any]:
@@ -74,7 +81,7 @@ def exercise(world: World, app: Any, document: dict[str, Any], examples: int) ->
         schema = schemathesis.openapi.from_dict(document)
         schema.config.update(base_url=address)
         for found in schema.get_all_operations():
-            operation = found.ok()
+            operation: Any = found.ok()  # type: ignore[union-attr]
             if operation.definition.raw["operationId"] in STREAMS:
                 continue
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):

@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.api.conftest import ClientOf, World, definition, problem
 
 from testops.domain.access import Role
 from testops.domain.run import RunState
 from testops.domain.verdict import Verdict
-from tests.api.conftest import ClientOf, World, definition, problem
 
 RUNS = "/v1/test-runs"
 ASKED: dict[str, Any] = {"suite": "core", "seeds": {"sim": 42, "chaos": 7}}
@@ -135,7 +135,8 @@ def test_a_dry_run_answers_the_plan_and_creates_nothing(client: httpx.Client, wo
     [
         ({"suite": "nothing"}, "invalid-suite", None, None),
         ({"profile": "nothing"}, "invalid-suite", None, None),
-        ({"suite": definition(seeds={"sim": -1, "chaos": 7})}, "invalid-suite", "suite", "/seeds/sim"),
+        ({"suite": definition(seeds={"sim": -1, "chaos": 7})}, "invalid-suite", "suite",
+         "/seeds/sim"),
         ({"suite": definition(more=1)}, "invalid-suite", "suite", "/more"),
         ({"suite": "../core"}, "invalid-request", "body", "/suite"),
         ({"seeds": {"sim": 2**64}}, "invalid-request", "body", "/seeds/sim"),
@@ -176,7 +177,7 @@ def test_suites_that_choose_commands_are_refused_where_the_operator_did_not_allo
     suite = definition(stages={"unit": {"python": "/bin/sh", "arguments": ["-c", "id"]}})
     body = problem(client.post(RUNS, json={"suite": suite}), 422, "invalid-suite")
     pointers = [error["pointer"] for error in body["errors"]]
-    assert pointers == ["/stages/unit/python", "/stages/unit/arguments"]
+    assert pointers == ["/stages/unit", "/stages/unit/python", "/stages/unit/arguments"]
 
 
 def test_a_key_makes_one_run_whatever_became_of_it(client: httpx.Client, world: World) -> None:
@@ -338,22 +339,32 @@ def test_a_rerun_of_the_same_is_another_attempt(client: httpx.Client, world: Wor
     assert (again.json()["run_id"], again.json()["attempt"]) == (run_id, 2)
 
 
-def test_a_rerun_under_another_build_is_another_run(
-    client: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
+def test_a_rerun_under_another_build_is_another_run(client: httpx.Client, world: World) -> None:
+    run_id = ask(client)["run_id"]
+    world.execute(run_id)
+    world.commit("default", "d" * 40)
+    again = client.post(f"{RUNS}/{run_id}/rerun", json={"mode": "same"}).json()
+    assert again["run_id"] != run_id
+    assert again["build"]["commit"] == "d" * 40
+    assert again["seeds"] == {"sim": 42, "chaos": 7}
+
+
+def test_a_rerun_of_a_stated_build_takes_the_clients_word_again(
+    client: httpx.Client, world: World
 ) -> None:
     run_id = ask(client, build={"commit": "stated"})["run_id"]
     world.execute(run_id)
-    # The client's word is taken again.
     again = client.post(f"{RUNS}/{run_id}/rerun", json={"mode": "same"}).json()
     assert (again["run_id"], again["attempt"]) == (run_id, 2)
 
 
 def test_a_rerun_of_what_failed_asks_only_that(client: httpx.Client, world: World) -> None:
-    stages = definition()["stages"] | {"lint": {"mypy": {}}}
-    run_id = ask(client, suite=definition(stages=stages))["run_id"]
+    with (world.root / "default" / "suites" / "core.yaml").open("a") as suite:
+        suite.write("  lint: {mypy: {}}\n")
+    run_id = ask(client)["run_id"]
     world.execute(run_id, Verdict.PASS)
     problem(client.post(f"{RUNS}/{run_id}/rerun", json={"mode": "failed"}), 409, "conflict")
-    other = ask(client, suite=definition(stages=stages), salt="x")["run_id"]
+    other = ask(client, salt="x")["run_id"]
     world.execute(other, Verdict.FAIL)
     again = client.post(f"{RUNS}/{other}/rerun", json={"mode": "failed"})
     assert again.status_code == 202

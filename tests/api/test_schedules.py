@@ -1,4 +1,4 @@
-"""A schedule fires once at each of its times, however many runners ask, and tells what it missed."""
+"""A schedule fires once at each of its times, however many ask, and tells what it missed."""
 
 import threading
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from tests.api.conftest import World, problem
 
 from testops.domain.run_view import NewRun
 from testops.domain.schedule import Schedule
@@ -15,7 +16,6 @@ from testops.runner.asking import Place, run_due
 from testops.storage.api_store import due_schedules
 from testops.storage.api_tables import schedule, schedule_firing
 from testops.storage.tables import run
-from tests.api.conftest import World, problem
 
 SCHEDULES = "/v1/schedules"
 WANTED: dict[str, Any] = {

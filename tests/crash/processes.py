@@ -80,6 +80,9 @@ class System:
         """Start everything, and return when all of it answers."""
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._call("migrate")
+        if self.layout != "serve":
+            project = str(self.project)
+            self._call("workspaces", "add", "--name", "default", "--allow-commands", project)
         for name in ROLES[self.layout]:
             self.roles[name] = Role(name, free_port(), self.folder / f"{name}.log")
             self.launch(name)
@@ -142,11 +145,14 @@ class System:
         """Return when every process that listens answers `/readyz`."""
         limit = time.monotonic() + READY_S
         for role in self.roles.values():
-            while role.name.partition("-")[0] != "runner" and not _answers(role.port):
-                assert role.popen is not None
-                if role.popen.poll() is not None or time.monotonic() > limit:
-                    raise NotReady(f"{role.name} is not ready: {self.said(role.name)}")
+            assert role.popen is not None
+            while role.popen.poll() is None and time.monotonic() < limit:
+                # A runner has no port; its run says whether it works.
+                if role.name.startswith("runner") or _answers(role.port):
+                    break
                 time.sleep(0.05)
+            else:
+                raise NotReady(f"{role.name} is not ready: {self.said(role.name)}")
 
     def said(self, name: str) -> str:
         """The end of what a process wrote."""
@@ -241,7 +247,8 @@ def _answers(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
+        # A gateway has nothing at /readyz, and says so when it is ready.
+        return connection.getresponse().status in (200, 401, 404)
     except _ERRORS:
         return False
     finally:

@@ -3,7 +3,8 @@
 `make crash-sweep` does all of it: each part of each layout, at each event. A case is a layout, a
 victim and a number: the victim is killed with SIGKILL when that event has been committed. Its
 supervisor (here: the sweep) starts it again, a runner of several after a while that the seed draws,
-so that another has to take over. Then everything that the platform promises is looked at.
+so that another has to take over. Then everything that the platform promises is looked at. With
+`CRASH_SWEEP_KEEP=1` the folder with the logs of all processes is kept.
 
     python -m tests.crash.sweep [--seed N] [--layout L] [--victim V] [--at N] [--sample N]
 """
@@ -333,7 +334,10 @@ def running(layout: Layout, postgres: Postgres | None = None) -> Iterator[System
         try:
             system.stop()
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if os.environ.get("CRASH_SWEEP_KEEP"):
+                print(f"kept: {folder}", flush=True)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def cases_of(layout: Layout, event_count: int) -> list[Case]:

@@ -1,22 +1,20 @@
 """The HTTP application around real access, and a client that comes from an address."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from fastapi.routing import APIRouter
 from tests.support.access import Access
 
-from testops.api import auth_routes
 from testops.api.application import create_api
-from testops.api.auth_routes import AccessServices
+from testops.api.auth_routes import AccessServices, routes
 from testops.api.ports import ApiServices
 
 
-def app_over(access: Access, more: Sequence[APIRouter] = ()) -> FastAPI:
+def app_over(access: Access) -> FastAPI:
     """The API; what its other routes need is not there, and nothing here asks for it."""
     away: Any = None
     services = ApiServices(
@@ -35,7 +33,7 @@ def app_over(access: Access, more: Sequence[APIRouter] = ()) -> FastAPI:
         metrics=lambda: (b"", "text/plain"),
         version="0",
     )
-    app = create_api(services, more=(auth_routes.routes, *more))
+    app = create_api(services, more=[routes])
     app.state.access = AccessServices(
         access.guard, access.keys, access.sessions, access.store, access.settings, access.clock
     )

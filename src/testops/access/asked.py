@@ -12,7 +12,14 @@ HEADER_LENGTH_MAX = 8192
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Two of one of these, and what a proxy in front read need not be what we read.
 _SINGLE = frozenset({"host", "authorization", "origin", "cookie", "sec-fetch-site"})
-_NOTICED = _SINGLE | {"accept", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "purpose"}
+_NOTICED = _SINGLE | {
+    "accept",
+    "purpose",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-purpose",
+    "x-forwarded-for",
+}
 _SECRET_NAMES = frozenset({"access_token", "api_key", "apikey", "token", "authorization"})
 _STREAM = re.compile(r"/v1/(test-runs/[^/]+/)?events")
 
@@ -67,7 +74,8 @@ def asked(
             raise Refused(403, "Not allowed", f"the header {name} stands there twice")
         value = raw_value.decode("latin-1")
         # HTTP/2 may split a cookie header; RFC 9113 says how its parts are joined.
-        headers[name] = f"{headers[name]}; {value}" if name in headers else value
+        glue = "; " if name == "cookie" else ", "
+        headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
     return Asked(method.upper(), path, headers, client, query)
 
 

@@ -5,11 +5,15 @@ so a row that is changed, removed, inserted or moved breaks the chain at its pla
 chain has nothing after it: the *head* (the newest number and hash) is kept beside the rows and
 signed with a key that is not in the database.
 
+Whoever appends looks at that signature first. A head that is not ours was written by somebody
+else, or before the key was changed; the log goes on, behind a row that says so and that nobody can
+take out again. Otherwise the next row would sign what a forger left.
+
 What that cannot find: somebody with both the database and the signing key can write another
-history, and without a signing key the database alone is enough. A database that is put back to an
-older state as a whole, head included, is consistent; only a head that was noted elsewhere
-(`testops audit verify --expect`) finds it. And the log says what TestOps did, not what was done to
-the machine behind its back.
+history, and without a signing key the database alone is enough. A log that is put back to an older
+state with the head of that time, or emptied with its head, is consistent; only a head that was
+noted elsewhere (`testops audit verify --expect`) finds it. And the log says what TestOps did, not
+what was done to the machine behind its back.
 """
 
 import hashlib
@@ -25,6 +29,7 @@ import rfc8785
 from testops.domain.access import Principal, timestamp
 
 GENESIS = "0" * 64
+RESUMED = "audit.resumed"
 TEXT_LENGTH_MAX = 200
 DETAIL_COUNT_MAX = 16
 FINDINGS_MAX = 20
@@ -108,6 +113,8 @@ def clean(text: str) -> str:
     Control characters would let a caller forge lines on an auditor's terminal, and PostgreSQL
     has no NUL. What stands for them says that something stood there.
     """
+    if len(text) <= TEXT_LENGTH_MAX and text.isprintable():
+        return text
     safe = "".join(
         "�" if unicodedata.category(char) in {"Cc", "Cs", "Cf"} else char
         for char in text[:TEXT_LENGTH_MAX]
@@ -167,11 +174,29 @@ class Signer:
         expected = self._signature(head.seq, head.hash)
         return bool(expected) and hmac.compare_digest(expected.encode(), head.signature.encode())
 
+    def trusts(self, head: Head) -> bool:
+        """Whether a row may follow `head` as if nothing had happened."""
+        if head.seq == 0:
+            return True
+        return self.knows(head) if self.key is not None else not head.signature
+
     def _signature(self, seq: int, row_hash: str) -> str:
         if self.key is None:
             return ""
         said = f"testops audit head\n{seq}\n{row_hash}".encode()
         return hmac.new(self.key, said, hashlib.sha256).hexdigest()
+
+
+def resumption(head: Head, signer: Signer, *, at: str) -> Entry:
+    """What is noted before the log goes on behind a head that is not ours."""
+    if not head.signature:
+        why = "the head was not signed"
+    elif head.signer == signer.name:
+        why = "the signature of the head was wrong"
+    else:
+        why = "the head was signed with another key"
+    detail = {"why": why, "signer_before": clean(head.signer), "signer": signer.name}
+    return Entry(at, "testops", "", "testops", RESUMED, outcome="noted", detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +229,8 @@ class Verifier:
     def __init__(self, signer: Signer, *, expected: Mapping[int, str] | None = None) -> None:
         self._signer = signer
         self._expected = dict(expected or {})
+        self._confirmed = 0
+        self._resumed: list[Row] = []
         self._findings: list[str] = []
         self._last = NOTHING
         self._count = 0
@@ -221,14 +248,30 @@ class Verifier:
         if not _same(row):
             self._found(f"row {row.seq} was changed: its content does not have its hash")
         noted = self._expected.pop(row.seq, None)
-        if noted is not None and noted != row.hash:
-            self._found(f"row {row.seq} is not the one that was noted elsewhere")
+        if noted is not None:
+            self._confirm(row, noted)
+        if row.entry.action == RESUMED and len(self._resumed) < FINDINGS_MAX:
+            self._resumed.append(row)
         self._last = Head(row.seq, row.hash, "", "")
         self._count += 1
+
+    def _confirm(self, row: Row, noted: str) -> None:
+        if noted == row.hash:
+            self._confirmed = row.seq
+        else:
+            self._found(f"row {row.seq} is not the one that was noted elsewhere")
 
     def done(self, head: Head | None) -> Verified:
         """The answer, once every row has been read."""
         self._judge_end(head or NOTHING)
+        for row in self._resumed:
+            # Whoever noted a later head had seen this and found it right.
+            if row.seq - 1 > self._confirmed:
+                why = row.entry.detail.get("why", "")
+                self._found(
+                    f"rows may be missing before row {row.seq}: {why} (if you changed the key "
+                    f"then, note the head below, and give it with --expect)"
+                )
         for seq in self._expected:
             self._found(
                 f"row {seq} was noted elsewhere and is missing: the log was cut or put back"
@@ -245,15 +288,19 @@ class Verifier:
             self._found(f"{_rows(head.seq + 1, last.seq)} added behind the head")
         elif head.hash != last.hash:
             self._found(f"row {last.seq} is not the one that the head names")
-        if head.signature and head.signer == self._signer.name and not self._signer.knows(head):
-            self._found("the signature of the head is wrong: it was not written by TestOps")
-        if not head.signature and self._signer.key is not None and head.seq:
+        if self._signer.key is None or self._signer.trusts(head):
+            return
+        if not head.signature:
             self._found("the head is not signed, although there is a signing key here")
+        elif head.signer == self._signer.name:
+            self._found("the signature of the head is wrong: it was not written by TestOps")
+        else:
+            self._found(f"the head is signed with the key {clean(head.signer)}, not with ours")
 
     def _remarks(self, head: Head) -> tuple[str, ...]:
-        if head.signature and head.signer != self._signer.name:
+        if head.signature and self._signer.key is None:
             return (
-                f"the head is signed with the key {head.signer}, which is not here: "
+                f"the head is signed with the key {clean(head.signer)}, which is not here: "
                 "whether its end was cut is not known",
             )
         if not head.signature:
@@ -261,7 +308,7 @@ class Verifier:
                 "the head is not signed: whoever can write the database can rewrite the log "
                 "(set TESTOPS_AUDIT_KEY)",
             )
-        return ("a database put back as a whole is found only with --expect and a noted head",)
+        return ("a log put back as a whole is found only with --expect and a noted head",)
 
     def _found(self, what: str) -> None:
         if len(self._findings) < FINDINGS_MAX:

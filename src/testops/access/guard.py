@@ -9,7 +9,6 @@ on loopback too: other users and every web page can reach a loopback port.
 """
 
 import asyncio
-import ipaddress
 import logging
 import threading
 from collections import OrderedDict
@@ -17,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
+from testops.access.addresses import Addresses
 from testops.access.asked import Asked, refuse_secret_in_url
 from testops.access.audit import Entry, clean, entry_of
 from testops.access.credentials import Credential, credential_of
@@ -63,6 +63,7 @@ class Guard:
         self._clock = clock
         self._settings = settings
         self._hosts = Hosts(settings.hosts)
+        self._clients = Addresses(settings.proxies)
         self._refusals = Refusals(store.append, clock)
         # `still_valid` runs in threads; what is below is read and changed under this lock.
         self._lock = threading.Lock()
@@ -78,6 +79,10 @@ class Guard:
     def is_open(self, path: str) -> bool:
         """Whether `path` is served without a key: health, the login, and metrics if so decided."""
         return path in OPEN_PATHS or (path == METRICS_PATH and self._settings.open_metrics)
+
+    def client_of(self, request: Asked) -> str:
+        """The address that `request` counts for."""
+        return self._clients.of(request)
 
     async def let_pass(self, request: Asked) -> None:
         """Check what even an open path demands; `Refused` otherwise."""
@@ -190,12 +195,14 @@ class Guard:
 
     async def refuse_login(self, request: Asked, refused: Refused) -> None:
         """Count and note a login that failed; `Refused` 429 when there were too many."""
-        self._failures.take(_address(request.client))
+        if refused.status in {401, 403}:
+            # Not when it was us, or the issuer, who could not answer.
+            self._failures.take(self.client_of(request))
         await self._note(request, refused)
 
     def check_login_rate(self, request: Asked) -> None:
         """`Refused` 429 when too many wrong secrets came from there; the store is not asked."""
-        address = _address(request.client)
+        address = self.client_of(request)
         if self._failures.spent(address):
             left = self._failures.left(address)
             raise too_many(
@@ -236,7 +243,7 @@ class Guard:
         except Refused:
             with self._lock:
                 self._known.pop(credential.digest, None)
-            self._failures.take(_address(request.client))
+            self._failures.take(self.client_of(request))
             raise
         with self._lock:
             if forgotten == self._forgotten:
@@ -297,7 +304,7 @@ class Guard:
     # --- how often ------------------------------------------------------------------------------
 
     def _count_address(self, request: Asked) -> None:
-        _take(self._addresses, _address(request.client), "this address asks too often")
+        _take(self._addresses, self.client_of(request), "this address asks too often")
 
     def _count_principal(self, principal: Principal) -> None:
         _take(self._principals, _ref_text(principal), f"{principal.name} asks too often")
@@ -314,8 +321,12 @@ class Guard:
         workspace: str | None = None,
     ) -> None:
         entry = self._entry(request, refused, principal, permission, workspace)
+        due = self._refusals.due(entry)
+        if not due:
+            # Under attack this is the way of almost every request, so it takes no thread.
+            return
         try:
-            await asyncio.to_thread(self._refusals.note, entry)
+            await asyncio.to_thread(self._refusals.write, due)
         except StoreUnavailable as down:
             # The request is refused either way; that the log misses it is said where logs go.
             _log.warning("a refusal is not in the audit log: %s", down)
@@ -342,7 +353,7 @@ class Guard:
             self._clock.now(),
             workspace=workspace or "",
             outcome="refused",
-            client=_address(request.client),
+            client=self.client_of(request),
             detail=detail,
         )
 
@@ -361,19 +372,6 @@ def _take(limit: Limit, who: str, problem: str) -> None:
 
 def _ref_text(principal: Principal) -> str:
     return f"{principal.kind}:{principal.id}"
-
-
-def _address(client: str) -> str:
-    """Whom an address stands for: one IPv6 subscriber has a whole /64 to draw from."""
-    try:
-        address = ipaddress.ip_address(client.partition("%")[0])
-    except ValueError:
-        return client[:64] or "local"
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _unless_expired(known: _Known, clock: Clock) -> Principal:

@@ -8,7 +8,7 @@ the counts of one minute, never the first sign.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from testops.access.audit import Entry
@@ -40,7 +40,11 @@ class Refusals:
 
     def note(self, entry: Entry) -> None:
         """Write `entry`, or count it; writes what the last minute counted first."""
-        for row in self._due(entry):
+        self.write(self.due(entry))
+
+    def write(self, rows: Sequence[Entry]) -> None:
+        """Append what is due; blocks."""
+        for row in rows:
             self._append(row)
 
     def flush(self) -> None:
@@ -48,10 +52,10 @@ class Refusals:
         with self._lock:
             due = self._summaries()
             self._minute = -1
-        for row in due:
-            self._append(row)
+        self.write(due)
 
-    def _due(self, entry: Entry) -> list[Entry]:
+    def due(self, entry: Entry) -> list[Entry]:
+        """The rows that `entry` makes due: mostly none, for it is only counted. Does not block."""
         minute = int(self._clock.elapsed_s() // MINUTE_S)
         with self._lock:
             due = [] if minute == self._minute else self._summaries()

@@ -19,6 +19,8 @@ class AccessSettings:
     hosts: tuple[str, ...] = ()
     # Where browsers find this server; https here makes the cookie Secure behind a proxy.
     public_url: str = ""
+    # Proxies whose `X-Forwarded-For` is believed.
+    proxies: tuple[str, ...] = ()
     # /metrics without a key, for a scraper that cannot send one.
     open_metrics: bool = False
     principal_rate: str = "6000/minute"
@@ -32,7 +34,7 @@ class AccessSettings:
 
 
 def settings_from(environment: Mapping[str, str]) -> AccessSettings:
-    """`TESTOPS_ALLOWED_HOSTS`, `_PUBLIC_URL`, `_OPEN_METRICS`, `_RATE_LIMIT` and `_AUDIT_KEY`."""
+    """What `TESTOPS_ALLOWED_HOSTS`, `_PUBLIC_URL` and so on say; see `AccessSettings`."""
     defaults = AccessSettings()
     public_url = environment.get("TESTOPS_PUBLIC_URL", "").rstrip("/")
     if public_url and not public_url.startswith(("http://", "https://")):
@@ -42,6 +44,7 @@ def settings_from(environment: Mapping[str, str]) -> AccessSettings:
     return AccessSettings(
         hosts=_hosts(environment.get("TESTOPS_ALLOWED_HOSTS", ""), public_url),
         public_url=public_url,
+        proxies=_listed(environment.get("TESTOPS_TRUSTED_PROXIES", "")),
         open_metrics=_flag(environment, "TESTOPS_OPEN_METRICS"),
         principal_rate=environment.get("TESTOPS_RATE_LIMIT") or defaults.principal_rate,
         signing_key=signing_key_from(environment.get("TESTOPS_AUDIT_KEY", "")),
@@ -62,11 +65,15 @@ def signing_key_from(text: str) -> bytes | None:
 
 
 def _hosts(text: str, public_url: str) -> tuple[str, ...]:
-    named = tuple(name.strip() for name in text.split(",") if name.strip())
+    named = _listed(text)
     if not public_url:
         return named
     own = public_url.partition("://")[2].partition("/")[0]
     return (*named, own.rpartition(":")[0] if _has_port(own) else own)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _has_port(authority: str) -> bool:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from testops.api import (
     artifacts,
+    auth_routes,
     operations,
     pages,
     runs,
@@ -17,6 +18,7 @@ from testops.api import (
     snapshots,
     stages,
     suites,
+    workspaces,
 )
 from testops.api.answers import problems, tagged
 from testops.api.contract import API_VERSION, DESCRIPTION, completed, text_of_document
@@ -30,12 +32,16 @@ _ROUTES = (
     artifacts.routes,
     runs.routes,
     suites.routes,
+    workspaces.routes,
     stages.routes,
     snapshots.routes,
     schedules.routes,
     operations.routes,
     pages.routes,
 )
+
+# The routers of neighbours that need state of their own (`app.state.access`) beside the services.
+LOGIN = (auth_routes.routes,)
 
 
 def create_api(
@@ -57,7 +63,7 @@ def create_api(
     return app
 
 
-def contract(more: Sequence[APIRouter] = ()) -> str:
+def contract(more: Sequence[APIRouter] = LOGIN) -> str:
     """The OpenAPI document, as it is checked in at `openapi/testops.v1.json`."""
     return text_of_document(_application(more).openapi())
 

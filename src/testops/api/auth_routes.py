@@ -34,6 +34,8 @@ from testops.api.auth_schemas import (
     RotationAsked,
 )
 from testops.api.cursors import cursor_of, place_of
+from testops.api.oidc import PATH as OIDC_PATH
+from testops.api.oidc import OidcLogin, state_cookie
 from testops.api.page_parts import page
 from testops.api.problems import CONFLICT, INVALID, NOT_FOUND, Problem
 from testops.api.routing import Admitted, Caller, asked_of_scope, permits, router, unprivileged
@@ -92,7 +94,9 @@ async def login(request: Request, access: Access, token: Token = "") -> Response
     try:
         access.guard.check_login_rate(asked)
         check_login_navigation(asked)
-        opened = await run_in_threadpool(access.sessions.redeem, token, client=asked.client)
+        opened = await run_in_threadpool(
+            access.sessions.redeem, token, client=access.guard.client_of(asked)
+        )
     except Refused as refused:
         return await refused_login(request, access, refused)
     return logged_in(request, access, opened)
@@ -196,6 +200,63 @@ async def create_login_link(asked: LoginLinkAsked, caller: Admitted, access: Acc
         "expires_at": shown_ms(link.record.expires_ms),
     }
     return answer(shown, 201, headers=_SECRET)
+
+
+def _issuer(request: Request) -> OidcLogin:
+    found: OidcLogin | None = getattr(request.app.state, "oidc", None)
+    if found is None:
+        raise Problem(NOT_FOUND, "no issuer is configured (TESTOPS_OIDC_ISSUER)")
+    return found
+
+
+@routes.get(
+    OIDC_PATH,
+    operation_id="loginByIssuer",
+    summary="Log in by the organisation's issuer",
+    status_code=303,
+    responses={**problems(), 303: {"description": "To the issuer"}},
+)
+@unprivileged
+async def begin_login(request: Request, access: Access) -> Response:
+    """Sends the browser to the issuer."""
+    asked = asked_of_scope(request)
+    try:
+        access.guard.check_login_rate(asked)
+        target, state = await _issuer(request).begin(request)
+    except Refused as refused:
+        return await refused_login(request, access, refused)
+    cookie = state_cookie(state, secure=is_secure(request, access))
+    headers = {"location": target, "set-cookie": cookie, "cache-control": "no-store"}
+    return Response(status_code=303, headers=headers)
+
+
+@routes.get(
+    f"{OIDC_PATH}/callback",
+    operation_id="finishLoginByIssuer",
+    summary="Come back from the issuer",
+    status_code=303,
+    responses={**problems(), 303: {"description": "Logged in; the cookie is set"}},
+)
+@unprivileged
+async def finish_login(request: Request, access: Access) -> Response:
+    """Opens a session for whom the issuer vouches, when a rule gives them a role."""
+    asked = asked_of_scope(request)
+    try:
+        access.guard.check_login_rate(asked)
+        who = await _issuer(request).finish(request)
+    except Refused as refused:
+        return await refused_login(request, access, refused)
+    opened = await run_in_threadpool(
+        access.sessions.open_oidc,
+        who.holder,
+        subject=who.subject,
+        client=access.guard.client_of(asked),
+    )
+    response = logged_in(request, access, opened)
+    response.headers.append(
+        "set-cookie", state_cookie("", secure=is_secure(request, access), age_s=0)
+    )
+    return response
 
 
 # --- keys ---------------------------------------------------------------------------------------

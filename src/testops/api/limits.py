@@ -5,6 +5,7 @@ routes do.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
@@ -16,6 +17,10 @@ from testops.telemetry.clock import Clock
 BODY_BYTES_MAX = 1_000_000
 # For the whole body: a client that sends a byte a second holds nothing for long.
 BODY_S_MAX = 10.0
+# The one body that is no document: a project, packed. It goes to the disk as it comes.
+ARCHIVE_BYTES_MAX = 256_000_000
+ARCHIVE_S_MAX = 300.0
+_ARCHIVE = re.compile(r"/v1/workspaces/[^/]+/archive")
 HEADER_COUNT_MAX = 64
 HEADER_BYTES_MAX = 16_384
 # What uvicorn must be started with, because it reads the head of a request before any of us: h11
@@ -49,39 +54,44 @@ class Bounded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = _problem_of_head(scope["headers"])
+        bytes_max, seconds_max = BODY_BYTES_MAX, self._body_s_max
+        if _ARCHIVE.fullmatch(scope.get("path", "")) and scope.get("method") == "PUT":
+            bytes_max, seconds_max = ARCHIVE_BYTES_MAX, ARCHIVE_S_MAX
+        problem = _problem_of_head(scope["headers"], bytes_max)
         if problem is not None:
             await problem.response()(scope, receive, send)
             return
-        await self._app(scope, _Body(receive, self._clock, self._body_s_max), send)
+        body = _Body(receive, self._clock, seconds_max=seconds_max, bytes_max=bytes_max)
+        await self._app(scope, body, send)
 
 
-def _problem_of_head(headers: Sequence[tuple[bytes, bytes]]) -> Problem | None:
+def _problem_of_head(headers: Sequence[tuple[bytes, bytes]], bytes_max: int) -> Problem | None:
     if len(headers) > HEADER_COUNT_MAX:
         return Problem(HEADERS_TOO_LARGE, f"more than {HEADER_COUNT_MAX} headers")
     if sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
         return Problem(HEADERS_TOO_LARGE, f"more than {HEADER_BYTES_MAX} bytes of headers")
     for name, value in headers:
         # Digits only, so int() reads what the server read; it refused anything else before us.
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > BODY_BYTES_MAX:
-            return _too_large()
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > bytes_max:
+            return _too_large(bytes_max)
     return None
 
 
-def _too_large() -> Problem:
+def _too_large(bytes_max: int) -> Problem:
     # Whoever goes on sending what nobody reads would wait for us: this connection is over.
-    return Problem(
-        TOO_LARGE, f"send at most {BODY_BYTES_MAX} bytes", headers={"connection": "close"}
-    )
+    return Problem(TOO_LARGE, f"send at most {bytes_max} bytes", headers={"connection": "close"})
 
 
 class _Body:
     """`receive`, until the body is too large or took too long. Waiting for its end is no body."""
 
-    def __init__(self, receive: Receive, clock: Clock, seconds_max: float) -> None:
+    def __init__(
+        self, receive: Receive, clock: Clock, *, seconds_max: float, bytes_max: int
+    ) -> None:
         self._receive = receive
         self._clock = clock
         self._seconds_max = seconds_max
+        self._bytes_max = bytes_max
         self._ends_s: float | None = None
         self._bytes = 0
         self._done = False
@@ -93,8 +103,8 @@ class _Body:
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
             self._done = not message.get("more_body", False)
-            if self._bytes > BODY_BYTES_MAX:
-                raise _too_large()
+            if self._bytes > self._bytes_max:
+                raise _too_large(self._bytes_max)
         return message
 
     async def _next(self) -> Message:

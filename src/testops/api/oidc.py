@@ -11,22 +11,13 @@ import logging
 import warnings
 from typing import Any
 
-import httpx
-from fastapi import Request
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.requests import Request
 
 from testops.access.audit import clean
 from testops.access.oidc import OidcSettings, Vouched, vouched
 from testops.access.refused import Refused, unknown
-from testops.api.answers import problems
-from testops.api.auth_routes import Access, is_secure, logged_in, refused_login
-from testops.api.problems import NOT_FOUND, Problem
-from testops.api.routing import asked_of_scope, router, unprivileged
 from testops.domain.errors import BadInput
 from testops.telemetry.clock import Clock
-
-routes = router("access")
 
 STATE_COOKIE = "testops_oidc"
 STATE_S = 600
@@ -37,7 +28,7 @@ TIMEOUT_S = 10
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 )  # fmt: skip
-_PATH = "/login/oidc"
+PATH = "/login/oidc"
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +40,7 @@ class OidcLogin:
         self._settings = settings
         self._clock = clock
         self._loaded_s: float | None = None
-        self._client, self._errors = _client(settings)
+        self._client, self._wrong, self._failed = _client(settings)
         from itsdangerous import URLSafeTimedSerializer
 
         # Derived, so that several API processes understand each other's cookies.
@@ -72,9 +63,9 @@ class OidcLogin:
             token = await self._client.authorize_access_token(
                 request, claims_options=self._claims_options(), leeway=LEEWAY_S
             )
-        except httpx.HTTPError as error:
+        except self._failed as error:
             raise _away(error) from error
-        except (*self._errors, ValueError, KeyError, TypeError) as error:
+        except self._wrong as error:
             # What exactly is wrong is for the operator; an attacker need not learn it.
             _log.warning("a login by %s was refused: %s", self._settings.issuer, clean(repr(error)))
             raise unknown("the issuer's answer cannot be believed; log in again") from error
@@ -108,7 +99,7 @@ class OidcLogin:
         metadata.clear()
         try:
             await self._client.load_server_metadata()
-        except (httpx.HTTPError, ValueError) as error:
+        except (self._failed, ValueError) as error:
             metadata.clear()
             raise _away(error) from error
         offered = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
@@ -121,11 +112,14 @@ class OidcLogin:
         self._loaded_s = now_s
 
 
-def _client(settings: OidcSettings) -> tuple[Any, tuple[type[Exception], ...]]:
-    """Authlib's client, and what it raises about answers that are wrong."""
+def _client(
+    settings: OidcSettings,
+) -> tuple[Any, tuple[type[Exception], ...], type[Exception]]:
+    """Authlib's client, what it raises about answers that are wrong, and where none came."""
     try:
         # Authlib says, past every filter, that it would rather have httpx2; httpx is what is here.
         with warnings.catch_warnings(record=True):
+            import httpx
             from authlib.common.errors import AuthlibBaseError
             from authlib.integrations.starlette_client import OAuth
             from joserfc.errors import JoseError
@@ -147,7 +141,8 @@ def _client(settings: OidcSettings) -> tuple[Any, tuple[type[Exception], ...]]:
             "timeout": TIMEOUT_S,
         },
     )
-    return client, (AuthlibBaseError, JoseError)
+    wrong = (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError)
+    return client, wrong, httpx.HTTPError
 
 
 def _away(error: Exception | None) -> Refused:
@@ -159,61 +154,8 @@ def _away(error: Exception | None) -> Refused:
     )  # fmt: skip
 
 
-def _login(request: Request) -> OidcLogin:
-    found: OidcLogin | None = getattr(request.app.state, "oidc", None)
-    if found is None:
-        raise Problem(NOT_FOUND, "no issuer is configured (TESTOPS_OIDC_ISSUER)")
-    return found
-
-
-@routes.get(
-    _PATH,
-    operation_id="loginByIssuer",
-    summary="Log in by the organisation's issuer",
-    status_code=303,
-    responses={**problems(), 303: {"description": "To the issuer"}},
-)
-@unprivileged
-async def begin_login(request: Request, access: Access) -> Response:
-    """Sends the browser to the issuer."""
-    asked = asked_of_scope(request)
-    try:
-        access.guard.check_login_rate(asked)
-        target, state = await _login(request).begin(request)
-    except Refused as refused:
-        return await refused_login(request, access, refused)
-    cookie = _state_cookie(state, secure=is_secure(request, access))
-    headers = {"location": target, "set-cookie": cookie, "cache-control": "no-store"}
-    return Response(status_code=303, headers=headers)
-
-
-@routes.get(
-    f"{_PATH}/callback",
-    operation_id="finishLoginByIssuer",
-    summary="Come back from the issuer",
-    status_code=303,
-    responses={**problems(), 303: {"description": "Logged in; the cookie is set"}},
-)
-@unprivileged
-async def finish_login(request: Request, access: Access) -> Response:
-    """Opens a session for whom the issuer vouches, when a rule gives them a role."""
-    asked = asked_of_scope(request)
-    try:
-        access.guard.check_login_rate(asked)
-        who = await _login(request).finish(request)
-    except Refused as refused:
-        return await refused_login(request, access, refused)
-    opened = await run_in_threadpool(
-        access.sessions.open_oidc, who.holder, subject=who.subject, client=asked.client
-    )
-    response = logged_in(request, access, opened)
-    response.headers.append(
-        "set-cookie", _state_cookie("", secure=is_secure(request, access), age_s=0)
-    )
-    return response
-
-
-def _state_cookie(value: str, *, secure: bool, age_s: int = STATE_S) -> str:
+def state_cookie(value: str, *, secure: bool, age_s: int = STATE_S) -> str:
+    """The `Set-Cookie` header of a login that is under way."""
     # Lax: the browser must bring it along when the issuer sends it back.
     tail = "; Secure" if secure else ""
-    return f"{STATE_COOKIE}={value}; Path={_PATH}; Max-Age={age_s}; HttpOnly; SameSite=Lax{tail}"
+    return f"{STATE_COOKIE}={value}; Path={PATH}; Max-Age={age_s}; HttpOnly; SameSite=Lax{tail}"

@@ -6,6 +6,7 @@ that prints HTML prints text here.
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from html import escape
 
 from starlette.responses import Response
@@ -51,7 +52,14 @@ POLICY = (
 )
 
 
-def page(title: str, body: str, *, events: str | None = None, status: int = 200) -> Response:
+def page(
+    title: str,
+    body: str,
+    *,
+    events: str | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """A page of ours; `body` is HTML, `events` the stream that says when it is out of date."""
     follows = "" if events is None else f' data-events="{escape(events)}"'
     script = "" if events is None else f"<script>{SCRIPT}</script>"
@@ -64,8 +72,8 @@ def page(title: str, body: str, *, events: str | None = None, status: int = 200)
         '<header><nav aria-label="Pages"><a href="/">Runs</a> · <a href="/docs">API</a></nav>'
         f'</header><main id="main"><h1>{escape(title)}</h1>{body}</main>{script}</body></html>'
     )
-    headers = {"content-security-policy": POLICY, "cache-control": "private, no-cache"}
-    return Response(html, status, headers=headers, media_type="text/html")
+    both = {"content-security-policy": POLICY, "cache-control": "private, no-cache"}
+    return Response(html, status, headers=both | dict(headers or {}), media_type="text/html")
 
 
 def table(caption: str, heads: list[str], rows: list[list[str]]) -> str:

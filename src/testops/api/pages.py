@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from testops.api.answers import problems
+from testops.api.answers import problem_doc, problems
 from testops.api.cursors import cursor_of, place_of
 from testops.api.page_parts import page, table, verdict_html
 from testops.api.reference import reference_html
@@ -25,7 +25,12 @@ routes = router("pages")
 _LISTED = 50
 _METRICS_SHOWN_MAX = 12
 _FINDINGS_SHOWN_MAX = 20
-_HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}}}
+_IN_A_BROWSER = problem_doc(401)
+_IN_A_BROWSER["content"]["text/html"] = {}
+_HTML: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {}}},
+    401: _IN_A_BROWSER,
+}
 
 
 @routes.get(

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from testops.api.ports import ApiServices, Workspace
+from testops.api.ports import ApiServices
 from testops.api.problems import INVALID, INVALID_SUITE, Problem, error_at, problem_of_input
 from testops.api.schemas import TestRunAsked
 from testops.domain.errors import BadInput
 from testops.domain.run_view import RunView
+from testops.domain.workspace import Workspace, WorkspaceKind
 from testops.runner.asking import Place, asked_of
 from testops.runner.planning import Planned, plan
 from testops.warroom.gates import rules_for
@@ -29,7 +30,7 @@ def place_of(services: ApiServices, workspace: Workspace) -> Place:
     return Place(
         name=workspace.name,
         root=services.workspaces.root_of(workspace),
-        is_own=workspace.kind == "path",
+        is_own=workspace.kind is WorkspaceKind.PATH,
         allow_commands=workspace.allow_commands,
     )
 

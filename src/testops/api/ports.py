@@ -15,6 +15,7 @@ from testops.domain.execution import Artifact, Lease
 from testops.domain.idempotency import Claim
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.domain.schedule import NewSchedule, Schedule
+from testops.domain.workspace import Workspace
 from testops.runner.planning import Means
 from testops.telemetry.clock import Clock
 
@@ -90,23 +91,18 @@ class Contents(Protocol):
         ...
 
 
-class Workspace(Protocol):
-    """A project that runs execute."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def allow_commands(self) -> bool: ...
-
-
 class Workspaces(Protocol):
     """The workspaces, and where their files are on this machine."""
 
     def get(self, name: str) -> Workspace | None: ...
     def all(self) -> Sequence[Workspace]: ...
-    def root_of(self, workspace: Any, /) -> Path:
+    def add_archive_file(
+        self, name: str, archive: Path, *, allow_commands: bool, by: str
+    ) -> Workspace:
+        """Make the packed project the content of the workspace; `BadInput` when it is not one."""
+        ...
+
+    def root_of(self, one: Workspace) -> Path:
         """The folder of its files; an archive is unpacked first where it was not."""
         ...
 

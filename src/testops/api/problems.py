@@ -6,6 +6,7 @@ Errors of the boxes below know no HTTP; they become problems here.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from testops.access.refused import Refused
+from testops.api.page_parts import page
 from testops.domain.errors import BadInput, StoreUnavailable
 from testops.runner.documents import pointer_text
 
@@ -147,9 +149,19 @@ def _on_problem(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-def _on_refused(_: Request, error: Exception) -> Response:
+def _on_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return problem_of_refusal(error).response()
+    problem = problem_of_refusal(error)
+    if problem.kind is UNAUTHENTICATED and "text/html" in request.headers.get("accept", ""):
+        # A person in a browser, who has no use for JSON but for a way in.
+        return page(
+            "Not logged in",
+            f"<p>{escape(problem.detail)}</p><p>The command <code>testops login-link</code> prints "
+            "a link that logs you in.</p>",
+            status=problem.kind.status,
+            headers=problem.headers,
+        )
+    return problem.response()
 
 
 def problem_of_refusal(error: Refused) -> Problem:
@@ -197,5 +209,7 @@ def _on_http(_: Request, error: Exception) -> Response:
 
 
 def _on_bug(_: Request, error: Exception) -> Response:
-    name = type(error).__name__
-    return Problem(INTERNAL, f"{name}: the server's log has the rest").response()
+    # Answered outside of every middleware, so what they would have said is said here.
+    headers = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    detail = f"{type(error).__name__}: the server's log has the rest"
+    return Problem(INTERNAL, detail, headers=headers).response()

@@ -17,7 +17,7 @@ _LINE = r"^[^\x00-\x1f\x7f]*$"
 Line = Annotated[str, Field(pattern=_LINE, min_length=1, max_length=200)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=_LINE, max_length=200)]
-RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=["639e6fd24d55dc1c"])]
+WorkspaceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 StageWord = Literal["lint", "unit", "sim", "snapshot-compare"]
 SeedAsked = Seed | Literal["random"]
 SuiteAsked = (
@@ -89,7 +89,7 @@ class TestRunAsked(Strict):
         None, min_length=1, max_length=4, description="Only these stages of the suite."
     )
     salt: Line | None = Field(None, description="Another salt is another run.")
-    workspace: Name = "default"
+    workspace: WorkspaceName = "default"
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=32)
     priority: int = Field(
         PRIORITY_DEFAULT, ge=PRIORITY_FIRST, le=PRIORITY_LAST, description="0 goes first."
@@ -104,7 +104,7 @@ class StageRunAsked(Strict):
 
     suite: SuiteAsked
     seeds: SeedsAsked | None = None
-    workspace: Name = "default"
+    workspace: WorkspaceName = "default"
 
 
 class HardeningAsked(StageRunAsked):
@@ -381,6 +381,12 @@ class WorkspaceShown(Wire):
     name: str
     kind: str
     allow_commands: bool
+
+
+class WorkspaceKept(WorkspaceShown):
+    """A workspace whose content was sent."""
+
+    sha256: str
 
 
 class WorkspaceList(Wire):

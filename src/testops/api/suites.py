@@ -1,4 +1,4 @@
-"""`/v1/suites`, `/v1/profiles` and `/v1/workspaces`: what can be asked for, and where."""
+"""`/v1/suites` and `/v1/profiles`: what can be asked for."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -13,10 +13,9 @@ from testops.api.planned import place_in
 from testops.api.ports import ApiServices
 from testops.api.problems import problem_of_input
 from testops.api.routing import Admitted, missing, permits, router
-from testops.api.schemas import Definition, ProfileList, SuiteList, WorkspaceList
+from testops.api.schemas import Definition, ProfileList, SuiteList, WorkspaceName
 from testops.domain.access import Permission
 from testops.domain.errors import BadInput
-from testops.domain.suite import Name
 from testops.runner.projects import Project
 from testops.runner.suites import (
     known_names,
@@ -29,7 +28,7 @@ from testops.runner.suites import (
 routes = router("suites")
 
 _LISTED_MAX = 500
-_Workspace = Annotated[Name, Query()]
+_Workspace = Annotated[WorkspaceName, Query()]
 _NamePath = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 _SCHEMA: dict[int | str, dict[str, Any]] = {200: {"description": "JSON Schema, draft 2020-12"}}
 _TAGGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has it already"}}
@@ -177,21 +176,3 @@ async def get_profile(
     await caller.enter(workspace)
     found = await run_in_threadpool(_definition, caller.services, workspace, name, "profile")
     return tagged(request, found)
-
-
-@routes.get(
-    "/v1/workspaces",
-    operation_id="listWorkspaces",
-    summary="The workspaces that the caller may see",
-    responses={**problems(), 200: {"model": WorkspaceList}},
-)
-@permits(Permission.WORKSPACES_READ)
-async def list_workspaces(caller: Admitted) -> Response:
-    """By name. Where their files are stays with the server."""
-    found = await run_in_threadpool(caller.services.workspaces.all)
-    shown = [
-        {"name": one.name, "kind": one.kind, "allow_commands": one.allow_commands}
-        for one in sorted(found, key=lambda one: one.name)
-        if caller.principal.sees(one.name)
-    ]
-    return answer({"workspaces": shown})

@@ -59,9 +59,53 @@ def _run_options(command: Command) -> Command:
 @testops.command()
 @click.argument("suite", required=False)
 @_run_options
-def run(suite: str | None, **options: Any) -> ExitCode:
-    """Run SUITE, a name in suites/ or a file; without it the default or only suite."""
+@click.option("--workspace", metavar="NAME", default="default", help="On a server: whose suite.")
+@click.option("--upload", is_flag=True, help="On a server: send it this project first.")
+def run(suite: str | None, workspace: str, upload: bool, **options: Any) -> ExitCode:
+    """Run SUITE, a name in suites/ or a file; without it the default or only suite.
+
+    With TESTOPS_URL a server runs it (TESTOPS_API_KEY is the key), and it is watched here.
+    """
+    url = os.environ.get("TESTOPS_URL")
+    if url:
+        return _run_there(url, suite, workspace, upload=upload, **options)
+    if upload or workspace != "default":
+        raise BadInput(
+            "--workspace and --upload are for a server", fix="say which: TESTOPS_URL=http://..."
+        )
     return _run_suite(suite, only=None, door=None, **options)
+
+
+def _run_there(
+    url: str,
+    suite: str | None,
+    workspace: str,
+    *,
+    upload: bool,
+    profile: str | None,
+    seed: str | None,
+    chaos_seed: str | None,
+    seeds: str | None,
+    as_json: bool,
+    **here: Any,
+) -> ExitCode:
+    from testops.cli import remote
+
+    unfit = [f"--{name.replace('_', '-')}" for name, given in here.items() if given]
+    if unfit:
+        raise BadInput(f"{', '.join(unfit)} cannot be used with TESTOPS_URL", fix="leave it out")
+    asked = remote.Asked(
+        url=url,
+        key=os.environ.get("TESTOPS_API_KEY") or None,
+        suite=suite,
+        profile=profile,
+        seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
+        environment=dict(os.environ),
+        workspace=workspace,
+        upload=upload,
+        as_json=as_json,
+    )
+    return remote.run(asked, draw_seed=wiring.draw_seed)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

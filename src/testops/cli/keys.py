@@ -176,7 +176,8 @@ def list_rows(limit: int, as_json: bool, data: Path | None) -> None:
     for row in rows:
         who = row["actor"]["name"] or row["actor"]["kind"]
         told = " ".join(f"{name}={value}" for name, value in row["detail"].items())
-        click.echo(f"{row['seq']:>6}  {row['at']}  {who}  {row['action']}  {row['target']}  {told}")
+        parts = (row["at"], who, row["client"], row["action"], row["target"], told)
+        click.echo(f"{row['seq']:>6}  " + "  ".join(part for part in parts if part))
 
 
 @click.command(name="login-link")
@@ -196,6 +197,8 @@ def login_link(
     from testops.access.records import Holder
     from testops.wiring.access import server_url
 
+    if lasts is None:
+        raise BadInput("a login link must end", where="--lasts", fix="write 10m")
     with _opened(data) as (access, me):
         holder = Holder(name or me.name, Role(role), frozenset(workspaces) or None)
         link = access.sessions.link(holder, by=me, lifetime_s=lasts)

@@ -14,11 +14,14 @@ from types import FrameType
 
 import testops
 from testops import wiring
+from testops.cli.retention import policy_of
 from testops.domain.run import DEFAULT_WORKSPACE
 from testops.domain.workspace import WorkspaceKind
 from testops.runner import leash
-from testops.wiring import roles
+from testops.telemetry.clock import SystemClock
+from testops.wiring import duties, roles
 from testops.wiring.access import local_operator, server_url
+from testops.wiring.planning import means
 from testops.wiring.server import Address, Served
 
 log = logging.getLogger("testops.serving")
@@ -52,7 +55,7 @@ def serve_server(wanted: Wanted, *, echo: Echo) -> None:
         served = Served(store, wanted.environment, with_api=wanted.with_api)
         if wanted.with_api:
             served.access.keys.install(
-                wanted.environment.get("TESTOPS_API_KEY"), by=local_operator()
+                wanted.environment.get("TESTOPS_API_KEY") or None, by=local_operator()
             )
         url = server_url(
             {
@@ -151,7 +154,7 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def serve_runner(settings: roles.Settings, *, echo: Echo) -> None:
+def serve_runner(settings: roles.Settings, environment: Mapping[str, str], *, echo: Echo) -> None:
     """Execute what is queued until a signal says otherwise; leaves no process behind."""
     stop = threading.Event()
 
@@ -164,7 +167,14 @@ def serve_runner(settings: roles.Settings, *, echo: Echo) -> None:
         roles.open_store(settings, may_migrate=False) as store,
         roles.only_runner(settings, store.database),
     ):
-        worker = roles.runner_of(store, f"{wiring.draw_seed():016x}"[:8])
+        beside = roles.Beside(
+            duties=(
+                duties.schedules(store, means()),
+                duties.tidying(store, policy_of({}, environment), SystemClock()),
+            ),
+            ended=duties.traced(store, environment, wiring.versions()["ryuzen-testops"]),
+        )
+        worker = roles.runner_of(store, f"{wiring.draw_seed():016x}"[:8], beside)
         worker.start()
         echo(f"runner ready: {settings.cores} cores, {settings.runs_at_once} runs at once")
         while not stop.wait(0.5):

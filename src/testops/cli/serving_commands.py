@@ -84,7 +84,7 @@ def runner(data: Path | None, cores: int | None, runs_at_once: int | None) -> No
     settings = settings_for(
         Path.cwd(), os.environ, data=data, cores=cores, runs_at_once=runs_at_once
     )
-    serve_runner(settings, echo=_echo)
+    serve_runner(settings, os.environ, echo=_echo)
 
 
 def _server(

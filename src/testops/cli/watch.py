@@ -48,6 +48,8 @@ class Asked:
     url: str
     key: str | None
     as_json: bool
+    # Shows nothing at all: whoever asks prints the answer.
+    quiet: bool = False
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ def watch(asked: Asked, *, draw: Callable[[], float]) -> ExitCode:
         raise BadInput("it is not a key of ours", where="TESTOPS_API_KEY", fix="copy it again")
     seen = _Seen()
     try:
-        with display_for(quiet=asked.as_json) as display:
+        with display_for(quiet=asked.as_json or asked.quiet) as display:
             asyncio.run(_follow(asked, seen, display, draw))
     except StreamRefused as refused:
         raise BadInput(
@@ -217,7 +219,7 @@ def _answer(asked: Asked, seen: _Seen) -> ExitCode:
             where=asked.url,
             fix=f"ask {asked.url}/v1/test-runs/{asked.run_id}",
         )
-    if not asked.as_json:
+    if not (asked.as_json or asked.quiet):
         _print_last(asked, seen.started, seen.finished)
     return ExitCode(int(seen.finished["exit_code"]))
 

@@ -55,11 +55,10 @@ class Parser:
             raise StreamBroken(f"one event has more than {EVENT_BYTES_MAX} bytes")
 
     def _lines(self, piece: bytes) -> list[bytes]:
-        text = self._rest + piece
-        if self._after_cr and text.startswith(b"\n"):
-            text = text[1:]
-        if text:
+        if self._after_cr and piece:
             self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        text = self._rest + piece
         if not self._begun:
             if len(text) < len(_BOM) and _BOM.startswith(text):
                 self._rest = text

@@ -31,6 +31,8 @@ class NewRun:
     priority: int = PRIORITY_DEFAULT
     deadline_s: float | None = None
     pinned: bool = False
+    # Of the request that asked for it (W3C Trace Context), so that the run is part of that trace.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class StageView:
 
     def to_json(self) -> dict[str, Any]:
         if self.report is not None:
-            return dict(self.report)
+            # `exact` is for whoever reads the report back as a value.
+            return {name: value for name, value in self.report.items() if name != "exact"}
         return {
             "name": self.name,
             "state": self.state,

@@ -38,14 +38,14 @@ class Wish:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int = PRIORITY_DEFAULT
     deadline_s: float | None = None
+    traceparent: str | None = None
 
 
 def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
     """What the body of `POST /v1/test-runs` asks for, in `place`."""
-    suite, stages = body["suite"], body.get("stages")
-    named = isinstance(suite, str)
+    stages = body.get("stages")
     return Asked(
-        suite=suite,
+        suite=body["suite"],
         folder=place.root,
         profile=body.get("profile"),
         seeds=_seeds(body.get("seeds") or {}),
@@ -53,7 +53,8 @@ def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
         build=_build(body.get("build")),
         salt=body.get("salt"),
         workspace=place.name,
-        commands_allowed=place.allow_commands or (place.is_own and named),
+        commands_allowed=place.allow_commands,
+        own_files=place.is_own,
     )
 
 
@@ -74,6 +75,7 @@ def new_run(planned: Planned, wish: Wish) -> NewRun:
         labels=wish.labels,
         priority=wish.priority,
         deadline_s=wish.deadline_s,
+        traceparent=wish.traceparent,
     )
 
 

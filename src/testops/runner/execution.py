@@ -65,6 +65,14 @@ class Stopped(Exception):
         self.why = why
 
 
+class Poisoned(Exception):
+    """A stage that its runners do not survive is not executed once more."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(f"{deaths} runners died")
+        self.deaths = deaths
+
+
 @dataclass(eq=False)
 class Active:
     """An execution in this process; `why` is set from outside when it must stop."""
@@ -134,7 +142,7 @@ class AttemptExecutor:
     def _stages(self, taken: Taken, active: Active) -> Ending:
         run = taken.run
         suite = Suite.model_validate(run.question["suite"])
-        place = self._ports.places.prepare(taken)
+        place = self._insist(lambda: self._ports.places.prepare(taken))
         kept = [
             StageRecord(stage.name, stage.report, ())
             for stage in run.stages
@@ -179,14 +187,14 @@ class AttemptExecutor:
         """What the stage answers, or that it could not be executed however often it was tried."""
         name, stage = named
         job = self._job(taken, place, named, kept)
-        me = self._executor.executor_id
         crashes = 0
         while True:
-            begun = self._insist(lambda: self._ports.executions.begin_stage(taken, name.value, me))
-            if begun > EXECUTIONS_MAX:
-                why = f"its runner died {begun - 1} times while it was executed"
-                return _infrastructure(name, why, begun - 1)
-            match self._run(taken, active, place, job, stage):
+            try:
+                result = self._run(taken, active, place, job, stage)
+            except Poisoned as poisoned:
+                why = f"its runner died {poisoned.deaths} times while it was executed"
+                return _infrastructure(name, why, poisoned.deaths)
+            match result:
                 case StageDone() as done:
                     return self._kept(name, place, done)
                 case StageStopped(why=why):
@@ -234,25 +242,42 @@ class AttemptExecutor:
     def _run(
         self, taken: Taken, active: Active, place: Place, job: StageJob, stage: Stage
     ) -> StageDone | StageStopped | StageCrashed:
+        need, rank = self._need(stage), taken.run.priority
         if job.stage == StageName.SIM and len(job.sim_seeds) > SEEDS_WHOLE_MAX:
+            # It waits for chunks without holding cores: they may be executed here.
+            self._begin(taken, job)
             divided = self._divided(taken, active, place, job)
             if isinstance(divided, StageCrashed):
                 return divided
-            job = divided
+            with self._budget.lent(need, rank=rank, stopped=active.stopped):
+                return self._follow(taken, active, divided)
+        with self._budget.lent(need, rank=rank, stopped=active.stopped):
+            self._begin(taken, job)
+            return self._follow(taken, active, job)
+
+    def _begin(self, taken: Taken, job: StageJob) -> None:
+        me = self._executor.executor_id
+        begun = self._insist(lambda: self._ports.executions.begin_stage(taken, job.stage, me))
+        if begun > EXECUTIONS_MAX:
+            raise Poisoned(begun - 1)
+
+    def _follow(
+        self, taken: Taken, active: Active, job: StageJob
+    ) -> StageDone | StageStopped | StageCrashed:
+        """Run the stage's process, and put what it tells into the log while it goes."""
         held = _Held()
 
         def look() -> str | None:
             self._tell(taken, active, held)
             return active.look()
 
-        with self._budget.lent(self._need(stage), rank=taken.run.priority, stopped=active.stopped):
-            result = self._ports.run_stage(
-                job,
-                on_event=lambda body: _hear(body, held),
-                stop=look,
-                clock=self._ports.clock,
-            )
-        while held.events and active.look() is None and isinstance(result, StageDone):
+        result = self._ports.run_stage(
+            job,
+            on_event=lambda body: _hear(body, held),
+            stop=look,
+            clock=self._ports.clock,
+        )
+        while held.events and active.look() is None:
             self._insist(lambda: self._tell(taken, active, held, insist=True))
         return result
 
@@ -330,7 +355,7 @@ class AttemptExecutor:
         """Execute some seeds of a run that another may hold, and settle them."""
         suite = Suite.model_validate(taken.run.question["suite"])
         stage = suite.stages.named()[StageName.SIM]
-        place = self._ports.places.prepare(taken)
+        place = self._insist(lambda: self._ports.places.prepare(taken))
         job = self._job(taken, place, (StageName.SIM, stage), [])
         seeds = job.sim_seeds[chunk.first : chunk.end]
         job = replace(job, chunk=SeedChunk(chunk.number, seeds))

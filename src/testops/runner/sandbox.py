@@ -60,7 +60,7 @@ _KEPT = frozenset(
 )
 
 _WORDS = {
-    "processes": "process namespace",
+    "processes": "process namespace, with shared memory of its own",
     "network": "network namespace (loopback only)",
     "user": "user namespace",
 }
@@ -81,6 +81,8 @@ class Sandbox:
             own.append("loopback only by audit hook (Python programs)")
         if sys.platform == "linux":
             own += ["ends with its runner", "memory and processes of the whole stage"]
+        if "processes" in self.namespaces:
+            own.append("the server's data out of sight")
         return (*own, "file size", "open files", "no core files", "environment", "private TMPDIR")
 
     def for_network(self, network: Network) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ def sandbox() -> Sandbox:
             if not (problem := _why_not(wanted)):
                 return Sandbox(wanted, tuple(problems))
             problems.append(f"no {' and '.join(wanted)} namespace: {problem}")
+    log.warning("stages are held without namespaces: %s", "; ".join(problems))
     return Sandbox((), tuple(problems))
 
 
@@ -132,23 +135,6 @@ def _why_not(namespaces: Sequence[str]) -> str:
     if reports and reports[-1].get("ended") == "exit" and reports[-1]["code"] == 0:
         return ""
     return f"a first program ended with {done.returncode}"
-
-
-_WARDEN = (sys.executable, "-I", "-S", warden.__file__)
-
-
-def _spec(namespaces: Sequence[str], limits: Limits, status: int) -> dict[str, Any]:
-    return {
-        "parent": os.getpid(),
-        "status": status,
-        "namespaces": list(namespaces),
-        "memory_mb": limits.memory_mb,
-        "processes": limits.processes,
-        "file_mb": limits.file_mb,
-        "open_files": _OPEN_FILES_MAX,
-        "grace_s": GRACE_S,
-        "tick_s": _TICK_S,
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +217,31 @@ class Wanted:
     stdin: IO[bytes]
     # Descriptors that it is to have.
     passed: Sequence[int] = ()
+    # Folders that it must not see, but for what of `kept` lies in them.
+    hidden: Sequence[Path] = ()
+    kept: Sequence[Path] = ()
     # Whether every Python program in it is told of the refusals; a kernel's worker must not be.
     counted: bool = True
+
+
+_WARDEN = (sys.executable, "-I", "-S", warden.__file__)
+
+
+def _spec(namespaces: Sequence[str], limits: Limits, status: int) -> dict[str, Any]:
+    return {
+        "parent": os.getpid(),
+        "status": status,
+        "namespaces": list(namespaces),
+        "memory_mb": limits.memory_mb,
+        "processes": limits.processes,
+        "file_mb": limits.file_mb,
+        "open_files": _OPEN_FILES_MAX,
+        "grace_s": GRACE_S,
+        "tick_s": _TICK_S,
+        "folder": "/",
+        "hidden": [],
+        "kept": [],
+    }
 
 
 @contextlib.contextmanager
@@ -245,9 +254,10 @@ def held(wanted: Wanted, walls: Sandbox | None = None) -> Iterator[Held]:
         tempfile.TemporaryFile() as stderr,
     ):
         readable, writable = os.pipe()
+        spec = _spec(namespaces, wanted.limits, writable) | _places(wanted, scratch)
         try:
             process = subprocess.Popen(
-                [*_WARDEN, json.dumps(_spec(namespaces, wanted.limits, writable)), *wanted.argv],
+                [*_WARDEN, json.dumps(spec), *wanted.argv],
                 cwd=wanted.folder,
                 env=environment_of(os.environ, scratch, wanted),
                 stdin=wanted.stdin,
@@ -268,6 +278,17 @@ def held(wanted: Wanted, walls: Sandbox | None = None) -> Iterator[Held]:
         finally:
             one.end()
             os.close(readable)
+
+
+def _places(wanted: Wanted, scratch: Path) -> dict[str, Any]:
+    # Whatever the stage needs must stay in sight, also where it lies in what is hidden.
+    own = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2])
+    kept = (wanted.folder, scratch, *wanted.kept, *own)
+    return {
+        "folder": str(wanted.folder.resolve()),
+        "hidden": [str(path.resolve()) for path in wanted.hidden if path.is_dir()],
+        "kept": [str(path.resolve()) for path in kept if path.is_dir()],
+    }
 
 
 def environment_of(own: Mapping[str, str], scratch: Path, wanted: Wanted) -> dict[str, str]:
@@ -301,6 +322,9 @@ def _scratch() -> Iterator[Path]:
         try:
             for name in ("tmp", "cache"):
                 (folder / name).mkdir()
+            # A stage of root's may start programs as others, a database for its tests, say.
+            for path in (folder, folder / "tmp"):
+                path.chmod(0o711)
             yield folder
         finally:
             remove_tree(folder)

@@ -27,6 +27,15 @@ class SeedChoice:
     sim_range: range | None
 
 
+@dataclass(frozen=True, slots=True)
+class SeedsSaid:
+    """What somebody said about seeds, by flag or environment; None where they left it open."""
+
+    sim: int | None
+    chaos: int | None
+    sim_range: range | None
+
+
 def choose_seeds(
     flags: SeedFlags,
     environment: Mapping[str, str],
@@ -34,6 +43,18 @@ def choose_seeds(
     draw: Callable[[], int],
 ) -> SeedChoice:
     """The seeds of the run; `draw` is called only for `random`, and never otherwise."""
+    said = seeds_said(flags, environment, draw)
+    seeds = Seeds(
+        sim=own.sim if said.sim is None else said.sim,
+        chaos=own.chaos if said.chaos is None else said.chaos,
+    )
+    return SeedChoice(seeds, said.sim_range)
+
+
+def seeds_said(
+    flags: SeedFlags, environment: Mapping[str, str], draw: Callable[[], int]
+) -> SeedsSaid:
+    """What does not depend on the suite; `--seed random` draws both seeds."""
     if flags.sim is not None and flags.sim_range is not None:
         raise BadInput(
             "--seed and --seeds were both given", fix="give one: --seeds A:B begins at seed A"
@@ -43,14 +64,13 @@ def choose_seeds(
         sim_range = parse_seed_range(flags.sim_range, where="--seeds")
     drawn = flags.sim == RANDOM
     chaos = _chosen(flags.chaos, "--chaos-seed", environment, "CHAOS_SEED", draw)
-    if chaos is None:
-        chaos = draw() if drawn else own.chaos
+    if chaos is None and drawn:
+        chaos = draw()
     if sim_range is not None:
         sim: int | None = sim_range.start
     else:
         sim = _chosen(flags.sim, "--seed", environment, "SIM_SEED", draw)
-    seeds = Seeds(sim=own.sim if sim is None else sim, chaos=chaos)
-    return SeedChoice(seeds, sim_range)
+    return SeedsSaid(sim, chaos, sim_range)
 
 
 def _chosen(

@@ -16,7 +16,7 @@ from testops.runner.records import RunStore
 from testops.runner.seeding import SeedFlags
 from testops.runner.stages.context import Commands, Simulated, StageContext
 from testops.telemetry.clock import Clock
-from testops.telemetry.events import Listener, Tell, unharmed
+from testops.telemetry.events import Listener, Tell, all_of, unharmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Tools:
     pause: Callable[[float], None]
     python: str
     commands_in: Callable[[Project], Commands]
+    # Whoever keeps the run beside its record on the disk, told what is planned; None: nobody.
+    keeper: Callable[[Planned], Listener] | None = None
 
 
 def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) -> Run:
@@ -58,7 +60,10 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
             told(f"run {killed} had ended without a verdict; it is now recorded as errored")
         # Only now: while we waited for another run, the project may have changed.
         planned = settle(found, means.build_of(found.project.root), means)
-        context = _context(request, tools, planned, listener)
+        heard = [unharmed(listener)]
+        if tools.keeper is not None:
+            heard.append(unharmed(tools.keeper(planned)))
+        context = _context(request, tools, planned, all_of(heard))
         queued = _queued(planned, tools.clock)
         # What programs under test see as their folder, and what messages call a file, must not
         # depend on where in the project the person stands.
@@ -108,7 +113,7 @@ def _context(request: Request, tools: Tools, planned: Planned, listener: Listene
         simulator=tools.simulator,
         snapshots=tools.snapshots,
         commands=tools.commands_in(project),
-        listener=unharmed(listener),
+        listener=listener,
         simulated=Simulated(),
     )
 

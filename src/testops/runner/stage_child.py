@@ -162,7 +162,7 @@ def _plan(job: StageJob, suite_file: SuiteFile, simulator: Simulator) -> SimPlan
 
 @contextmanager
 def _told(job: StageJob, clock: Clock, write: Write) -> Iterator[Callable[[Event], None]]:
-    listener = Told(clock, write)
+    listener = Told(job.stage, clock, write)
     try:
         yield listener
     finally:
@@ -172,7 +172,8 @@ def _told(job: StageJob, clock: Clock, write: Write) -> Iterator[Callable[[Event
 class Told:
     """Writes events as they may be sent: progress a few times a second, logs up to a bound."""
 
-    def __init__(self, clock: Clock, write: Write) -> None:
+    def __init__(self, stage: str, clock: Clock, write: Write) -> None:
+        self._stage = stage
         self._clock = clock
         self._write = write
         self._sent_at: dict[str, float] = {}
@@ -212,7 +213,7 @@ class Told:
             left_out = self._logs - LOGS_MAX
             self._logs = 0
             text = f"{left_out} more lines are left out"
-            self._write({"type": "stage.log", "stage": "", "text": text})
+            self._write({"type": "stage.log", "stage": self._stage, "text": text})
 
     def _progress(self, event: StageProgress) -> None:
         key = f"{event.stage}/{event.part}" if event.part else str(event.stage)

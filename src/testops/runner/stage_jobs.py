@@ -22,7 +22,7 @@ class Limits:
     wall_s: float = 86_400.0
     memory_mb: int = 8192
     processes: int = 1024
-    file_mb: int = 4096
+    file_mb: int = 1024
 
     @classmethod
     def of(cls, stage: Stage, *, machine_cores: int) -> "Limits":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from testops.domain.stage import StageName
+from testops.runner.files import make_folder
 from testops.runner.sandbox import Ended, Held, Sandbox, Wanted, held
 from testops.runner.stage_jobs import (
     ChunkFile,
@@ -64,13 +65,15 @@ def run_stage(
     clock: Clock,
     entry: Sequence[str] = ENTRY,
     walls: Sandbox | None = None,
+    hidden: Sequence[Path] = (),
 ) -> Result:
     """Run `job` to its end, to its limits, or until `stop` says why; then nothing of it is left.
 
-    `walls` is what this machine can enforce, found by trying where it is not given. What `on_event`
+    `walls` is what this machine can enforce, found by trying where it is not given. Of the folders
+    `hidden` a stage sees, where that can be had, only its project and its output. What `on_event`
     raises ends the stage and goes on upwards.
     """
-    with _started(job, entry, walls) as child:
+    with _started(job, entry, walls, hidden) as child:
         early = _follow(child, job.wall_s, on_event, stop, clock)
         ended = child.held.end()
         refused, count = child.held.refused()
@@ -95,7 +98,10 @@ class _Child:
 
 
 @contextlib.contextmanager
-def _started(job: StageJob, entry: Sequence[str], walls: Sandbox | None) -> Iterator[_Child]:
+def _started(
+    job: StageJob, entry: Sequence[str], walls: Sandbox | None, hidden: Sequence[Path]
+) -> Iterator[_Child]:
+    make_folder(job.output)
     with tempfile.TemporaryFile() as given:
         given.write(job.encode())
         given.seek(0)
@@ -108,6 +114,8 @@ def _started(job: StageJob, entry: Sequence[str], walls: Sandbox | None) -> Iter
             network=job.network,
             stdin=given,
             passed=(writable,),
+            hidden=hidden,
+            kept=(job.output, *(path.parent for path in job.executions)),
             # Toron refuses by itself; a kernel must not see that anybody else looks on.
             counted=job.stage != StageName.SIM,
         )

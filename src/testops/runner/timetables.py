@@ -33,8 +33,8 @@ def check_timetable(timetable: Timetable) -> None:
 def next_due_ms(timetable: Timetable, *, after_ms: int) -> int | None:
     """The first due time behind `after_ms`; None where none comes within years.
 
-    A local time that a change of the clock skips is due when the clock has passed it. One that comes
-    twice is due once, as cron has it, but for a line of every hour, which is of every real hour.
+    A local time that a change of the clock skips is due when the clock has passed it. One that
+    comes twice is due once, as cron has it, but for a line of every hour: that is every real hour.
     """
     start = datetime.fromtimestamp(after_ms / 1000, _zone(timetable))
     fixed_hour = not timetable.cron.split()[1].startswith("*")

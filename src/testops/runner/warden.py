@@ -34,15 +34,17 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWIPC = 0x08000000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = {
     "user": _CLONE_NEWUSER,
-    "processes": _CLONE_NEWPID | _CLONE_NEWNS,
+    "processes": _CLONE_NEWPID | _CLONE_NEWNS | _CLONE_NEWIPC,
     "network": _CLONE_NEWNET,
 }
 _MS_REC_PRIVATE = 0x4000 | 0x40000
+_MS_BIND, _MS_REC = 0x1000, 0x4000
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
@@ -121,8 +123,28 @@ def _settle(spec: dict[str, Any]) -> None:
         _call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         _call("mount", b"none", b"/", None, _MS_REC_PRIVATE, None)
         _call("mount", b"proc", b"/proc", b"proc", _MS_NOSUID_NODEV_NOEXEC, None)
+        if os.path.isdir("/dev/shm"):  # noqa: PTH112, S108 - a mount of its own, made here
+            # Files there are memory that no process shows; they end with the stage as well.
+            size = f"mode=1777,size={spec['memory_mb']}m".encode()
+            _call("mount", b"none", b"/dev/shm", b"tmpfs", _MS_NOSUID_NODEV_NOEXEC, size)
+        for folder in spec["hidden"]:
+            _hide(folder, spec["kept"])
+        # Through what may have been mounted over it just now.
+        os.chdir(spec["folder"])
     elif _LINUX:
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _hide(folder: str, kept: list[str]) -> None:
+    """Put nothing over `folder`, and what of it the stage needs back in its place."""
+    inside = [path for path in kept if path.startswith(folder.rstrip("/") + "/")]
+    held = [(path, os.open(path, os.O_PATH | os.O_DIRECTORY)) for path in inside]
+    _call("mount", b"none", folder.encode(), b"tmpfs", _MS_NOSUID_NODEV_NOEXEC, b"mode=755")
+    for path, descriptor in held:
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103 - as for `_put`
+        own = f"/proc/self/fd/{descriptor}".encode()
+        _call("mount", own, path.encode(), None, _MS_BIND | _MS_REC, None)
+        os.close(descriptor)
 
 
 def _raise_loopback() -> None:

@@ -5,6 +5,7 @@ overdue, taken by another), one looks after others (dead executors, orphans, dea
 schedules). None of them stops at an error of the store: it may come back.
 """
 
+import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -102,12 +103,13 @@ class Worker:
     # --- executing, in threads of the queue -----------------------------------------------------
 
     def _run(self, run_id: str, number: int) -> None:
-        taken = self._parking(lambda: self._attempts.take(run_id, number))
-        if taken is None:
-            return
-        log.info("executing run %s attempt %d", run_id, number)
-        active = Active(run_id, number, taken.fence)
-        self._execute(active, lambda: self._attempts.execute(taken, active), taken)
+        while (taken := self._parking(lambda: self._attempts.take(run_id, number))) is not None:
+            log.info("executing run %s attempt %d", run_id, number)
+            active = Active(run_id, number, taken.fence)
+            work = functools.partial(self._attempts.execute, taken, active)
+            if self._execute(active, work, taken):
+                break
+        self._ports.ended(run_id, number)
 
     def _chunk(self, run_id: str, number: int, chunk_number: int) -> None:
         chunks = self._parking(lambda: self._ports.chunks.all(run_id, number))
@@ -118,9 +120,12 @@ class Worker:
         if seen is None:
             return
         active = Active(run_id, number, None)
-        self._execute(active, lambda: self._attempts.execute_chunk(seen, chunk, active), None)
+        work = functools.partial(self._attempts.execute_chunk, seen, chunk, active)
+        while not self._execute(active, work, None):
+            pass
 
-    def _execute(self, active: Active, work: Callable[[], None], taken: Taken | None) -> None:
+    def _execute(self, active: Active, work: Callable[[], None], taken: Taken | None) -> bool:
+        """Do `work`; false when the store went away in the middle, and it must be taken again."""
         with self._lock:
             self._active.append(active)
         try:
@@ -131,17 +136,26 @@ class Worker:
             log.info("run %s: %s", active.run_id, stopped.why)
             if stopped.why == "shutdown":
                 self._park(active)
+        except StoreUnavailable as error:
+            log.warning("run %s: waiting for the store: %s", active.run_id, error)
+            return self._stop.wait(BEAT_S) and self._park(active)
         except Exception as error:
             log.exception("run %s failed by a bug of ours", active.run_id)
             if taken is not None:
-                self._ports.executions.abandon(active.run_id, active.attempt, _bug(error))
+                # An error that left this thread would end the attempt for the queue, and for nobody
+                # else: so it ends in the store, as soon as the store answers.
+                ending = _bug(error)
+                self._parking(
+                    lambda: self._ports.executions.abandon(active.run_id, active.attempt, ending)
+                )
         finally:
             self._drop(active)
+        return True
 
-    def _park(self, active: Active) -> None:
+    def _park(self, active: Active) -> bool:
         """Keep the thread: if it returned, the queue would hold the attempt for done."""
         self._drop(active)
-        self._never.wait()
+        return self._never.wait()
 
     def _drop(self, active: Active) -> None:
         with self._lock:
@@ -194,7 +208,7 @@ class Worker:
                 one.why = one.why or "deadline"
 
     def _reap(self) -> None:
-        for duty in self._ports.duties.values():
+        for duty in self._ports.duties:
             duty()
         self._ports.executions.expire_queued()
         # After an outage of the store everybody looks dead: who has just come back must not take

@@ -1,6 +1,6 @@
 """What a worker needs from the store, the durable queue and the disk; `storage` supplies it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -117,4 +117,6 @@ class WorkerPorts:
     run_stage: RunStage
     clock: Clock
     # Called about once a second by one thread: schedules that are due, and the like.
-    duties: Mapping[str, Callable[[], None]]
+    duties: Sequence[Callable[[], None]] = ()
+    # Told when an attempt has ended here.
+    ended: Callable[[str, int], None] = lambda _run_id, _attempt: None

@@ -13,7 +13,7 @@ from typing import Generic, cast
 
 from testops.access.asked import Asked, asked
 from testops.access.refused import Refused
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, StoreUnavailable
 from testops.domain.event import LogHead
 from testops.sse_gateway.asgi import (
     ABORT,
@@ -77,6 +77,7 @@ class Gateway(Generic[P]):
     async def close(self) -> None:
         await self._rechecks.close()
         await self.hub.close()
+        self._off_loop.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -95,6 +96,9 @@ class Gateway(Generic[P]):
             await send_problem(send, _refusal(refused))
         except BadInput as error:
             await send_problem(send, _bad_input(error))
+        except StoreUnavailable as error:
+            log.warning("the stream %s could not be opened: %s", scope["path"][:200], error)
+            await send_problem(send, Problem(503, _UNAVAILABLE, headers={"Retry-After": "5"}))
         except Exception:  # whatever a driver raises: the next try may succeed
             log.exception("the stream %s could not be opened", scope["path"][:200])
             await send_problem(send, Problem(503, _UNAVAILABLE, headers={"Retry-After": "5"}))
@@ -181,12 +185,14 @@ async def _write(viewer: Viewer, pieces: AsyncGenerator[bytes], send: Send) -> N
                 if piece:
                     viewer.write_begins(loop.time())
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    viewer.write_ended(loop.time())
+                    viewer.write_ended(loop.time(), len(piece))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if viewer.stop is not Stop.CUT or task is None:
             raise
         task.uncancel()  # it was ours: the connection is dropped by the server
+    except Exception:  # whatever a driver raises: the viewer comes back, and is told then
+        log.warning("a stream was broken off, because its log could not be read", exc_info=True)
 
 
 async def _until_gone(viewer: Viewer, receive: Receive) -> None:

@@ -22,6 +22,8 @@ class OffLoop(Protocol):
 
     def __call__(self, call: Callable[[], T]) -> Awaitable[T]: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Tail:
@@ -51,6 +53,8 @@ class Channel:
         self.read_done = 0
         self.read_at = 0.0
         self.idle_since: float | None = None
+        # The oldest event that the last read found new, of a log that was being watched.
+        self.news: StoredEvent | None = None
 
     async def refresh(self, *, since: int) -> bool:
         """Read what is new, unless a read after number `since` did; whether anything changed."""
@@ -60,9 +64,14 @@ class Channel:
             self.read_at = asyncio.get_running_loop().time()
             self.reads_begun += 1
             before = self._state()
+            watched = self.read_done > 0
+            self.news = None
             level = False
             while not level:
-                level = self._absorb(await self._off_loop(self._look))
+                tail = await self._off_loop(self._look)
+                if watched and self.news is None and tail.events:
+                    self.news = tail.events[0]
+                level = self._absorb(tail)
             self.read_done = self.reads_begun
             return before != self._state()
 

@@ -14,6 +14,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from testops.domain.errors import StoreUnavailable
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.bell import Bell
 from testops.sse_gateway.channels import Channel, OffLoop
 from testops.sse_gateway.ports import EventLog, Limits, Wakeups
@@ -25,16 +27,20 @@ log = logging.getLogger("testops.sse_gateway")
 _KEEPER_EVERY_S = 1.0
 # After a read that failed; all viewers of the run would ask at once.
 _UNREADABLE_REST_S = 1.0
+# So many watched runs are all read at every tick, when nobody says which of them has changed.
+_AT_EVERY_TICK = 10
 
 
 @dataclass(frozen=True, slots=True)
 class HubStats:
-    """What the gateway is doing, for metrics. The last three never go down."""
+    """What the gateway is doing, for metrics. What it sent, left out and cut never goes down."""
 
     viewers: int
+    viewers_slow: int
     rings: int
     ring_events: int
     ring_bytes: int
+    sent_bytes: int
     coalesced: int
     sampled: int
     cut: int
@@ -44,13 +50,20 @@ class Hub:
     """All rings, all viewers, and the tasks that keep them going. Lives on one loop."""
 
     def __init__(
-        self, event_log: EventLog, wakeups: Wakeups, off_loop: OffLoop, limits: Limits
+        self,
+        event_log: EventLog,
+        wakeups: Wakeups,
+        off_loop: OffLoop,
+        limits: Limits,
+        on_news: Callable[[StoredEvent], None] | None = None,
     ) -> None:
         self.limits = limits
         self.draining = False
         self._log = event_log
         self._wakeups = wakeups
         self._off_loop = off_loop
+        # Hears the oldest event of each read of a watched log, to measure how late it is.
+        self._on_news = on_news
         self._channels: dict[str, Channel] = {}
         # Each viewer with what ends its write.
         self._viewers: dict[Viewer, Callable[[], None]] = {}
@@ -62,8 +75,12 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
         self._listening = contextlib.ExitStack()
+        # The last wake-up did not say which run it was for.
+        self._vague = False
         self._tally = Tally()
         self._cut = 0
+        # By viewers that have gone.
+        self._sent_bytes = 0
 
     # --- living ---------------------------------------------------------------------------------
 
@@ -106,9 +123,11 @@ class Hub:
         rings = [channel.ring for channel in self._channels.values()]
         return HubStats(
             viewers=len(self._viewers),
+            viewers_slow=sum(one.is_slow(self.limits) for one in self._viewers),
             rings=len(rings),
             ring_events=sum(len(ring) for ring in rings),
             ring_bytes=sum(ring.size_bytes for ring in rings),
+            sent_bytes=self._sent_bytes + sum(one.sent_bytes for one in self._viewers),
             coalesced=self._tally.missed.coalesced,
             sampled=self._tally.missed.sampled,
             cut=self._cut,
@@ -117,6 +136,7 @@ class Hub:
     # --- keeping rings level --------------------------------------------------------------------
 
     def _woken(self, run_ids: Sequence[str] | None) -> None:
+        self._vague = run_ids is None
         for run_id in self._wakes if run_ids is None else run_ids:
             wake = self._wakes.get(run_id)
             if wake is not None:
@@ -129,25 +149,42 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.heartbeat_s):
                     await wake.wait()
-            rest = channel.read_at + self.limits.tick_s - loop.time()
+            rest = channel.read_at + self._tick_s() - loop.time()
             if rest > 0 and channel.read_done:
                 await asyncio.sleep(rest)
             wake.clear()
             if not await self._refresh(channel, channel.reads_begun):
                 wake.set()
 
+    def _tick_s(self) -> float:
+        """Longer where each write of anybody wakes everybody: reads a second stay bounded."""
+        crowd = max(1.0, len(self._pumps) / _AT_EVERY_TICK) if self._vague else 1.0
+        return self.limits.tick_s * crowd
+
     async def _refresh(self, channel: Channel, since: int) -> bool:
         """Whether the log could be read; when it says something new, its viewers are told."""
         try:
             changed = await channel.refresh(since=since)
-        except Exception:
-            log.warning("the log of run %s could not be read", channel.run_id, exc_info=True)
+        except Exception as error:  # whatever a driver raises: the next read may succeed
+            told = None if isinstance(error, StoreUnavailable) else error
+            where = channel.run_id
+            log.warning("the log of run %s could not be read: %s", where, error, exc_info=told)
             await asyncio.sleep(_UNREADABLE_REST_S)
             return False
         if changed:
+            self._tell_news(channel)
             for viewer in self._watching.get(channel.run_id, {}):
                 viewer.poke()
         return True
+
+    def _tell_news(self, channel: Channel) -> None:
+        if self._on_news is None or channel.news is None:
+            return
+        try:
+            self._on_news(channel.news)
+        except Exception:
+            log.warning("an event could not be measured; no more are", exc_info=True)
+            self._on_news = None
 
     # --- keeping viewers ------------------------------------------------------------------------
 
@@ -165,6 +202,7 @@ class Hub:
             yield Stream(viewer, channels, self.limits, self._tally, self._reread).pieces()
         finally:
             del self._viewers[viewer]
+            self._sent_bytes += viewer.sent_bytes
             if not self._viewers:
                 self._empty.set()
             for channel in channels:

@@ -6,28 +6,33 @@ gateway on its own and for the process that serves the API as well.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from testops.domain.errors import BadInput
-from testops.sse_gateway.application import Gateway
+from testops.domain.event import StoredEvent
+from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.asgi import ABORT, Application, Problem
-from testops.sse_gateway.ports import Limits
+from testops.sse_gateway.hub import Hub
+from testops.sse_gateway.ports import EventLog, Guard, Limits, P, RunDirectory, Wakeups
+from testops.sse_gateway.threads import Threads
 
 if sys.platform != "win32":
     import resource
 
-T = TypeVar("T")
+__all__ = [
+    "BoundedProtocol", "Server", "Threads", "config_for", "gateway_over", "listener",
+    "raise_file_limit",
+]  # fmt: skip
 
 log = logging.getLogger("testops.sse_gateway")
 
@@ -40,22 +45,8 @@ _FILES_WANTED = 65536
 # What the system keeps of a stream that is not read. Left alone it grows to megabytes, and a
 # viewer that reads slowly is noticed late.
 _SEND_BUFFER_BYTES = 128 << 10
-_THREADS = 4
 # The system is the second to give up on a viewer: the first cuts it, and counts it.
 _CUT_SLACK_S = 10.0
-
-
-class Threads:
-    """`OffLoop` by a few threads of its own: a slow log takes none from the rest of the process."""
-
-    def __init__(self) -> None:
-        self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="sse-read")
-
-    def __call__(self, call: Callable[[], T]) -> Awaitable[T]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -172,6 +163,21 @@ _DETAILS = {
     408: f"the head of a request must arrive within {HEAD_S_MAX:g} seconds",
     431: f"the head of a request may have {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers",
 }
+
+
+def gateway_over(
+    event_log: EventLog,
+    wakeups: Wakeups,
+    directory: RunDirectory,
+    guard: Guard[P],
+    *,
+    limits: Limits | None = None,
+    on_news: Callable[[StoredEvent], None] | None = None,
+) -> Gateway[P]:
+    """The streams of one process, as an ASGI application; `Server` ends them."""
+    threads = Threads()
+    hub = Hub(event_log, wakeups, threads, limits or Limits(), on_news)
+    return Gateway(hub, Runs(event_log, directory), guard, threads)
 
 
 class Server(uvicorn.Server):

@@ -143,7 +143,7 @@ class Stream:
         viewer, limits = self.viewer, self.limits
         if not viewer.thins or channel.ended:
             return False
-        if viewer.write_s >= limits.slow_after_s:
+        if viewer.is_slow(limits):
             return True
         behind = channel.ring.last - track.place > limits.behind_max
         return behind and track.was_level and viewer.write_s >= _WAITED_S

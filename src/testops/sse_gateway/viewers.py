@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from testops.sse_gateway.frames import Encoding
+from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.ring import Missed
 
 
@@ -55,6 +56,7 @@ class Viewer:
         self.stop: Stop | None = None
         self.retry_ms = 0
         self.sent_at = 0.0
+        self.sent_bytes = 0
         # When the write began that has not ended yet.
         self.writing_since: float | None = None
         self._poked = False
@@ -89,11 +91,16 @@ class Viewer:
     def write_begins(self, now: float) -> None:
         self.writing_since = now
 
-    def write_ended(self, now: float) -> None:
+    def write_ended(self, now: float, size: int) -> None:
         assert self.writing_since is not None
+        self.sent_bytes += size
         self.write_s = now - self.writing_since
         self.writing_since = None
         self.sent_at = now
+
+    def is_slow(self, limits: Limits) -> bool:
+        """Whether its last write had to wait for long."""
+        return self.write_s >= limits.slow_after_s
 
     def places(self) -> dict[str, int]:
         return {track.run_id: track.place for track in self.tracks}

@@ -168,18 +168,23 @@ class AccessTables(AuditTable):
         return True
 
     def forget_ended(self, *, before_ms: int) -> int:
-        ended = sa.or_(session.c.expires_ms < before_ms, session.c.revoked_ms < before_ms)
-        with self._database.write() as connection:
-            links = sa.delete(login_link).where(login_link.c.expires_ms < before_ms)
-            return (
-                connection.execute(links).rowcount
-                + connection.execute(sa.delete(session).where(ended)).rowcount
-            )
+        return forget_ended(self._database, before_ms=before_ms)
 
     def _session(self, wanted: sa.ColumnElement[bool]) -> SessionRecord | None:
         with self._database.read() as connection:
             found = connection.execute(sa.select(session).where(wanted)).first()
         return None if found is None else _session_record(found)
+
+
+def forget_ended(database: Database, *, before_ms: int) -> int:
+    """Delete sessions and links that ended before that; how many. Their audit rows stay."""
+    ended = sa.or_(session.c.expires_ms < before_ms, session.c.revoked_ms < before_ms)
+    with database.write() as connection:
+        links = sa.delete(login_link).where(login_link.c.expires_ms < before_ms)
+        return (
+            connection.execute(links).rowcount
+            + connection.execute(sa.delete(session).where(ended)).rowcount
+        )
 
 
 # `redeem_link` takes a session, as its port says.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from testops.access.audit import NOTHING, Entry, Head, Row, Signer, link
+from testops.access.audit import NOTHING, Entry, Head, Row, Signer, link, resumption
 from testops.domain.errors import InternalError
 from testops.storage.access_tables import audit, audit_head
 from testops.storage.database import Database
@@ -44,6 +44,11 @@ class AuditTable:
         """The rows behind number `after`, oldest first."""
         return self.page(after=after, limit=limit)[0]
 
+    def head(self) -> Head | None:
+        """The newest row's place and hash, signed; None before the first."""
+        with self._database.read() as connection:
+            return _head(connection, lock=False)
+
     def newest(self, *, before: int | None, limit: int) -> Sequence[Row]:
         query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
         if before is not None:
@@ -53,6 +58,11 @@ class AuditTable:
 
     def _append(self, connection: sa.Connection, entry: Entry) -> Row:
         head = _head(connection, lock=True) or self._first_head(connection)
+        if not self._signer.trusts(head):
+            head = self._add(connection, head, resumption(head, self._signer, at=entry.at))[1]
+        return self._add(connection, head, entry)[0]
+
+    def _add(self, connection: sa.Connection, head: Head, entry: Entry) -> tuple[Row, Head]:
         row = link(entry, head)
         new = self._signer.head(row)
         connection.execute(sa.insert(audit).values(_values(row)))
@@ -61,7 +71,7 @@ class AuditTable:
             .where(audit_head.c.id == _HEAD_ID)
             .values(seq=new.seq, hash=new.hash, signature=new.signature, signer=new.signer)
         )
-        return row
+        return row, new
 
     def _first_head(self, connection: sa.Connection) -> Head:
         """The head of an empty log, made by whoever comes first; the others wait and find it."""

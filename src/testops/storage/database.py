@@ -6,6 +6,7 @@ its turn at the beginning, and never fails in the middle because somebody else w
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,9 @@ class Database:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        # SQLite lets writers of one process fight by sleeping and looking again, for which some
+        # wait for half a minute beside others that come and go. Here they wait in a line.
+        self._line = threading.Lock()
 
     @property
     def now_ms(self) -> sa.ColumnElement[int]:
@@ -42,7 +46,8 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that may write; it is committed when the block ends without an error."""
-        with _answering(), self.engine.connect() as connection:
+        line = self._line if self.is_sqlite else contextlib.nullcontext()
+        with _answering(), line, self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             with _commit(connection):

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from testops.domain.run import TERMINAL
+from testops.storage.api_tables import idempotency_key
 from testops.storage.database import BUSY_TIMEOUT_S, Database
 from testops.storage.tables import artifact, blob, run, run_event, seed_chunk, workspace
 
@@ -142,8 +143,12 @@ class Retention:
                 run.c.state.in_(sorted(TERMINAL)),
                 run.c.pinned.is_(False),
             )
+            # A key would otherwise answer with a run that is not there.
+            keys = sa.delete(idempotency_key).where(idempotency_key.c.run_id == one.run_id)
             with self._database.write() as connection:
                 removed = connection.execute(gone).rowcount
+                if removed:
+                    connection.execute(keys)
             if removed:
                 freed.runs.append(one)
 

@@ -4,7 +4,6 @@ Executing it belongs to `executions`.
 """
 
 import builtins
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +49,10 @@ class RunsStore:
         A question whose last attempt was cancelled or errored has no answer, and gets another;
         with `again` one that was answered gets another, too.
         """
+        known = None if again else self.get(new.run_id)
+        if known is not None and known.state not in _UNANSWERED:
+            # Most who ask again only want to know, and need not wait for those who write.
+            return Created(known, "existing")
         with self._database.write() as connection:
             return self.create_in(connection, new, again=again)
 
@@ -66,15 +69,16 @@ class RunsStore:
         assert view is not None
         return Created(view, outcome)
 
-    def create_foreground(self, new: NewRun, executor_id: str) -> Taken:
-        """The next attempt of `new`, already taken by a command line that executes it itself."""
+    def create_foreground(self, new: NewRun, executor_id: str) -> Taken | None:
+        """The next attempt of `new`, already taken by a command line that executes it itself.
+
+        None while another attempt goes on: that one is not taken from whoever executes it.
+        """
         with self._database.write() as connection:
-            if not self._insert(connection, new):
-                self._reopen(connection, new, always=True)
+            if not self._insert(connection, new) and not self._reopen(connection, new, always=True):
+                return None
             self._append_queued(connection, new)
-            taken = take_run(self._database, connection, new.run_id, None, executor_id)
-        assert taken is not None
-        return taken
+            return take_run(self._database, connection, new.run_id, None, executor_id)
 
     def get(self, run_id: str) -> RunView | None:
         """The run with its newest attempt's stages and gates."""
@@ -161,6 +165,7 @@ class RunsStore:
             "fence": 0,
             "deadline_ms": _deadline(new, moment),
             "pinned": new.pinned,
+            "traceparent": new.traceparent,
             "created_by": new.created_by,
             "created_ms": moment.ms,
             "created_at": moment.text,
@@ -283,8 +288,10 @@ class RunsStore:
 
     def _label_is(self, name: str, value: str) -> sa.ColumnElement[bool]:
         if self._database.is_sqlite:
-            path = "$." + json.dumps(name, ensure_ascii=False)
-            return sa.func.json_extract(run.c.labels, path) == value
+            # Not json_extract: a path cannot hold every name.
+            each = sa.func.json_each(run.c.labels).table_valued("key", "value")
+            of_name = sa.select(sa.literal(1)).select_from(each).where(each.c.key == name)
+            return of_name.where(each.c.value == value).exists()
         labels = sa.cast(run.c.labels, postgresql.JSONB)
         same: sa.ColumnElement[bool] = labels[name].astext == value
         return same

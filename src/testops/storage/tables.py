@@ -56,6 +56,7 @@ run = sa.Table(
     sa.Column("cancel_requested_by", sa.Text),
     sa.Column("deadline_ms", sa.BigInteger),
     sa.Column("pinned", sa.Boolean, nullable=False),
+    sa.Column("traceparent", sa.Text),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),

@@ -5,7 +5,6 @@ works in a copy of its own, which nothing shares and which goes when the attempt
 """
 
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,9 +16,10 @@ from testops.domain.workspace import Workspace, WorkspaceKind
 from testops.runner.archives import copy_tree, pack, unpack
 from testops.runner.builds import ARCHIVES_MARK
 from testops.runner.files import make_folder
+from testops.runner.sandbox import remove_tree
 from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
-from testops.storage.tables import run, workspace
+from testops.storage.tables import attempt, run, workspace
 
 
 class Named(Protocol):
@@ -141,9 +141,19 @@ class WorkspaceStore:
             copy_tree(self._shared(one.place), target)
         return target
 
-    def release(self, run_id: str, attempt: int) -> None:
-        """Remove the copy of an attempt that has ended here; there need not be one."""
-        shutil.rmtree(self._copy(run_id, attempt), ignore_errors=True)
+    def sweep_copies(self) -> None:
+        """Remove the copies of attempts that have ended, wherever that was found out."""
+        copies = sorted((self._data / "copies").glob("[0-9a-f]*-[0-9]*"))
+        if not copies:
+            return
+        open_attempts = sa.select(attempt.c.run_id, attempt.c.attempt).where(
+            attempt.c.state.in_(_OPEN_STATES)
+        )
+        with self._database.read() as connection:
+            needed = {self._copy(*row) for row in connection.execute(open_attempts)}
+        for copy in copies:
+            if copy not in needed:
+                remove_tree(copy)
 
     def _copy(self, run_id: str, attempt: int) -> Path:
         return self._data / "copies" / f"{run_id}-{attempt}"

@@ -92,6 +92,16 @@ Listener = Callable[[Event], None]
 Tell = Callable[[str], None]
 
 
+def all_of(listeners: Sequence[Listener]) -> Listener:
+    """One listener that tells each of `listeners`, in their order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
 def unharmed(listener: Listener) -> Listener:
     """`listener`, unable to hurt the run: its first error is a warning, and it hears no more."""
     broken = False

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from testops.domain.errors import BadInput
 from testops.domain.run import Run
 from testops.domain.seeds import Seeds
 from testops.domain.suite import Suite
+from testops.runner.planning import Planned
 from testops.runner.ports import Comparison, Delta, Execution
 from testops.runner.projects import Project, project_around
 from testops.runner.service import Request, Tools
@@ -118,7 +119,31 @@ class FileSnapshots:
 
 def answer(request: Request, *, listener: Listener, told: Tell, door: str | None) -> Run:
     """The run that answers `request`, on this machine; `door` is how its caller starts it."""
-    tools = Tools(
+    if not _store_is_there(request.working_folder, request.environment):
+        tools = _tools(request, door, None)
+        return answer_request(request, tools, listener=listener, told=told)
+    from testops.wiring.recording import keeping
+
+    with keeping(
+        request.working_folder,
+        request.environment,
+        token=f"{draw_seed():016x}",
+        who=person(),
+    ) as keeper:
+        tools = _tools(request, door, keeper)
+        return answer_request(request, tools, listener=listener, told=told)
+
+
+def _store_is_there(folder: Path, environment: Mapping[str, str]) -> bool:
+    """Whether somebody made a store for this project: a run of the command line makes none."""
+    data = environment.get("TESTOPS_DATA") or project_around(folder).root / ".testops"
+    return bool(environment.get("TESTOPS_DATABASE_URL")) or (folder / data / "testops.db").is_file()
+
+
+def _tools(
+    request: Request, door: str | None, keeper: Callable[[Planned], Listener] | None
+) -> Tools:
+    return Tools(
         simulator=ToronSimulator(),
         snapshots=FileSnapshots(),
         clock=SystemClock(),
@@ -126,8 +151,8 @@ def answer(request: Request, *, listener: Listener, told: Tell, door: str | None
         pause=_pause,
         python=sys.executable,
         commands_in=lambda project: commands_in(project, request.working_folder, door),
+        keeper=keeper,
     )
-    return answer_request(request, tools, listener=listener, told=told)
 
 
 def check_suite(asked: str, *, working_folder: Path) -> Suite:

@@ -9,6 +9,7 @@ from pathlib import Path
 from testops.access.audit import SIGNING_KEY_BYTES, Signer
 from testops.access.guard import Guard
 from testops.access.keys import Keys
+from testops.access.oidc import OidcSettings, oidc_settings_from
 from testops.access.sessions import Sessions
 from testops.access.settings import AccessSettings, settings_from
 from testops.domain.access import Principal, Role
@@ -32,6 +33,7 @@ class Access:
     keys: Keys
     sessions: Sessions
     guard: Guard
+    oidc: OidcSettings | None
 
 
 def access_over(
@@ -49,6 +51,7 @@ def access_over(
         settings = replace(settings, signing_key=_kept_key(data / SIGNING_KEY_FILE))
     signer = Signer(settings.signing_key)
     store = AccessTables(database, signer)
+    _require_key(store, signer)
     return Access(
         settings,
         signer,
@@ -56,6 +59,7 @@ def access_over(
         Keys(store, clock, os.urandom),
         Sessions(store, clock, os.urandom, settings),
         Guard(store, clock, settings),
+        oidc_settings_from(environment, base_url=server_url(environment)),
     )
 
 
@@ -75,7 +79,20 @@ def server_url(environment: Mapping[str, str]) -> str:
         return public
     host = environment.get("TESTOPS_HOST", "")
     port = environment.get("TESTOPS_PORT") or "8080"
-    return f"http://{_LOCAL_HOSTS.get(host, host)}:{port}"
+    reached = _LOCAL_HOSTS.get(host, host)
+    bare_v6 = ":" in reached and not reached.startswith("[")
+    return f"http://{f'[{reached}]' if bare_v6 else reached}:{port}"
+
+
+def _require_key(store: AccessTables, signer: Signer) -> None:
+    """A signed log is not continued by somebody who cannot sign."""
+    head = store.head() if signer.key is None else None
+    if head is not None and head.signature:
+        raise BadInput(
+            f"the audit log is signed with the key {head.signer}, which is not here",
+            where="TESTOPS_AUDIT_KEY",
+            fix="set it as on the other machines",
+        )
 
 
 def _kept_key(path: Path) -> bytes:

@@ -2,15 +2,16 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from testops import engine
 from testops.domain.errors import BadInput
-from testops.domain.execution import Executor, Taken
+from testops.domain.execution import Artifact, Executor, Taken
 from testops.runner.budget import Budget
 from testops.runner.files import make_folder
 from testops.runner.projects import project_around
@@ -25,7 +26,7 @@ from testops.storage.events import EventStore
 from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.migrate import SchemaState, migrate, state
-from testops.storage.places import LocalPlaces
+from testops.storage.places import LocalPlaces, media_type_of
 from testops.storage.runs import RunsStore
 from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore
@@ -97,6 +98,11 @@ class Store:
     workspaces: WorkspaceStore
     submitter: Submitter
 
+    def keep(self, path: Path, shown: str) -> Artifact:
+        """Put a file into the shared store; how the run that left it names it."""
+        sha256 = self.blobs.put(path)
+        return Artifact(shown, sha256, path.stat().st_size, media_type_of(path))
+
 
 @contextlib.contextmanager
 def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
@@ -162,7 +168,15 @@ def only_runner(settings: Settings, database: Database) -> Iterator[None]:
         os.close(descriptor)
 
 
-def runner_of(store: Store, draw_token: str) -> Worker:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a runner does beside executing."""
+
+    duties: Sequence[Callable[[], None]] = ()
+    ended: Callable[[str, int], None] = lambda _run_id, _attempt: None
+
+
+def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
     """A runner on `store`; `draw_token` tells its starts apart."""
     settings, host = store.settings, socket.gethostname()
     name = _ONLY_RUNNER if store.database.is_sqlite else f"{host}-{draw_token}"
@@ -186,9 +200,11 @@ def runner_of(store: Store, draw_token: str) -> Worker:
         leases=store.leases,
         queue=DurableQueue(store.database, name),
         places=places,
-        run_stage=run_stage,
+        # What a suite runs must not reach the database that judges it.
+        run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
-        duties={},
+        duties=(*beside.duties, store.workspaces.sweep_copies),
+        ended=beside.ended,
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
     return Worker(

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import importlib.metadata
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import uvicorn
@@ -15,30 +17,34 @@ from testops.access.records import Holder
 from testops.api.application import create_api
 from testops.api.auth_routes import AccessServices
 from testops.api.auth_routes import routes as access_routes
+from testops.api.oidc import OidcLogin
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
 from testops.domain.errors import StoreUnavailable
-from testops.runner.builds import SharedBuilds
-from testops.runner.kernel_names import functions_in
-from testops.runner.planning import Means
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.application import Gateway, Runs
 from testops.sse_gateway.hub import Hub
 from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import is_event_path
-from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.sse_gateway.server import Server, config_for, listener
+from testops.sse_gateway.threads import Threads
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
-from testops.telemetry.clock import Clock, SystemClock
+from testops.telemetry.clock import SystemClock
+from testops.telemetry.http import MeasuredApp
 from testops.telemetry.metrics import Metrics
-from testops.wiring import draw_seed
 from testops.wiring.access import Access, access_over, local_operator
+from testops.wiring.planning import means
 from testops.wiring.roles import Store
 
 Scope = Any
 Receive = Callable[[], Any]
 Send = Callable[[Any], Any]
 Application = Callable[[Scope, Receive, Send], Any]
+
+
+OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +69,20 @@ class Served:
         self._threads = Threads()
         limits = Limits()
         self._limits = limits
-        hub = Hub(store.events, store.wakeups, self._threads, limits)
+        hub = Hub(store.events, store.wakeups, self._threads, limits, self._measure_lag)
         guard: Guard = self.access.guard
         self.gateway: Gateway[Principal] = Gateway(
             hub, Runs(store.events, store.events), guard, self._threads
         )
+        self.metrics.watch_gateway(self.gateway.hub.stats)
         tell_failures(store.database, self.metrics.database_failed)
         self.metrics.watch_runs(Measures(store.database).read)
-        self._api = self._build_api() if with_api else None
+        self._with_api = with_api
+        self._api = self._build_api()
+
+    def _measure_lag(self, event: StoredEvent) -> None:
+        committed_at = datetime.fromisoformat(json.loads(event.body)["at"])
+        self.metrics.event_read(lag_s=(self.clock.now() - committed_at).total_seconds())
 
     def _build_api(self) -> Application:
         store, access = self.store, self.access
@@ -94,7 +106,9 @@ class Served:
         app.state.access = AccessServices(
             access.guard, access.keys, access.sessions, access.store, access.settings, self.clock
         )
-        return _measured(app, self.metrics, self.clock)
+        # Without an issuer its library is not even imported.
+        app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
+        return MeasuredApp(app, self.metrics, self.clock)
 
     def _page(self) -> tuple[bytes, str]:
         media_type, body = self.metrics.page("application/openmetrics-text")
@@ -118,16 +132,20 @@ class Served:
         ]
 
     def login_path(self) -> str:
-        """A link that logs the person at this terminal in, once."""
+        """A link that logs the person at this terminal in, once, as who works here."""
         me = local_operator()
-        holder = Holder(me.name, Role.SECURITY, None)
+        holder = Holder(me.name, Role.MAINTAINER, None)
         return self.access.sessions.link(holder, by=me).path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._api is not None and not is_event_path(scope["path"]):
+        if scope["type"] == "http" and self._is_for_api(scope["path"]):
             await self._api(scope, receive, send)
         else:
             await self.gateway(scope, receive, send)
+
+    def _is_for_api(self, path: str) -> bool:
+        """A gateway alone answers for its health and numbers, and for nothing else of the API."""
+        return path in OPERATIONS if not self._with_api else not is_event_path(path)
 
     def run(self, address: Address, ready: Callable[[], None], beside: "Beside | None") -> None:
         """Serve until a signal says otherwise; `ready` is called when requests are answered."""
@@ -165,43 +183,6 @@ class _Telling(Server):
         self._ready()
 
 
-def means() -> Means:
-    """What planning needs; the names of kernels are read, and nothing of a project is imported."""
-    return Means(
-        kernels_in=functions_in,
-        engine_version=engine.ENGINE_VERSION,
-        draw_seed=draw_seed,
-        build_of=SharedBuilds().build_of,
-        run_command=lambda _: "testops run",
-    )
-
-
-def _measured(app: Any, metrics: Metrics, clock: Clock) -> Application:
-    """`app`, with each answer counted."""
-
-    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
-        began_s, status = clock.elapsed_s(), 0
-
-        async def sending(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await app(scope, receive, sending)
-        finally:
-            route = getattr(scope.get("route"), "path", None)
-            metrics.request_answered(
-                method=scope.get("method", ""),
-                route=route,
-                status=status or 500,
-                seconds=clock.elapsed_s() - began_s,
-            )
-
-    return measured
-
-
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop
@@ -210,4 +191,4 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-__all__ = ["Access", "Address", "Beside", "Served", "means"]
+__all__ = ["Access", "Address", "Beside", "Served"]

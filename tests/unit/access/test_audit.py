@@ -16,6 +16,7 @@ from testops.access.audit import (
     clean,
     entry_of,
     link,
+    resumption,
 )
 
 SIGNER = Signer(SIGNING_KEY)
@@ -145,9 +146,27 @@ def test_without_a_signing_key_the_answer_says_what_it_does_not_know() -> None:
     found = unsigned.done(Signer(None).head(rows[-1]))
     assert found.holds
     assert "can rewrite the log" in found.remarks[0]
-    foreign = verified(rows, signer=Signer(b"another" * 8))
-    assert foreign.holds
-    assert "which is not here" in foreign.remarks[0]
+    keyless = verified(rows, signer=Signer(None))
+    assert keyless.holds
+    assert "which is not here" in keyless.remarks[0]
+
+
+def test_a_head_signed_with_another_key_is_found() -> None:
+    rows = chain(3)
+    found = verified(rows, signer=Signer(b"another" * 8))
+    assert found.findings == (f"the head is signed with the key {SIGNER.name}, not with ours",)
+
+
+def test_a_log_that_went_on_behind_a_strange_head_says_so_until_somebody_confirms_it() -> None:
+    rows = chain(3)
+    strange = replace(SIGNER.head(rows[-1]), signature="0" * 64)
+    rows.append(link(resumption(strange, SIGNER, at="2026-01-02T03:04:05.000Z"), strange))
+    rows.append(link(rows[0].entry, SIGNER.head(rows[-1])))
+    [finding] = verified(rows).findings
+    assert finding.startswith("rows may be missing before row 4: the signature of the head was")
+    assert not verified(rows, expected={2: rows[1].hash}).holds
+    assert verified(rows, expected={3: rows[2].hash}).holds
+    assert verified(rows, expected={5: rows[4].hash}).holds
 
 
 def test_a_log_put_back_as_a_whole_is_found_by_a_noted_head_only() -> None:

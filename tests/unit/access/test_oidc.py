@@ -12,7 +12,6 @@ from tests.support.oidc_issuer import CLIENT_ID, CLIENT_SECRET, Issuer, running_
 
 from testops.access.oidc import OidcSettings, RoleRule, oidc_settings_from, role_rules, vouched
 from testops.access.refused import Refused
-from testops.api import oidc as oidc_routes
 from testops.api.oidc import METADATA_S, OidcLogin
 from testops.domain.access import Role
 from testops.domain.errors import BadInput
@@ -53,7 +52,7 @@ def settings_of(issuer: Issuer, **more: str) -> OidcSettings:
 
 @pytest.fixture
 def client(access: Access, issuer: Issuer) -> Client:
-    app = app_over(access, more=(oidc_routes.routes,))
+    app = app_over(access)
     app.state.oidc = OidcLogin(settings_of(issuer), access.clock)
     return Client(app)
 
@@ -120,11 +119,22 @@ def test_an_issuer_that_is_not_the_configured_one_is_not_asked(
 
 
 def test_an_issuer_that_is_down_is_said_so(access: Access, issuer: Issuer) -> None:
-    app = app_over(access, more=(oidc_routes.routes,))
+    app = app_over(access)
     away = replace(settings_of(issuer), issuer="http://127.0.0.1:9")
     app.state.oidc = OidcLogin(away, access.clock)
     response = Client(app).send("GET", "/login/oidc")
     assert (response.status_code, response.headers["retry-after"]) == (503, "10")
+
+
+def test_an_issuer_that_is_away_is_no_failure_of_those_who_ask(
+    access: Access, client: Client, issuer: Issuer
+) -> None:
+    issuer.fault = "broken"
+    for _ in range(25):
+        assert client.send("GET", "/login/oidc").status_code == 503
+    issuer.fault = ""
+    assert log_in(client).status_code == 303
+    assert access.actions()[-1] == "session.open"
 
 
 def test_a_login_begun_in_another_browser_is_refused(client: Client) -> None:
@@ -187,7 +197,7 @@ def test_keys_are_cached_and_a_rotation_is_noticed(
 
 
 def test_without_an_issuer_there_is_no_such_page(access: Access) -> None:
-    client = Client(app_over(access, more=(oidc_routes.routes,)))
+    client = Client(app_over(access))
     assert client.send("GET", "/login/oidc").status_code == 404
     assert client.send("GET", "/login/oidc/callback?code=a&state=b").status_code == 404
 

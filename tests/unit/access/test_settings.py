@@ -16,6 +16,7 @@ def test_everything_said_is_read() -> None:
             "TESTOPS_ALLOWED_HOSTS": "a.example, *.b.example,",
             "TESTOPS_PUBLIC_URL": "https://ci.example.org:8443/",
             "TESTOPS_OPEN_METRICS": "1",
+            "TESTOPS_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
             "TESTOPS_RATE_LIMIT": "10/second",
             "TESTOPS_AUDIT_KEY": "k" * 32,
         }
@@ -23,6 +24,7 @@ def test_everything_said_is_read() -> None:
     assert found.hosts == ("a.example", "*.b.example", "ci.example.org")
     assert found.public_url == "https://ci.example.org:8443"
     assert (found.open_metrics, found.principal_rate) == (True, "10/second")
+    assert found.proxies == ("10.0.0.0/8", "::1")
     assert found.signing_key == b"k" * 32
 
 

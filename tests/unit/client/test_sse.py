@@ -85,6 +85,13 @@ def test_the_standard(stream: bytes, told: list[Message | Retry]) -> None:
     assert heard(stream, []) == told
 
 
+def test_the_line_feed_of_a_carriage_return_is_one_only() -> None:
+    parser = Parser()
+    pieces = (b"data: x\r", b"\n", b"\n", b"data: y\r", b"", b"\n\r\n")
+    told = [list(parser.feed(piece)) for piece in pieces]
+    assert [len(one) for one in told] == [0, 0, 1, 0, 0, 1]
+
+
 def test_an_event_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 1000)
     for endless in (b"data: " + b"x" * 300, b"data: " + b"x" * 300 + b"\n"):

@@ -175,7 +175,7 @@ class _Page(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
         self.open: list[str] = []
 
-    def handle_starttag(  # type: ignore[explicit-override]  # typing.override is of 3.12
+    def handle_starttag(
         self, tag: str, attrs: list[tuple[str, str | None]]
     ) -> None:
         self.tags.append(tag)
@@ -183,7 +183,7 @@ class _Page(HTMLParser):
         if tag != "meta":
             self.open.append(tag)
 
-    def handle_endtag(self, tag: str) -> None:  # type: ignore[explicit-override]
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 

@@ -144,7 +144,7 @@ class Hand:
 def told() -> tuple[Told, Hand, Lines]:
     lines: Lines = []
     hand = Hand()
-    return Told(hand, lines.append), hand, lines  # type: ignore[arg-type] # only this is asked
+    return Told("sim", hand, lines.append), hand, lines  # type: ignore[arg-type] # only this is asked
 
 
 def progress(part: str, done: int, *, ok: bool = True) -> StageProgress:
@@ -191,4 +191,4 @@ def test_logs_are_told_up_to_a_bound_and_the_rest_is_counted() -> None:
     tell.flush()
     assert lines[0]["finding"]["where"] == "a.py:1"
     assert len(lines) == LOGS_MAX + 1
-    assert lines[-1]["text"] == "11 more lines are left out"
+    assert (lines[-1]["stage"], lines[-1]["text"]) == ("sim", "11 more lines are left out")

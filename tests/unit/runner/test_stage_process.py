@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ def start(tmp_path: Path, heard: list[dict[str, Any]]) -> Start:
         limits: Limits | None = None,
         stop: Callable[[], str | None] = lambda: None,
         on_event: Callable[[dict[str, Any]], None] = heard.append,
+        hidden: Sequence[Path] = (),
         **changes: Any,
     ) -> Result:
         if walls is not None and "user" in walls.namespaces and not may_have(walls):
@@ -83,6 +84,7 @@ def start(tmp_path: Path, heard: list[dict[str, Any]]) -> Start:
             clock=SystemClock(),
             entry=(sys.executable, "-c", HEAD + textwrap.dedent(code)),
             walls=walls,
+            hidden=hidden,
         )
 
     return run
@@ -337,6 +339,49 @@ def test_a_memory_hog_is_a_crash_and_never_a_verdict(start: Start, walls: Sandbo
 
 @linux
 @pytest.mark.parametrize("walls", every_wall())
+def test_a_hog_that_takes_all_at_once_is_one_as_well(start: Start, walls: Sandbox | None) -> None:
+    result = crashed(
+        start(
+            "held = bytearray(b'x') * 900_000_000; time.sleep(60)",
+            walls=walls,
+            limits=Limits(wall_s=40, memory_mb=400),
+        )
+    )
+    assert result.cause == "memory"
+
+
+@linux
+@pytest.mark.parametrize("walls", every_wall()[1:])
+def test_memory_that_no_process_shows_is_bounded_and_goes_with_the_stage(
+    start: Start, tmp_path: Path, walls: Sandbox | None
+) -> None:
+    if "processes" not in (walls or sandbox()).namespaces:
+        pytest.skip("not run: this system has no mount namespaces")
+    name = f"/dev/shm/{tmp_path.name}"
+    result = start(
+        f"""
+        said = ""
+        try:
+            with open({name!r}, "wb") as file:
+                for _ in range(100):
+                    file.write(bytes(1_000_000))
+        except OSError as error:
+            said = os.strerror(error.errno)
+        os.truncate({name!r}, 0)
+        from multiprocessing import Lock
+        with Lock():
+            done(said=said)
+        """,
+        walls=walls,
+        limits=Limits(wall_s=40, memory_mb=64),
+    )
+    assert isinstance(result, StageDone), result
+    assert result.report == {"said": "No space left on device"}
+    assert not Path(name).exists()
+
+
+@linux
+@pytest.mark.parametrize("walls", every_wall())
 def test_a_fork_bomb_is_a_crash_and_nothing_of_it_is_left(
     start: Start, tmp_path: Path, walls: Sandbox | None
 ) -> None:
@@ -486,6 +531,48 @@ def test_the_network_namespace_refuses_programs_that_no_hook_reaches(start: Star
     # The kernel's own answer: there is no way to there.
     assert result.report["said"] == "OSError"
     assert result.refused_count == 0
+
+
+@linux
+@pytest.mark.parametrize("walls", every_wall()[1:])
+@pytest.mark.parametrize("where", ["around the project", "in the project"])
+def test_the_data_of_the_server_is_out_of_sight(
+    start: Start, tmp_path: Path, walls: Sandbox | None, where: str
+) -> None:
+    if "processes" not in (walls or sandbox()).namespaces:
+        pytest.skip("not run: this system has no mount namespaces")
+    data = tmp_path / "data"
+    project = data / "copies" / "one" if where == "around the project" else tmp_path
+    output = data / "runs" / "one"
+    for folder in (project, output):
+        folder.mkdir(parents=True, exist_ok=True)
+    (data / "testops.db").write_text("secret")
+    (data / "runs" / "two").mkdir()
+    (project / "own.py").write_text("mine")
+    result = start(
+        """
+        folder = job["output"] + "/../.."
+        open(job["output"] + "/left", "w").write("left")
+        open("made here", "w").close()
+        done(
+            seen=sorted(os.listdir(folder)),
+            runs=os.listdir(folder + "/runs"),
+            own=open(job["project_root"] + "/own.py").read(),
+            here=os.getcwd() == job["project_root"],
+        )
+        """,
+        walls=walls,
+        project_root=project,
+        output=output,
+        hidden=(data, tmp_path / "none"),
+    )
+    assert isinstance(result, StageDone), result
+    assert "testops.db" not in result.report["seen"]
+    assert result.report["runs"] == ["one"]
+    assert (result.report["own"], result.report["here"]) == ("mine", True)
+    assert (output / "left").read_text() == "left"
+    assert (project / "made here").exists()
+    assert (data / "testops.db").read_text() == "secret"
 
 
 def test_an_open_profile_refuses_nothing(start: Start) -> None:

@@ -6,15 +6,16 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import uvloop
-from tests.unit.sse_gateway.memory import RUN, MemoryGuard, MemoryLog, Who
+from tests.unit.sse_gateway.memory import RUN, MemoryGuard
 
-from testops.sse_gateway.application import Gateway, Runs
+from testops.domain.event import StoredEvent
+from testops.sse_gateway.application import Gateway
 from testops.sse_gateway.hub import Hub
-from testops.sse_gateway.ports import Limits
-from testops.sse_gateway.server import Server, Threads, config_for, listener
+from testops.sse_gateway.ports import EventLog, Guard, Limits, RunDirectory, Wakeups
+from testops.sse_gateway.server import Server, config_for, gateway_over, listener
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def run(story: Coroutine[Any, Any, T], *, limit_s: float = 60) -> T:
 @dataclass
 class Served:
     server: Server
-    gateway: Gateway[Who]
+    gateway: Gateway[Any]
     port: int
     task: "asyncio.Task[None]"
     viewers: list["Viewer"] = field(default_factory=list)
@@ -48,6 +49,11 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def held_bytes(self) -> int:
+        """The most that waits to be written on one connection."""
+        transports = [one.transport for one in self.server.server_state.connections]
+        return max((one.get_write_buffer_size() for one in transports), default=0)
+
     async def ask(self, path: str, *, method: str = "GET", **headers: str) -> "Viewer":
         viewer = await Viewer.ask(self.port, path, method=method, buffer=0, **headers)
         self.viewers.append(viewer)
@@ -57,13 +63,18 @@ class Served:
         return await self.ask(f"/v1/test-runs/{run_id}/events{query}", **headers)
 
 
+class Source(EventLog, Wakeups, RunDirectory, Protocol):
+    """All that the gateway reads."""
+
+
 @contextlib.asynccontextmanager
 async def serving(
-    log: MemoryLog, limits: Limits = QUICK, guard: MemoryGuard | None = None
+    log: Source,
+    limits: Limits = QUICK,
+    guard: Guard[Any] | None = None,
+    on_news: Callable[[StoredEvent], None] | None = None,
 ) -> AsyncIterator[Served]:
-    threads = Threads()
-    hub = Hub(log, log, threads, limits)
-    gateway = Gateway(hub, Runs(log, log), guard or MemoryGuard(), threads)
+    gateway = gateway_over(log, log, log, guard or MemoryGuard(), limits=limits, on_news=on_news)
     server = Server(config_for(gateway), gateway)
     sock = listener("127.0.0.1", 0, limits)
     port = sock.getsockname()[1]
@@ -76,7 +87,6 @@ async def serving(
             viewer.close()
         server.should_exit = True
         await task
-        threads.close()
 
 
 class Viewer:

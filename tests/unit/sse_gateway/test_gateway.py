@@ -9,6 +9,7 @@ import pytest
 from tests.unit.sse_gateway.memory import ABSENT, OTHER, RUN, MemoryGuard, MemoryLog, Who
 from tests.unit.sse_gateway.serving import QUICK, Served, Viewer, run, serving
 
+from testops.domain.event import StoredEvent
 from testops.sse_gateway.ports import Limits
 
 OPENING = b"retry: 20\n\n"
@@ -276,6 +277,48 @@ def test_a_quiet_stream_has_a_heartbeat() -> None:
     run(story())
 
 
+def test_what_is_new_is_measured_and_a_measure_that_fails_hurts_nobody() -> None:
+    news: list[int] = []
+
+    def hear(event: StoredEvent) -> None:
+        news.append(event.seq)
+        if len(news) == 2:
+            raise ValueError("no clock")
+
+    async def story() -> None:
+        log = MemoryLog()
+        log.create()
+        log.append_logs(5)
+        async with serving(log, on_news=hear) as served:
+            viewer = await served.watch()
+            await viewer.until(b"id: 5\n")
+            for last in (8, 11, 14):
+                log.append_logs(3)
+                await viewer.until(f"id: {last}\n".encode())
+        # What was there before anybody watched is not late.
+        assert news == [6, 9]
+
+    run(story())
+
+
+def test_what_the_gateway_does_is_counted() -> None:
+    async def story() -> None:
+        log = MemoryLog()
+        last = finished(log, 30)
+        log.create(OTHER)
+        async with serving(log) as served:
+            whole = await (await served.watch()).rest()
+            await (await served.watch(OTHER)).until(OPENING)
+            stats = served.hub.stats()
+            assert (stats.viewers, stats.viewers_slow, stats.cut) == (1, 0, 0)
+            assert stats.rings == 2
+            assert stats.ring_events == last
+            assert stats.ring_bytes == len(log.sse())
+            assert stats.sent_bytes == len(whole) + len(OPENING)
+
+    run(story())
+
+
 # --- several runs ---------------------------------------------------------------------------------
 
 
@@ -431,6 +474,25 @@ def test_a_log_that_cannot_be_read_is_503_before_the_stream_and_a_pause_in_it() 
     run(story())
 
 
+def test_a_replay_whose_log_is_lost_ends_without_an_end() -> None:
+    async def story() -> None:
+        log = MemoryLog()
+        finished(log, 3000)
+        async with serving(log, replace(QUICK, ring_events=10)) as served:
+            viewer = await Viewer.ask(served.port, f"/v1/test-runs/{RUN}/events", buffer=4096)
+            served.viewers.append(viewer)
+            await viewer.until(b"id: 1\n")
+            log.broken = OSError("the database has gone")
+            body = await viewer.rest()
+            assert b"event: end" not in body
+            place = body.rpartition(b"\nid: ")[2].partition(b"\n")[0].decode()
+            log.broken = None
+            again = await served.watch(last_event_id=place)
+            assert await again.rest() == OPENING + log.sse(after=int(place)) + end_of(3000)
+
+    run(story())
+
+
 def test_a_key_that_is_revoked_ends_its_streams_and_no_others() -> None:
     async def story() -> None:
         log = MemoryLog()
@@ -525,7 +587,7 @@ def test_a_viewer_that_stops_reading_is_cut_and_disturbs_nobody() -> None:
             good = await served.watch()
             stalled = await Viewer.ask(served.port, f"/v1/test-runs/{RUN}/events", buffer=4096)
             served.viewers.append(stalled)
-            slowest = 0.0
+            slowest, held = 0.0, 0
             loop = asyncio.get_running_loop()
             for seq in range(1, 1000):
                 began = loop.time()
@@ -533,11 +595,13 @@ def test_a_viewer_that_stops_reading_is_cut_and_disturbs_nobody() -> None:
                 await good.until(f"id: {seq}\n".encode())
                 slowest = max(slowest, loop.time() - began)
                 good.body = b""
+                held = max(held, served.held_bytes())
                 if served.hub.stats().cut:
                     break
                 await asyncio.sleep(0.005)
             assert served.hub.stats().cut == 1, "it was never cut"
             assert slowest < 1.0, f"somebody waited {slowest:.3f} s"
+            assert held < 300_000, f"{held} bytes were held for a viewer that does not read"
             assert await stalled.lost()
             async with asyncio.timeout(5):
                 while served.hub.stats().viewers > 1:

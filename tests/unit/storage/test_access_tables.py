@@ -115,6 +115,32 @@ def test_a_planted_row_is_found(access: Access) -> None:
     assert any("behind the head" in one for one in checked(access).findings)
 
 
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        ({"signature": ""}, "the head was not signed"),
+        ({"signature": "0" * 64}, "the signature of the head was wrong"),
+        ({"signer": "another"}, "the head was signed with another key"),
+    ],
+)
+def test_the_next_row_does_not_sign_what_a_forger_left(
+    access: Access, forged: dict[str, str], why: str
+) -> None:
+    for _ in range(5):
+        access.store.append(ENTRY)
+    third = access.store.page(after=2, limit=1)[0][0]
+    tamper(access, sa.delete(audit).where(audit.c.seq > 3))
+    tamper(access, sa.update(audit_head).values(seq=3, hash=third.hash, **forged))
+    assert access.store.append(ENTRY).seq == 5
+    assert access.store.append(ENTRY).seq == 6
+    found = checked(access)
+    assert [one.partition(" (")[0] for one in found.findings] == [
+        f"rows may be missing before row 4: {why}"
+    ]
+    noted = {found.head.seq: found.head.hash}
+    assert verify(access.store, Signer(SIGNING_KEY), expected=noted).holds
+
+
 def test_nothing_is_appended_to_a_log_that_lost_its_head(access: Access) -> None:
     access.store.append(ENTRY)
     tamper(access, sa.delete(audit_head))
@@ -217,6 +243,7 @@ def test_what_ended_long_ago_is_forgotten_and_its_audit_rows_stay(access: Access
     assert len(access.actions()) == rows
     with access.database.read() as connection:
         assert connection.execute(sa.select(login_link)).all() == []
+    assert checked(access).holds
 
 
 def test_only_digests_are_in_the_database(access: Access) -> None:

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from tests.support.rows import row_of
 
-from testops.storage.blobs import FolderBlobs
+from testops.storage.api_tables import idempotency_key
+from testops.storage.blobs import blobs_of
 from testops.storage.database import Database, open_database
 from testops.storage.durable import Submitter
 from testops.storage.events import EventStore
@@ -211,28 +212,50 @@ def test_what_a_killed_put_left_is_removed_when_it_is_old(store: Store) -> None:
     assert store.files() == ["ab" + "1" * 62]
 
 
-def test_a_content_without_a_row_stays_while_a_run_names_it(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_row", [True, False])
+def test_a_real_content_stays_while_a_run_names_it(
+    store: Store, tmp_path: Path, with_row: bool
+) -> None:
+    """Without a row as well: what a run names is never garbage."""
     run_id = store.leave(1)
-    blobs = FolderBlobs(store.data / "blobs", store.database)
+    blobs = blobs_of(store.database, store.data)
     (tmp_path / "report").write_bytes(b"report")
     digest = blobs.put(tmp_path / "report")
+    here = artifact.c.path == "report"
     with store.database.write() as connection:
         row = row_of(artifact, run_id=run_id, path="report", sha256=digest)
         connection.execute(artifact.insert().values(row))
-        connection.execute(blob.delete().where(blob.c.sha256 == digest))
-    file = store.data / "blobs" / digest[:2] / digest
-    os.utime(file, (1, 1))
+        if not with_row and store.database.is_sqlite:
+            connection.execute(blob.delete().where(blob.c.sha256 == digest))
+    _make_old(store, digest)
     assert store.collect().contents == 0
-    assert file.exists()
+    assert blobs.read(digest, offset=0, length=9) == b"report"
     with store.database.write() as connection:
-        connection.execute(artifact.delete().where(artifact.c.path == "report"))
+        connection.execute(artifact.delete().where(here))
     # Stored again a moment ago: somebody is about to name it.
     assert blobs.put(tmp_path / "report") == digest
     assert store.collect().contents == 0
-    with store.database.write() as connection:
-        connection.execute(blob.update().values(created_ms=1))
+    _make_old(store, digest)
     assert store.collect().contents == 1
-    assert not file.exists()
+    with pytest.raises(FileNotFoundError):
+        blobs.read(digest, offset=0, length=9)
+
+
+def _make_old(store: Store, digest: str) -> None:
+    with store.database.write() as connection:
+        older = sa.update(blob).where(blob.c.sha256 == digest).values(created_ms=1)
+        connection.execute(older)
+    if store.database.is_sqlite:
+        os.utime(store.data / "blobs" / digest[:2] / digest, (1, 1))
+
+
+def test_a_key_of_a_removed_run_goes_with_it(store: Store) -> None:
+    run_id = store.leave(1, days=9)
+    with store.database.write() as connection:
+        row = row_of(idempotency_key, run_id=run_id)
+        connection.execute(idempotency_key.insert().values(row))
+    store.collect(days=1)
+    assert store.count(idempotency_key) == 0
 
 
 def test_pruned_events_leave_the_end_and_the_log_says_where_it_begins(store: Store) -> None:

@@ -13,7 +13,7 @@ from testops.domain.workspace import WorkspaceKind
 from testops.runner.builds import build_of
 from testops.storage.blobs import blobs_of
 from testops.storage.database import Database, open_database
-from testops.storage.tables import run
+from testops.storage.tables import attempt, run
 from testops.storage.workspaces import WorkspaceStore
 
 
@@ -48,7 +48,7 @@ def test_a_path_is_seen_as_it_is(store: WorkspaceStore, project: Path) -> None:
 
 
 def test_an_archive_is_given_to_each_attempt_as_a_copy_of_its_own(
-    store: WorkspaceStore, project: Path
+    database: Database, store: WorkspaceStore, project: Path
 ) -> None:
     added = store.add_archive("shop", project, allow_commands=False, by="me")
     assert (added.kind, len(added.place)) == (WorkspaceKind.ARCHIVE, 64)
@@ -61,10 +61,23 @@ def test_an_archive_is_given_to_each_attempt_as_a_copy_of_its_own(
         assert (root / "suites" / "core.yaml").read_text() == "schema: 1\n"
     # The same attempt, taken over on this machine, goes on in its copy.
     assert store.root_for(added, "ab" * 8, 1) == first
-    store.release("ab" * 8, 1)
+    begin(database, "ab" * 8, {1: "errored", 2: "running"})
+    store.sweep_copies()
     assert not first.exists()
     assert second.exists()
-    store.release("ab" * 8, 1)
+    assert shared.exists()
+    with database.write() as connection:
+        connection.execute(attempt.update().values(state="finished"))
+    store.sweep_copies()
+    assert not second.exists()
+
+
+def begin(database: Database, run_id: str, states: dict[int, str]) -> None:
+    with database.write() as connection:
+        connection.execute(run.insert().values(rows.row_of(run, run_id=run_id)))
+        for number, state in states.items():
+            row = rows.row_of(attempt, run_id=run_id, attempt=number, state=state)
+            connection.execute(attempt.insert().values(row))
 
 
 def test_another_runner_that_shares_only_the_database_has_the_archive(

@@ -63,7 +63,7 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *_words: Any) -> None:  # type: ignore[explicit-override]
+            def log_message(self, *_words: Any) -> None:
                 return
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

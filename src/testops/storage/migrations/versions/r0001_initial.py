@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("deadline_ms", sa.BigInteger(), nullable=True),
         sa.Column("pinned", sa.Boolean(), nullable=False),
+        sa.Column("traceparent", sa.Text(), nullable=True),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),

@@ -1,0 +1,342 @@
+"""An attempt is executed to its end, whatever its stages and their runner do meanwhile.
+
+The store is real; what a stage answers is scripted, because no real one crashes on command.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.support.platform import Stores, new_run
+
+from testops.domain.errors import BadInput, StoreUnavailable
+from testops.domain.execution import Artifact, Executor, Fenced, Taken
+from testops.domain.run import RunState
+from testops.domain.run_view import RunView
+from testops.domain.verdict import ExitCode, Verdict
+from testops.runner.budget import Budget
+from testops.runner.execution import CRASHES_MAX, EXECUTIONS_MAX, Active, AttemptExecutor, Stopped
+from testops.runner.stage_jobs import Result, StageCrashed, StageDone, StageJob, StageStopped
+from testops.runner.worker_ports import Place, WorkerPorts
+from testops.storage.chunks import ChunkStore
+from testops.storage.database import open_database
+from testops.storage.tables import stage_execution
+from testops.telemetry.clock import SystemClock
+
+RUN = "a" * 16
+ME = Executor("me", "runner", "host", 1, 2, "v")
+SUITE = {
+    "schema": 1,
+    "name": "core",
+    "seeds": {"sim": 1, "chaos": 2},
+    "stages": {
+        "lint": {"ruff": {"paths": ["."]}},
+        "sim": {"kernels": {"echo": {"run": "echo.py::echo"}}},
+    },
+}
+PROFILE = {"schema": 1, "name": "offline", "network": {"policy": "loopback-only"}}
+
+Answer = Callable[[StageJob, Callable[[dict[str, Any]], None], Callable[[], str | None]], Result]
+
+
+def done(stage: str, verdict: str = "pass", **more: Any) -> StageDone:
+    report = {
+        "name": stage,
+        "state": "ran",
+        "verdict": verdict,
+        "attempts": 1,
+        "attempt_log": [{"number": 1, "outcome": "ran", "wall_s": 0.1, "message": ""}],
+        "metrics": {},
+        "findings": [],
+        "artifacts": [],
+        "notes": [],
+        "reason": "",
+    }
+    gates = [{"stage": stage, "metric": more.pop("metric", "errors"), "verdict": verdict}]
+    return StageDone(report, gates, **more)
+
+
+@dataclass
+class Script:
+    """`RunStage` that answers what it is told to, in order."""
+
+    answers: list[Answer | Result] = field(default_factory=list)
+    jobs: list[StageJob] = field(default_factory=list)
+
+    def __call__(
+        self,
+        job: StageJob,
+        *,
+        on_event: Callable[[dict[str, Any]], None],
+        stop: Callable[[], str | None],
+        clock: object,
+    ) -> Result:
+        self.jobs.append(job)
+        answer = self.answers.pop(0) if self.answers else done(job.stage)
+        return answer(job, on_event, stop) if callable(answer) else answer
+
+
+@dataclass
+class Disk:
+    """`Places` in a folder; nothing is fetched."""
+
+    folder: Path
+
+    def prepare(self, taken: Taken) -> Place:
+        return Place(self.folder, self.folder / "output")
+
+    def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
+        return [Artifact(path.name, "0" * 64, 1, "text/plain") for path in left]
+
+    def keep_chunk(self, path: Path) -> str:
+        return path.name
+
+    def fetch_chunk(self, sha256: str, place: Place) -> Path:
+        return self.folder / sha256
+
+
+@dataclass
+class World:
+    stores: Stores
+    script: Script
+    stop: threading.Event
+    executor: AttemptExecutor
+
+    def execute(self, why: str | None = None) -> RunView:
+        taken = self.executor.take(RUN, 1)
+        assert taken is not None
+        active = Active(RUN, 1, taken.fence, why=why, by="bob")
+        self.executor.execute(taken, active)
+        return self.run
+
+    @property
+    def run(self) -> RunView:
+        run = self.stores.runs.get(RUN)
+        assert run is not None
+        return run
+
+    @property
+    def executions(self) -> list[tuple[str, int, str | None, str | None]]:
+        columns = ("stage", "number", "outcome", "cause")
+        wanted = sa.select(*(stage_execution.c[name] for name in columns)).order_by(
+            stage_execution.c.stage, stage_execution.c.number
+        )
+        with self.stores.database.read() as connection:
+            return [tuple(row) for row in connection.execute(wanted)]
+
+
+@pytest.fixture
+def world(migrated_sqlite: Path, tmp_path: Path) -> Iterator[World]:
+    (tmp_path / "testops.db").write_bytes(migrated_sqlite.read_bytes())
+    database = open_database(f"sqlite:///{tmp_path}/testops.db")
+    stores, script, stop = Stores(database), Script(), threading.Event()
+    question = {
+        "stages": ["lint", "sim"],
+        "suite": SUITE,
+        "profile": PROFILE,
+        "sim_seeds": [1],
+    }
+    stores.runs.create(replace(new_run(), question=question))
+    ports = WorkerPorts(
+        executions=stores.executions,
+        chunks=ChunkStore(database, lambda *_: None),
+        leases=stores.leases,
+        # An attempt needs none.
+        queue=None,  # type: ignore[arg-type]
+        places=Disk(tmp_path),
+        run_stage=script,
+        clock=SystemClock(),
+    )
+    executor = AttemptExecutor(ME, ports, Budget(cores=2, memory_mb=8000), stop)
+    yield World(stores, script, stop, executor)
+    database.close()
+
+
+def test_a_run_whose_stages_pass_passes(world: World) -> None:
+    run = world.execute()
+
+    assert (run.state, run.verdict, run.exit_code) == (RunState.FINISHED, Verdict.PASS, 0)
+    assert [job.stage for job in world.script.jobs] == ["lint", "sim"]
+    assert world.executions == [("lint", 1, "ran", None), ("sim", 1, "ran", None)]
+
+
+def test_the_stages_after_a_failed_one_run_too(world: World) -> None:
+    world.script.answers = [done("lint", "fail")]
+
+    run = world.execute()
+
+    assert (run.verdict, run.exit_code) == (Verdict.FAIL, ExitCode.FAILED)
+    assert [stage.report is not None for stage in run.stages] == [True, True]
+    assert world.executions[0] == ("lint", 1, "ran", "test")
+
+
+def test_a_broken_determinism_gate_has_the_exit_code_of_its_own(world: World) -> None:
+    world.script.answers = [done("lint"), done("sim", "fail", metric="determinism_percent")]
+
+    assert world.execute().exit_code is ExitCode.NONDETERMINISM
+
+
+def test_a_crash_is_tried_again_and_is_no_verdict(world: World) -> None:
+    world.script.answers = [StageCrashed("it was ended by SIGSEGV", "signal")]
+
+    run = world.execute()
+
+    assert run.verdict is Verdict.PASS
+    assert world.executions[:2] == [("lint", 1, "lost", "infrastructure"), ("lint", 2, "ran", None)]
+
+
+def test_a_stage_that_always_crashes_is_inconclusive_and_says_why(world: World) -> None:
+    world.script.answers = [StageCrashed("out of memory", "memory")] * CRASHES_MAX
+
+    run = world.execute()
+
+    lint = run.stages[0].to_json()
+    assert (lint["state"], lint["verdict"]) == ("tool_error", "inconclusive")
+    assert lint["reason"] == "out of memory"
+    assert (run.state, run.verdict) == (RunState.FINISHED, Verdict.INCONCLUSIVE)
+    assert run.stages[1].to_json()["verdict"] == "pass"
+
+
+def test_bad_input_inside_a_stage_is_not_tried_again(world: World) -> None:
+    world.script.answers = [StageCrashed("there is no file", "error", "BadInput")]
+
+    assert world.execute().verdict is Verdict.INCONCLUSIVE
+    assert [job.stage for job in world.script.jobs] == ["lint", "sim"]
+
+
+def test_a_stage_that_kills_its_runners_is_not_executed_for_ever(world: World) -> None:
+    for _ in range(EXECUTIONS_MAX):
+        taken = world.executor.take(RUN, 1)
+        assert taken is not None
+        world.stores.executions.begin_stage(taken, "lint", "one that dies")
+
+    run = world.execute()
+
+    assert "runner died" in run.stages[0].to_json()["reason"]
+    assert run.verdict is Verdict.INCONCLUSIVE
+    assert [job.stage for job in world.script.jobs] == ["sim"]
+
+
+def test_what_has_a_result_is_not_executed_again(world: World) -> None:
+    first = world.executor.take(RUN, 1)
+    assert first is not None
+
+    def die(*_: object) -> Result:
+        raise KeyboardInterrupt
+
+    world.script.answers = [done("lint", "fail"), die]
+    with pytest.raises(KeyboardInterrupt):
+        world.execute()
+    world.script.jobs.clear()
+
+    run = world.execute()
+
+    assert [job.stage for job in world.script.jobs] == ["sim"]
+    assert run.verdict is Verdict.FAIL
+
+
+def test_the_bundle_of_sim_is_known_to_the_stage_after_it_in_another_process(world: World) -> None:
+    bundle = world.script
+    world.script.answers = [done("lint"), done("sim", bundle_identity="f" * 64)]
+
+    run = world.execute()
+
+    assert run.bundle_identity == "f" * 64
+    assert bundle.jobs[1].bundle_identity is None
+
+
+def test_a_cancelled_run_says_who_cancelled_it(world: World) -> None:
+    world.script.answers = [StageStopped("cancelled")]
+
+    run = world.execute()
+
+    assert (run.state, run.verdict) == (RunState.CANCELLED, Verdict.INCONCLUSIVE)
+    assert run.reason == "cancelled by bob"
+
+
+def test_a_deadline_that_passes_while_it_runs_is_inconclusive(world: World) -> None:
+    world.script.answers = [StageStopped("deadline")]
+
+    run = world.execute()
+
+    assert (run.state, run.verdict) == (RunState.ERRORED, Verdict.INCONCLUSIVE)
+    assert "deadline" in run.reason
+
+
+def test_a_runner_that_ends_leaves_the_run_as_it_is(world: World) -> None:
+    with pytest.raises(Stopped):
+        world.execute("shutdown")
+
+    assert world.run.state is RunState.RUNNING
+    assert world.script.jobs == []
+
+
+def test_one_that_was_taken_over_in_the_middle_records_nothing(world: World) -> None:
+    def taken_over(job: StageJob, _: object, __: object) -> Result:
+        world.stores.executions.take(RUN, 1, "another")
+        return done(job.stage)
+
+    world.script.answers = [taken_over]
+
+    with pytest.raises(Fenced):
+        world.execute()
+    assert world.run.stages[0].report is None
+
+
+def test_what_a_stage_tells_is_in_the_log_before_its_result(world: World) -> None:
+    def talk(job: StageJob, on_event: Callable[[dict[str, Any]], None], stop: Any) -> Result:
+        on_event({"type": "stage.started", "stage": "lint", "number": 1})
+        on_event({"type": "stage.log", "stage": "lint", "text": "one"})
+        assert stop() is None
+        on_event({"type": "stage.progress", "stage": "lint", "key": "lint", "done": 1})
+        return done(job.stage)
+
+    world.script.answers = [talk]
+    world.execute()
+
+    types = world.stores.types(RUN)
+    assert types[2:6] == ["stage.started", "stage.log", "stage.progress", "gate.evaluated"]
+
+
+def test_events_that_the_store_could_not_take_are_told_when_it_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, away = world.stores.executions.tell, [True, True]
+
+    def sometimes(taken: Taken, events: Any) -> None:
+        if away:
+            away.pop()
+            raise StoreUnavailable("the database does not answer")
+        tell(taken, events)
+
+    monkeypatch.setattr(world.stores.executions, "tell", sometimes)
+
+    def talk(job: StageJob, on_event: Callable[[dict[str, Any]], None], stop: Any) -> Result:
+        on_event({"type": "stage.log", "stage": "lint", "text": "one"})
+        stop()
+        on_event({"type": "stage.log", "stage": "lint", "text": "two"})
+        return done(job.stage)
+
+    world.script.answers = [talk]
+    assert world.execute().verdict is Verdict.PASS
+
+    said = b"".join(world.stores.bodies(RUN))
+    assert said.index(b'"one"') < said.index(b'"two"')
+
+
+def test_a_workspace_that_is_not_there_is_bad_input_and_no_crash(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> Place:
+        raise BadInput("workspace default is not on this machine", where="workspace")
+
+    monkeypatch.setattr(Disk, "prepare", missing)
+
+    run = world.execute()
+
+    assert (run.state, run.exit_code) == (RunState.ERRORED, ExitCode.BAD_INPUT)
+    assert "not on this machine" in run.reason

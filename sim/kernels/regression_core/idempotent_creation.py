@@ -13,6 +13,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -93,8 +94,7 @@ class Desk:
             return await asyncio.to_thread(act, question["name"])
         except StoreUnavailable as error:
             return {"busy": str(error)}
-        except Exception as error:
-            # What the API would answer with 500.
+        except Exception as error:  # noqa: BLE001  (what the API would answer with 500)
             return {"refused": repr(error)}
 
     def _create(self, name: str) -> Message:
@@ -139,8 +139,8 @@ def look_over(database: Database, tally: Tally) -> list[str]:
     return faults
 
 
-def _pairs(connection: sa.Connection, wanted: sa.Select[tuple[str, int]]) -> list[tuple[str, int]]:
-    return sorted((run_id, number) for run_id, number in connection.execute(wanted))
+def _pairs(connection: sa.Connection, wanted: sa.Select[Any]) -> list[tuple[str, int]]:
+    return sorted((row.run_id, row.attempt) for row in connection.execute(wanted))
 
 
 @dataclass(slots=True)
@@ -219,7 +219,9 @@ async def ask_for_runs(world: toron.World) -> None:
     world.sometimes("a question got another attempt", tally.outcomes.get("attempt", 0) > 0)
     world.sometimes("the store came up after more than one power cut", tally.looks > 3)
     world.record("outcomes", dict(sorted(tally.outcomes.items())))
-    world.record("answered", {name: list(tally.answered.get(run_id_for(name), ())) for name in QUESTIONS})
+    world.record(
+        "answered", {name: list(tally.answered.get(run_id_for(name), ())) for name in QUESTIONS}
+    )
     world.record("retries", tally.retries)
     world.record("looks", tally.looks)
 

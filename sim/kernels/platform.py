@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from testops.domain.run import DEFAULT_WORKSPACE, Build
 from testops.domain.run_view import NewRun
@@ -19,7 +20,6 @@ from testops.storage.tables import (
     artifact,
     attempt,
     lease,
-    metadata,
     run,
     run_event,
     stage_execution,
@@ -38,9 +38,11 @@ def open_here(*more: sa.Table) -> Database:
     """
     database = open_database(f"sqlite:///{PATH}")
     with database.write() as connection:
-        metadata.create_all(connection, tables=_TABLES)
-        for table in more:
-            table.create(connection, checkfirst=True)
+        for table in (*_TABLES, *more):
+            connection.execute(CreateTable(table, if_not_exists=True))
+            # Not by `create_all`: a table's indexes are a set, and the file would have its order.
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                connection.execute(CreateIndex(index, if_not_exists=True))
     return database
 
 

@@ -43,6 +43,9 @@ ELECTION, LOG = "leader_election", "replicated_log"
 BANK, QUEUE = "bank_transfers", "work_queue"
 SHOP, HUB = "aiohttp_retries", "websockets_broadcast"
 REDIS, ANYIO = "redis_counter", "anyio_task_groups"
+CLIENT, STREAM = "client_reconnect", "event_stream"
+CREATION, TAKEOVER = "idempotent_creation", "lease_takeover"
+IN_ORDER, WHOLE = "events come in order, once, and without a gap", "what is kept is whole"
 ALL = [
     # Above each: the first run that failed, and how many of 60 did, when this was written.
     # 1st, 15
@@ -77,6 +80,42 @@ ALL = [
     Twin("redis_orders_without_marks", REDIS, "no order counts twice", 4, 50),
     # 1st, 60
     Twin("slots_handed_back_without_a_shield", ANYIO, "every slot comes back", 4, 10),
+    # Of the platform; here of 10 to 20. 1st, 10 of 10
+    Twin("client_that_is_calmed_by_an_answer", CLIENT, "a failing server is not hurried", 7, 10),
+    # 1st, 10 of 10
+    Twin("client_that_comes_back_to_the_start", CLIENT, "no event is lost or comes twice", 7, 10),
+    # 1st, 10 of 10
+    Twin("stream_that_repeats_the_last_event", STREAM, IN_ORDER, 7, 10),
+    # 1st, 4 of 10
+    Twin(
+        "stream_that_thins_what_must_be_delivered",
+        STREAM,
+        "every viewer has the bytes of the log",
+        3,
+        40,
+    ),
+    # 1st, 10 of 10
+    Twin(
+        "stream_of_a_log_that_is_not_synced",
+        STREAM,
+        "what was committed outlives a power cut",
+        3,
+        10,
+    ),
+    # 1st, 10 of 10
+    Twin("creation_that_is_not_synced", CREATION, WHOLE, 3, 10),
+    # 1st, 16 of 16
+    Twin("creation_in_a_folder_that_is_not_synced", CREATION, WHOLE, 7, 10),
+    # 2nd, 3 of 20
+    Twin("creation_that_looks_before_it_writes", CREATION, WHOLE, 3, 100),
+    # 2nd, 9 of 16
+    Twin("creation_that_queues_afterwards", CREATION, WHOLE, 3, 30),
+    # 1st, 10 of 10
+    Twin("takeover_under_the_old_fence", TAKEOVER, WHOLE, 3, 10),
+    # 2nd, 16 of 20
+    Twin("results_without_a_fence", TAKEOVER, WHOLE, 7, 20),
+    # 1st, 10 of 10
+    Twin("runners_that_bury_nobody", TAKEOVER, "every run ends", 3, 10),
 ]
 
 

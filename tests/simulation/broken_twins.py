@@ -181,7 +181,9 @@ async def creation_that_is_not_synced(world: toron.World) -> None:
 @toron.kernel
 async def creation_in_a_folder_that_is_not_synced(world: toron.World) -> None:
     instead(
-        database, "_make_lasting", lambda _: lambda folder: folder.mkdir(parents=True, exist_ok=True)
+        database,
+        "_make_lasting",
+        lambda _: lambda folder: folder.mkdir(parents=True, exist_ok=True),
     )
     await idempotent_creation.ask_for_runs(world)
 
@@ -191,7 +193,8 @@ async def creation_that_looks_before_it_writes(world: toron.World) -> None:
     def wrong(create: Any) -> Any:
         def hopeful(self: RunsStore, new: NewRun, *, again: bool = False) -> Created:
             if self.get(new.run_id) is not None:
-                return create(self, new, again=again)
+                known: Created = create(self, new, again=again)
+                return known
             # Another may have created it by now.
             with self._database.write() as connection:
                 self._insert(connection, new)
@@ -212,7 +215,7 @@ async def creation_that_queues_afterwards(world: toron.World) -> None:
         def late(self: RunsStore, new: NewRun, *, again: bool = False) -> Created:
             submit, held = self._submit, []
             quiet = RunsStore(self._database, lambda _, submission: held.append(submission))
-            created = create(quiet, new, again=again)
+            created: Created = create(quiet, new, again=again)
             for submission in held:
                 with self._database.write() as connection:
                     submit(connection, submission)

@@ -10,7 +10,7 @@ import toron
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = REPOSITORY / "sim/kernels/regression_core"
-OURS = ("leader_election", "replicated_log", "bank_transfers", "work_queue")
+OURS = ("leader_election", "replicated_log", "bank_transfers", "work_queue", "client_reconnect")
 
 
 def kernel_names() -> list[str]:

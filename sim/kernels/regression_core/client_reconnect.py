@@ -20,7 +20,6 @@ import httpx
 import toron
 from testops.client.follow import Interrupted, follow
 from testops.client.reconnect import Reconnect, Waits
-from testops.client.sse import Message
 
 FOLLOWERS = ("ida", "jan")
 EVENTS = 30
@@ -115,7 +114,7 @@ class Follower:
                 if isinstance(told, Interrupted):
                     self.waits.append((self.failures, told.wait_s))
                     self.failures += 1
-                elif isinstance(told, Message) and told.event != "end":
+                elif told.event != "end":
                     self.seen.append(int(json.loads(told.data)["seq"]))
                     self.failures = 0
         self.complete = True
@@ -172,8 +171,12 @@ async def follow_a_moody_server(world: toron.World) -> None:
         await world.sleep(1)
     every = [wait for one in followers.values() for wait in one.waits]
     world.sometimes("a wait grew to its most", any(wait_s >= 60 for _, wait_s in every))
-    world.sometimes("an event made the next wait short", any(map(Follower.forgives, [*followers.values()])))
-    world.record("waits", {name: [round(w, 3) for _, w in one.waits] for name, one in followers.items()})
+    world.sometimes(
+        "an event made the next wait short", any(map(Follower.forgives, [*followers.values()]))
+    )
+    world.record(
+        "waits", {name: [round(w, 3) for _, w in one.waits] for name, one in followers.items()}
+    )
     world.record("moods", dict(sorted(moody.moods.items())))
 
 

@@ -9,7 +9,6 @@ committed before it was sent.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import importlib
 import json
@@ -150,9 +149,10 @@ class Platform:
         database = await asyncio.to_thread(open_here)
         store = EventStore(database)
         threads = Threads()
-        hub = Hub(CountedLog(store, self._tally), Wakeups(database), threads, LIMITS)
+        log = CountedLog(store, self._tally)
+        hub = Hub(log, Wakeups(database), threads, LIMITS)
         self._tally.hubs[:] = [hub]
-        gateway = Gateway(hub, Runs(hub._log, store), Everybody(), threads)
+        gateway = Gateway(hub, Runs(log, store), Everybody(), threads)
         door = listener("0.0.0.0", PORT, LIMITS)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         server = Server(config_for(gateway, lifespan="off"), gateway)

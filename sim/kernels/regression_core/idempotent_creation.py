@@ -13,6 +13,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,15 +28,17 @@ from testops.storage.runs import RunsStore
 from testops.storage.tables import attempt, run, run_event
 
 ASKERS = ("kim", "lea", "max")
-ASKED_AT_ONCE = 2
-QUESTIONS = ("red", "green", "blue", "white")
-ASKED_EACH = 7
+ASKED_AT_ONCE = 3
+QUESTIONS = ("red", "green", "blue", "white", "black", "grey")
+ASKED_EACH = 8
 CANCEL_ONE_IN = 5
 FAULTS_S = 8.0
 RECOVERY_S = 20.0
 ANSWER_S = 0.5
 BACKOFF_S = (0.05, 0.4)
-PACE_S = (0.0, 0.6)
+EVERY_S = 0.8
+# A disk so slow that creations wait for each other.
+DISK_S = 0.01
 
 queue = sa.Table(
     "kernel_queue",
@@ -91,8 +94,7 @@ class Desk:
             return await asyncio.to_thread(act, question["name"])
         except StoreUnavailable as error:
             return {"busy": str(error)}
-        except Exception as error:
-            # What the API would answer with 500.
+        except Exception as error:  # noqa: BLE001  (what the API would answer with 500)
             return {"refused": repr(error)}
 
     def _create(self, name: str) -> Message:
@@ -137,8 +139,8 @@ def look_over(database: Database, tally: Tally) -> list[str]:
     return faults
 
 
-def _pairs(connection: sa.Connection, wanted: sa.Select[tuple[str, int]]) -> list[tuple[str, int]]:
-    return sorted((run_id, number) for run_id, number in connection.execute(wanted))
+def _pairs(connection: sa.Connection, wanted: sa.Select[Any]) -> list[tuple[str, int]]:
+    return sorted((row.run_id, row.attempt) for row in connection.execute(wanted))
 
 
 @dataclass(slots=True)
@@ -146,25 +148,22 @@ class Asker:
     """One client host; how far it came is on its disk."""
 
     tally: Tally
-    # Drawn once: a client that starts again after a crash asks the same.
+    # The same for all, and for one that starts again after a crash.
     wanted: list[str]
     done: int = 0
 
     async def live(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(ASKED_AT_ONCE):
-                group.create_task(self._ask_on())
-
-    async def _ask_on(self) -> None:
-        desk = Channel("desk", timeout_s=ANSWER_S)
+        desks = [Channel("desk", timeout_s=ANSWER_S) for _ in range(ASKED_AT_ONCE)]
         while self.done < len(self.wanted):
             name = self.wanted[self.done]
-            self.done += 1
-            answer = await self._insist(desk, "create", name)
-            self._keep(answer)
+            asked = [self._insist(desk, "create", name) for desk in desks]
+            for answer in await asyncio.gather(*asked):
+                self._keep(answer)
             if random.randrange(CANCEL_ONE_IN) == 0:
-                self._keep(await self._insist(desk, "cancel", name))
-            await asyncio.sleep(random.uniform(*PACE_S))
+                self._keep(await self._insist(desks[0], "cancel", name))
+            self.done += 1
+            # Everybody's timetable says the same.
+            await asyncio.sleep(self.done * EVERY_S - asyncio.get_running_loop().time())
 
     async def _insist(self, desk: Channel, kind: str, name: str) -> Message:
         """The desk's answer, however often it takes to get one."""
@@ -190,17 +189,19 @@ class Asker:
 async def ask_for_runs(world: toron.World) -> None:
     """The same few questions from everywhere, over and over; each has one run, and keeps it."""
     tally = Tally()
-    askers = {name: Asker(tally, random.choices(QUESTIONS, k=ASKED_EACH)) for name in ASKERS}
+    wanted = random.choices(QUESTIONS, k=ASKED_EACH)
+    askers = {name: Asker(tally, wanted) for name in ASKERS}
 
     def is_done() -> bool:
         return all(asker.done == ASKED_EACH for asker in askers.values())
 
     desk = world.host("desk")
+    desk.disk.slow(DISK_S)
     desk.spawn(Desk(tally).live)
     for name, asker in askers.items():
         world.host(name).spawn(asker.live)
         world.net.link(name, "desk", latency=(0.001, 0.030), loss=0.02)
-    world.faults(crashes=True, kills=True, hosts=["desk"], within=FAULTS_S)
+    world.faults(crashes=True, kills=True, pauses=True, hosts=["desk"], within=FAULTS_S)
     world.faults(partitions=True, loss=True, slow=True, resets=True, crashes=True, within=FAULTS_S)
     world.always("what is kept is whole", lambda: tally.faults == [])
     world.always("no request fails", lambda: tally.refused == [])
@@ -218,7 +219,9 @@ async def ask_for_runs(world: toron.World) -> None:
     world.sometimes("a question got another attempt", tally.outcomes.get("attempt", 0) > 0)
     world.sometimes("the store came up after more than one power cut", tally.looks > 3)
     world.record("outcomes", dict(sorted(tally.outcomes.items())))
-    world.record("answered", {name: list(tally.answered.get(run_id_for(name), ())) for name in QUESTIONS})
+    world.record(
+        "answered", {name: list(tally.answered.get(run_id_for(name), ())) for name in QUESTIONS}
+    )
     world.record("retries", tally.retries)
     world.record("looks", tally.looks)
 

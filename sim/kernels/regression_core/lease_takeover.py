@@ -136,6 +136,12 @@ class Places:
     def keep(self, _place: Place, _left: object) -> tuple[()]:
         return ()
 
+    def keep_chunk(self, path: Path) -> str:
+        raise AssertionError(f"no run here is large enough to be divided: {path}")
+
+    def fetch_chunk(self, sha256: str, place: Place) -> Path:
+        raise AssertionError(f"no run here is large enough to be divided: {sha256} {place}")
+
 
 class Runner:
     """A runner host between two power cuts."""
@@ -165,7 +171,7 @@ class Runner:
             places=Places(),
             run_stage=self._run_stage,
             clock=SystemClock(),
-            duties={},
+            duties=[],
         )
         executor = Executor(self._me, "runner", self._name, 1, 2, "simulated")
         budget = Budget(cores=2, memory_mb=8000)
@@ -256,7 +262,12 @@ async def execute_runs(world: toron.World) -> None:
         return user.cancelled and all(ended)
 
     world.faults(
-        partitions=True, crashes=True, kills=True, loss=True, slow=True, resets=True,
+        partitions=True,
+        crashes=True,
+        kills=True,
+        loss=True,
+        slow=True,
+        resets=True,
         within=FAULTS_S,
     )
     world.faults(crashes=True, pauses=True, clock_drift=True, hosts=[*RUNNERS], within=FAULTS_S)

@@ -206,8 +206,10 @@ class Baton:
         return self.main
 
     def _run_due(self) -> None:
-        """Do what the world does by itself: a fault is not of the host whose thread has the baton,
-        or a pause would be refused as its own."""
+        """Do what the world does by itself, on behalf of the kernel and not of the waiting thread.
+
+        Else a pause that begins now would be refused, as the host's own.
+        """
         acting = CURRENT.get(None)
         if acting is self.home or self.home is None:
             self._agenda.run_due(self._clock.now_ns)

@@ -24,7 +24,6 @@ from testops.access.sessions import Sessions
 from testops.access.settings import AccessSettings
 from testops.api.application import LOGIN, create_api
 from testops.api.auth_routes import AccessServices
-from testops.api.limits import SERVER_OPTIONS
 from testops.api.ports import ApiServices, Check
 from testops.domain.access import Principal, Role
 from testops.domain.execution import Artifact, Ending, StageRecord, Submission
@@ -33,6 +32,7 @@ from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.builds import SharedBuilds
 from testops.runner.kernel_names import functions_in
 from testops.runner.planning import Means
+from testops.sse_gateway.server import config_for
 from testops.storage.access import AccessTables
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.blobs import FolderBlobs
@@ -206,8 +206,8 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
 def serving(app: Any) -> Iterator[str]:
     """The application behind a real server on loopback; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        options: dict[str, Any] = {**SERVER_OPTIONS, "lifespan": "off", "log_config": None}
-        server = uvicorn.Server(uvicorn.Config(app, **options))
+        # As the platform serves it: its own bounds on the head of a request are the first.
+        server = uvicorn.Server(config_for(app, lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

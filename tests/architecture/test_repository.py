@@ -8,6 +8,8 @@ import pytest
 
 from testops.domain.suite import Suite
 from testops.snapshots.manifest import SCHEMA_VERSION
+from testops.storage.durable import FLOW_VERSION
+from testops.storage.migrate import revisions
 from toron import ENGINE_VERSION
 from toron import __version__ as toron_version
 from toron.world.boundary.machine import ENVIRONMENT
@@ -41,10 +43,12 @@ def compatibility_row() -> list[str]:
 
 
 def test_the_newest_row_of_the_compatibility_matrix_is_this_code() -> None:
-    testops, engine, bundle_schema, suite_schema, pythons, _ = compatibility_row()
+    testops, api, database, engine, bundle_schema, suite_schema, pythons, _ = compatibility_row()
     project = (ROOT / "pyproject.toml").read_text()
     assert f'version = "{testops}.' in project
     assert engine == ENGINE_VERSION
+    assert f'"/{api}/test-runs"' in (ROOT / "openapi/testops.v1.json").read_text()
+    assert database == f"{revisions()[-1]}, {FLOW_VERSION}"
     assert bundle_schema == str(SCHEMA_VERSION)
     assert f"Literal[{suite_schema}]" in str(
         Suite.model_fields["schema_version"].annotation

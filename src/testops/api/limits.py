@@ -23,14 +23,6 @@ ARCHIVE_S_MAX = 300.0
 _ARCHIVE = re.compile(r"/v1/workspaces/[^/]+/archive")
 HEADER_COUNT_MAX = 64
 HEADER_BYTES_MAX = 16_384
-# What uvicorn must be started with, because it reads the head of a request before any of us: h11
-# counts the bytes of a head that does not end, where httptools would keep on collecting them.
-SERVER_OPTIONS = {
-    "http": "h11",
-    "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
-    "timeout_keep_alive": 5,
-    "server_header": False,
-}
 
 API_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _ALWAYS = (

@@ -93,9 +93,15 @@ class Submitter:
 
 
 class DurableQueue:
-    """Executes what is queued, in this process. There can be one of it in a process."""
+    """Executes what is queued, in this process. There can be one of it in a process.
 
-    def __init__(self, database: Database, executor_id: str) -> None:
+    `runs_everywhere` is a limit on the runs of all runners together.
+    """
+
+    def __init__(
+        self, database: Database, executor_id: str, runs_everywhere: int | None = None
+    ) -> None:
+        self._runs_everywhere = runs_everywhere
         self._database = database
         self._executor_id = executor_id
         self._suspects: frozenset[str] = frozenset()
@@ -124,10 +130,14 @@ class DurableQueue:
         dbos.DBOS.workflow(name="run", max_recovery_attempts=_ATTEMPTS_MAX)(_entered(run))
         dbos.DBOS.workflow(name="chunk", max_recovery_attempts=_ATTEMPTS_MAX)(_entered(chunk))
         dbos.DBOS.launch()
-        for name, at_once in ((RUNS, runs_at_once), (CHUNKS, chunks_at_once)):
+        for name, at_once, everywhere in (
+            (RUNS, runs_at_once, self._runs_everywhere),
+            (CHUNKS, chunks_at_once, None),
+        ):
             dbos.DBOS.register_queue(
                 name,
                 worker_concurrency=at_once,
+                global_concurrency=everywhere,
                 polling_interval_sec=POLL_S,
                 on_conflict="always_update",
             )

@@ -46,6 +46,8 @@ class Settings:
     cores: int
     memory_mb: int
     runs_at_once: int
+    # Of all runners together; None: as many as they have places.
+    runs_everywhere: int | None = None
 
 
 def settings_for(
@@ -69,7 +71,17 @@ def settings_for(
         cores=own_cores,
         memory_mb=_memory_mb(),
         runs_at_once=runs_at_once or max(2, own_cores),
+        runs_everywhere=_count(environment, "TESTOPS_RUNS_EVERYWHERE"),
     )
+
+
+def _count(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    if not text:
+        return None
+    if not text.isdecimal() or not int(text):
+        raise BadInput(f"{text[:20]!r} is no count", where=name, fix="give 1 or more, or unset it")
+    return int(text)
 
 
 def cpu_count() -> int:
@@ -198,7 +210,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         executions=store.executions,
         chunks=store.chunks,
         leases=store.leases,
-        queue=DurableQueue(store.database, name),
+        queue=DurableQueue(store.database, name, settings.runs_everywhere),
         places=places,
         # What a suite runs must not reach the database that judges it.
         run_stage=functools.partial(run_stage, hidden=(settings.data,)),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from typing_extensions import override
 
 from sim.kernels.messages import PORT, Message, answer_questions
 from testops.domain.errors import StoreUnavailable
@@ -152,6 +153,7 @@ class StoreServer:
 class _Packer(pickle.Pickler):
     """Spells what is taken alike in every process: a set of strings has an order of its own."""
 
+    @override
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, Taken):
             return _taken, (value.run, value.fence, *sorted(value.recorded))

@@ -32,10 +32,17 @@ class ExecutionsStore:
     def expire_queued(self) -> list[str]:
         """End the runs whose deadline passed while they waited; which."""
         with self._database.write() as connection:
-            late = sa.select(run.c.run_id).where(
-                run.c.state == RunState.QUEUED.value, run.c.deadline_ms < self._database.now_ms
+            late = (
+                sa.select(run.c.run_id)
+                .where(
+                    run.c.state == RunState.QUEUED.value, run.c.deadline_ms < self._database.now_ms
+                )
+                .order_by(run.c.run_id)
+                # Every runner looks: without the lock two would end the same attempt, and one would
+                # end what was taken or begun anew since it looked.
+                .with_for_update(skip_locked=True)
             )
-            ids = list(connection.execute(late.order_by(run.c.run_id)).scalars())
+            ids = list(connection.execute(late).scalars())
             for run_id in ids:
                 end_attempt(self._database, connection, run_id, overdue(started=False), fence=None)
         return ids

@@ -186,3 +186,23 @@ def test_a_label_is_found_whatever_stands_in_it(stores: Stores) -> None:
     for name, value in labels.items():
         found = stores.runs.list(RunFilter(label=(name, value)))
         assert [run.run_id for run in found.runs] == ["a" * 16], name
+
+
+def test_a_deadline_that_several_runners_see_pass_ends_its_run_once(database_url: str) -> None:
+    databases = [open_database(database_url) for _ in range(6)]
+    many = [Stores(database) for database in databases]
+    names = [f"{number:016x}" for number in range(30)]
+    for name in names:
+        many[0].runs.create(new_run(name, deadline_s=-1))
+
+    def look(number: int) -> None:
+        many[number].executions.expire_queued()
+
+    try:
+        at_once(len(many), look)
+        told = [many[0].types(name) for name in names]
+    finally:
+        for database in databases:
+            database.close()
+
+    assert told == [["run.queued", "run.finished"]] * len(names)

@@ -42,7 +42,7 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that may write; it is committed when the block ends without an error."""
-        with _answering(), self.engine.connect() as connection:
+        with answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             with _commit(connection):
@@ -51,7 +51,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One transaction that only reads: everything in it is of one moment."""
-        with _answering(), self.engine.connect() as connection:
+        with answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -86,7 +86,7 @@ class Moment:
 
 
 @contextlib.contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
     """A database that is away is not the same as a wrong statement: it can come back."""
     try:
         yield

@@ -47,7 +47,7 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that may write; it is committed when the block ends without an error."""
         line = self._line if self.is_sqlite else contextlib.nullcontext()
-        with _answering(), line, self.engine.connect() as connection:
+        with answering(), line, self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             with _commit(connection):
@@ -56,7 +56,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One transaction that only reads: everything in it is of one moment."""
-        with _answering(), self.engine.connect() as connection:
+        with answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -91,7 +91,7 @@ class Moment:
 
 
 @contextlib.contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
     """A database that is away is not the same as a wrong statement: it can come back."""
     try:
         yield

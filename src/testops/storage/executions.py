@@ -39,7 +39,10 @@ class ExecutionsStore:
                 # Asked every second, and there is hardly ever one: nobody waits for our turn.
                 return []
         with self._database.write() as connection:
-            ids = list(connection.execute(late.order_by(run.c.run_id)).scalars())
+            # Every runner looks: without the lock two would end the same attempt, and one would end
+            # what was taken or begun anew since it looked.
+            locked = late.order_by(run.c.run_id).with_for_update(skip_locked=True)
+            ids = list(connection.execute(locked).scalars())
             for run_id in ids:
                 end_attempt(self._database, connection, run_id, overdue(started=False), fence=None)
         return ids

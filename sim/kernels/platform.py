@@ -6,6 +6,7 @@ Shared by the kernels that run the platform; what is asked of the store, and how
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ from testops.storage.tables import (
     stage_result,
     turn,
 )
+
+# Who was buried and who was not heard is what these kernels are about, and no news on a terminal.
+logging.getLogger("testops").addHandler(logging.NullHandler())
 
 PATH = "/var/lib/testops/testops.db"
 _TABLES = [run, attempt, stage_result, stage_execution, run_event, lease, turn, artifact]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import pickle
 import socket
@@ -16,10 +17,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from typing_extensions import override
 
 from sim.kernels.messages import PORT, Message, answer_questions
 from testops.domain.errors import StoreUnavailable
-from testops.domain.execution import AlreadyRecorded, Fenced, Submission
+from testops.domain.execution import AlreadyRecorded, Fenced, Submission, Taken
+from testops.domain.run_view import RunView
 from testops.storage.database import Database
 from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
@@ -147,8 +150,24 @@ class StoreServer:
         return {"packed": _packed(value)}
 
 
+class _Packer(pickle.Pickler):
+    """Spells what is taken alike in every process: a set of strings has an order of its own."""
+
+    @override
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, Taken):
+            return _taken, (value.run, value.fence, *sorted(value.recorded))
+        return NotImplemented
+
+
+def _taken(run: RunView, fence: int, *recorded: str) -> Taken:
+    return Taken(run, fence, frozenset(recorded))
+
+
 def _packed(value: Any) -> str:
-    return base64.b64encode(pickle.dumps(value)).decode()
+    packed = io.BytesIO()
+    _Packer(packed).dump(value)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def _unpacked(text: str) -> Any:

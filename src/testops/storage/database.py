@@ -6,7 +6,7 @@ its turn at the beginning, and never fails in the middle because somebody else w
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,14 @@ from testops.domain.errors import BadInput, StoreUnavailable
 
 BUSY_TIMEOUT_S = 30
 _POOL_SIZE = 10
+CONNECT_ARGS: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "testops",
+    # A machine that vanished must not hold a statement, or one that listens, for ever.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
 _SQLITE_NOW_MS = sa.literal_column(
     "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", sa.BigInteger
@@ -191,12 +199,5 @@ def _postgres(url: sa.URL, pool_size: int) -> sa.Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=30,
-        connect_args={
-            "connect_timeout": 5,
-            "application_name": "testops",
-            # A machine that vanished must not hold a statement for ever.
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-        },
+        connect_args=CONNECT_ARGS,
     )

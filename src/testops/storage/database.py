@@ -124,6 +124,15 @@ def _commit(connection: sa.Connection) -> Iterator[None]:
     connection.commit()
 
 
+def column_text(text: str) -> str:
+    """`text` as every database can keep it: PostgreSQL has no NUL, and UTF-8 no lone surrogates.
+
+    A tool that prints the name of a file may say either. What cannot be kept is spelled as JSON
+    would, so JSON stays what it says.
+    """
+    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def open_database(url: str, *, pool_size: int = _POOL_SIZE) -> Database:
     """The database at `url`: `sqlite:////PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`."""
     try:

@@ -55,6 +55,7 @@ CHUNKS_POLL_S = 0.5
 _LOST_EVERY = 10
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
 _EVENTS_HELD_MAX = 5000
+_TOLD_BY_STAGES = (EventType.STAGE_STARTED, EventType.STAGE_PROGRESS, EventType.STAGE_LOG)
 
 Result = TypeVar("Result")
 
@@ -443,6 +444,10 @@ def chunk_ranges(count: int) -> list[tuple[int, int]]:
 
 
 def _hear(body: Mapping[str, Any], held: _Held) -> None:
+    if body["type"] not in _TOLD_BY_STAGES:
+        # It comes from the process of the stage, which says nothing about the run or its gates.
+        log.warning("a stage told %.100r, which is not its to tell", body["type"])
+        return
     # That an execution of the stage began is in the log already; a further try of it is not.
     if body["type"] != EventType.STAGE_STARTED or body["number"] > 1:
         held.add(_event_of(body))

@@ -28,6 +28,8 @@ finish = status=0; { $(1); } || status=$$?; echo "exit $$status"; exit $$status
 steps = status=0; for step in $(1); do echo "── $$step"; $(MAKE) -s "step-$$step" || { status=1; \
 	echo "── $$step FAILED"; }; done; echo "exit $$status"; exit $$status
 present = $(wildcard $(1))
+# Tests that mostly wait: two at a time, each file in one process.
+PAIR := -n 2 --dist loadfile
 
 .PHONY: help
 help:  ## list the commands
@@ -89,10 +91,10 @@ step-lint:
 	exit $$status
 
 step-unit:
-	@$(PY) -m pytest -q tests/unit $(call present,tests/architecture)
+	@$(PY) -m pytest -q $(PAIR) tests/unit $(call present,tests/architecture)
 
 step-api:
-	@$(PY) -m pytest -q tests/api -m "not long"
+	@$(PY) -m pytest -q $(PAIR) tests/api -m "not long"
 
 step-engine:
 	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"

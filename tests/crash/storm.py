@@ -143,11 +143,12 @@ def _kill(system: System, wanted: Wanted) -> int:
     end = time.monotonic() + wanted.kill_for_s
     kills = 0
     while (now := time.monotonic()) < end:
-        time.sleep(min(wanted.kill_every_s, end - now))
         victim = RUNNERS[kills % len(RUNNERS)]
+        away_s = min(draw.uniform(*_AWAY_S), wanted.kill_every_s)
+        time.sleep(min(wanted.kill_every_s - away_s, end - now))
         system.kill(victim)
         kills += 1
-        time.sleep(draw.uniform(*_AWAY_S))
+        time.sleep(away_s)
         system.launch(victim)
     return kills
 

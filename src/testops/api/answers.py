@@ -47,7 +47,9 @@ def problem_doc(status: int) -> dict[str, Any]:
 
 def encode(value: Any) -> bytes:
     """JSON as it is sent."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    said = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # A report may quote a file name that is no UTF-8: spelled as JSON spells it.
+    return said.encode("utf-8", "backslashreplace")
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -16,8 +16,10 @@ import testops
 from testops import wiring
 from testops.cli.retention import policy_of
 from testops.domain.run import DEFAULT_WORKSPACE
+from testops.domain.verdict import ExitCode
 from testops.domain.workspace import WorkspaceKind
 from testops.runner import leash
+from testops.runner.worker import Worker
 from testops.telemetry.clock import SystemClock
 from testops.wiring import duties, roles
 from testops.wiring.access import local_operator, server_url
@@ -111,16 +113,26 @@ class RunnerBeside:
         wait_s = _RESTART_FIRST_S
         while True:
             began = loop.time()
-            # From this thread, which lives as long as we do: the kernel ends the runner with it.
-            process = self._start()
-            try:
-                await _ended(process)
-            finally:
-                await asyncio.shield(_end(process))
+            said = await self._one()
             wait_s = _RESTART_FIRST_S if loop.time() - began > _WELL_S else 2 * wait_s
             wait_s = min(wait_s, _RESTART_LAST_S)
-            log.error("the runner ended with %s; the next starts now", process.returncode)
+            log.error("the runner %s; the next starts in %g s", said, wait_s)
             await asyncio.sleep(wait_s)
+
+    async def _one(self) -> str:
+        """Have one runner until it ends; what became of it."""
+        try:
+            # From this thread, which lives as long as we do: the kernel ends the runner with it.
+            process = self._start()
+        except OSError as error:
+            # No process, no memory, no descriptor just now: without the next try runs would wait
+            # behind a server that looks well.
+            return f"could not be started: {error}"
+        try:
+            await _ended(process)
+        finally:
+            await asyncio.shield(_end(process))
+        return f"ended with {process.returncode}"
 
     def _start(self) -> subprocess.Popen[bytes]:
         settings = self._settings
@@ -175,11 +187,26 @@ def serve_runner(settings: roles.Settings, environment: Mapping[str, str], *, ec
             ended=duties.traced(store, environment, wiring.versions()["ryuzen-testops"]),
         )
         worker = roles.runner_of(store, f"{wiring.draw_seed():016x}"[:8], beside)
+        code = _work_until(worker, stop, lambda: echo(_ready(settings)))
+    logging.shutdown()
+    # Threads that executed are parked on purpose, and must not be waited for.
+    os._exit(code)
+
+
+def _ready(settings: roles.Settings) -> str:
+    return f"runner ready: {settings.cores} cores, {settings.runs_at_once} runs at once"
+
+
+def _work_until(worker: Worker, stop: threading.Event, ready: Callable[[], None]) -> int:
+    """Work until `stop` is set; the exit code of the process."""
+    try:
         worker.start()
-        echo(f"runner ready: {settings.cores} cores, {settings.runs_at_once} runs at once")
+        ready()
         while not stop.wait(0.5):
             pass
         worker.stop()
-    logging.shutdown()
-    # Threads that executed are parked on purpose, and must not be waited for.
-    os._exit(0)
+    except Exception:
+        # It must not get further up: the interpreter would wait for the queue's threads, for ever.
+        log.exception("the runner ends by an error")
+        return int(ExitCode.INTERNAL)
+    return 0

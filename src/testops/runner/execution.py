@@ -7,7 +7,7 @@ under the fence with which it took the run.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,8 +51,11 @@ SEEDS_WHOLE_MAX = 64
 SEEDS_PER_CHUNK_MIN = 32
 CHUNKS_MAX = 2000
 CHUNKS_POLL_S = 0.5
+# In how many of these polls the queue is asked whether it still holds what is not settled.
+_LOST_EVERY = 10
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
 _EVENTS_HELD_MAX = 5000
+_TOLD_BY_STAGES = (EventType.STAGE_STARTED, EventType.STAGE_PROGRESS, EventType.STAGE_LOG)
 
 Result = TypeVar("Result")
 
@@ -323,7 +326,7 @@ class AttemptExecutor:
         run = taken.run
         ranges = chunk_ranges(len(job.sim_seeds))
         self._insist(lambda: self._ports.chunks.split(taken, ranges))
-        told = -1
+        told, looks, suspects = -1, 0, frozenset[int]()
         while True:
             active.stopped()
             chunks = self._insist(lambda: self._ports.chunks.all(run.run_id, run.attempt))
@@ -336,10 +339,32 @@ class AttemptExecutor:
                 self._progress(taken, active, seeds, len(job.sim_seeds))
             if all(chunk.settled for chunk in chunks):
                 break
+            looks += 1
+            if looks % _LOST_EVERY == 0:
+                suspects = self._execute_lost(taken, active, chunks, suspects)
             self._stop.wait(CHUNKS_POLL_S)
             if self._stop.is_set():
                 raise Stopped("shutdown")
         return replace(job, executions=tuple(self._fetched(chunk, place) for chunk in chunks))
+
+    def _execute_lost(
+        self, taken: Taken, active: Active, chunks: Sequence[Chunk], suspects: frozenset[int]
+    ) -> frozenset[int]:
+        """Execute here what was not settled and the queue has done with: nobody else ever would.
+
+        It must be so in two looks, or it may just have been settled. Returns the next suspects.
+        """
+        names = {
+            f"{chunk.run_id}-{chunk.attempt}-{chunk.number}": chunk
+            for chunk in chunks
+            if not chunk.settled
+        }
+        gone = [names[name] for name in self._insist(lambda: self._ports.queue.ended(list(names)))]
+        for chunk in gone:
+            if chunk.number in suspects:
+                log.error("chunk %d of run %s was lost by the queue", chunk.number, chunk.run_id)
+                self.execute_chunk(taken, chunk, active)
+        return frozenset(chunk.number for chunk in gone)
 
     def _fetched(self, chunk: Chunk, place: Place) -> Path:
         sha256 = chunk.sha256
@@ -382,6 +407,10 @@ class AttemptExecutor:
                     messages.append("it left no chunk")
         self._settle(chunk, None, messages[-1])
 
+    def settle_failed(self, chunk: Chunk, error: Exception) -> None:
+        """Settle a chunk that cannot be executed here: its run would wait for it for ever."""
+        self._settle(chunk, None, str(error) or type(error).__name__)
+
     def _settle(self, chunk: Chunk, sha256: str | None, problem: str | None) -> None:
         settled = Chunk(
             chunk.run_id,
@@ -415,6 +444,10 @@ def chunk_ranges(count: int) -> list[tuple[int, int]]:
 
 
 def _hear(body: Mapping[str, Any], held: _Held) -> None:
+    if body["type"] not in _TOLD_BY_STAGES:
+        # It comes from the process of the stage, which says nothing about the run or its gates.
+        log.warning("a stage told %.100r, which is not its to tell", body["type"])
+        return
     # That an execution of the stage began is in the log already; a further try of it is not.
     if body["type"] != EventType.STAGE_STARTED or body["number"] > 1:
         held.add(_event_of(body))

@@ -1,18 +1,21 @@
 """A runner: takes attempts from the queue, shows that it lives, and takes over from the dead.
 
-Three threads beside those that execute: one beats, one watches the runs in our hands (cancelled,
-overdue, taken by another), one looks after others (dead executors, orphans, deadlines in the queue,
-schedules). None of them stops at an error of the store: it may come back.
+Four threads beside those that execute: one beats, one watches the runs in our hands (cancelled,
+overdue, taken by another), one looks after others (dead executors, orphans, deadlines in the
+queue), one has duties that may take long (schedules, tidying). None of them stops at an error of
+the store: it may come back.
 """
 
+import contextlib
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 from testops.domain.errors import StoreUnavailable
-from testops.domain.execution import LEASE_MS, Ending, Executor, Fenced, Taken
+from testops.domain.execution import LEASE_MS, Ending, Executor, Fenced, Lease
 from testops.domain.run import RunState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.budget import Budget
@@ -26,6 +29,9 @@ Result = TypeVar("Result")
 BEAT_S = 1.0
 WATCH_S = 0.25
 REAP_S = 1.0
+DUTIES_S = 1.0
+# Who could not beat for so long does not say of others that they do not.
+_LATE_MS = LEASE_MS // 2
 # A run that nobody executes and the queue does not know is looked at twice before it is ended.
 _STRAY_LOOKS = 5
 
@@ -52,6 +58,7 @@ class Worker:
         self._lock = threading.Lock()
         self._never = threading.Event()
         self._beats = 0
+        self._beaten_at = ports.clock.now()
         self._stray: dict[str, int] = {}
         self._threads: list[threading.Thread] = []
 
@@ -64,11 +71,15 @@ class Worker:
             runs_at_once=self._runs_at_once,
             chunks_at_once=self._chunks_at_once,
         )
-        loops = (
+        loops = [
             ("beat", BEAT_S, self._beat),
             ("watch", WATCH_S, self._watch),
             ("reap", REAP_S, self._reap),
-        )
+        ]
+        if self._ports.duties:
+            # Not the reaper's: a duty that takes minutes, or fails each time, must not keep the
+            # work of a dead runner waiting.
+            loops.append(("duties", DUTIES_S, self._do_duties))
         for name, every_s, turn in loops:
             thread = threading.Thread(
                 target=self._loop, args=(every_s, turn), name=name, daemon=True
@@ -89,7 +100,9 @@ class Worker:
                 active.why = active.why or "shutdown"
         self._wait_until_idle()
         self._ports.queue.stop()
-        self._ports.leases.leave(self._executor.executor_id)
+        # Where the store is away our lease runs out by itself.
+        with contextlib.suppress(StoreUnavailable):
+            self._ports.leases.leave(self._executor.executor_id)
 
     def _wait_until_idle(self) -> None:
         waited = threading.Event()
@@ -107,7 +120,11 @@ class Worker:
             log.info("executing run %s attempt %d", run_id, number)
             active = Active(run_id, number, taken.fence)
             work = functools.partial(self._attempts.execute, taken, active)
-            if self._execute(active, work, taken):
+
+            def give_up(error: Exception) -> None:
+                self._ports.executions.abandon(run_id, number, _bug(error))
+
+            if self._execute(active, work, give_up):
                 break
         self._ports.ended(run_id, number)
 
@@ -121,13 +138,22 @@ class Worker:
             return
         active = Active(run_id, number, None)
         work = functools.partial(self._attempts.execute_chunk, seen, chunk, active)
-        while not self._execute(active, work, None):
+
+        def give_up(error: Exception) -> None:
+            self._attempts.settle_failed(chunk, error)
+
+        while not self._execute(active, work, give_up):
             pass
 
-    def _execute(self, active: Active, work: Callable[[], None], taken: Taken | None) -> bool:
+    def _execute(
+        self, active: Active, work: Callable[[], None], give_up: Callable[[Exception], object]
+    ) -> bool:
         """Do `work`; false when the store went away in the middle, and it must be taken again."""
         with self._lock:
             self._active.append(active)
+            if self._stop.is_set():
+                # It came while we end: nobody looks at it any more.
+                active.why = "shutdown"
         try:
             work()
         except Fenced:
@@ -141,13 +167,10 @@ class Worker:
             return self._stop.wait(BEAT_S) and self._park(active)
         except Exception as error:
             log.exception("run %s failed by a bug of ours", active.run_id)
-            if taken is not None:
-                # An error that left this thread would end the attempt for the queue, and for nobody
-                # else: so it ends in the store, as soon as the store answers.
-                ending = _bug(error)
-                self._parking(
-                    lambda: self._ports.executions.abandon(active.run_id, active.attempt, ending)
-                )
+            # An error that left this thread would end it for the queue, and for nobody else: so it
+            # ends in the store, as soon as the store answers.
+            failure = error
+            self._parking(lambda: give_up(failure))
         finally:
             self._drop(active)
         return True
@@ -187,8 +210,21 @@ class Worker:
                 log.exception("%s failed; it is tried again", turn.__name__)
 
     def _beat(self) -> None:
+        self._hold_back_when_late()
         self._ports.leases.beat(self._executor)
         self._beats += 1
+        self._hold_back_when_late()
+        self._beaten_at = self._ports.clock.now()
+
+    def _hold_back_when_late(self) -> None:
+        """Count beats anew after an outage of the store, a machine that slept, or a long lock.
+
+        Then everybody looks dead: who has just come back must not take the work of those who are
+        about to. By the wall clock, because the other one stands still while a machine sleeps.
+        """
+        silent = self._ports.clock.now() - self._beaten_at
+        if silent / timedelta(milliseconds=1) > _LATE_MS:
+            self._beats = 0
 
     def _watch(self) -> None:
         with self._lock:
@@ -207,20 +243,35 @@ class Worker:
             elif found.overdue:
                 one.why = one.why or "deadline"
 
-    def _reap(self) -> None:
+    def _do_duties(self) -> None:
         for duty in self._ports.duties:
-            duty()
+            try:
+                duty()
+            except StoreUnavailable:
+                raise
+            except Exception:
+                # The others are done all the same.
+                log.exception("a duty failed; it is tried again")
+
+    def _reap(self) -> None:
         self._ports.executions.expire_queued()
-        # After an outage of the store everybody looks dead: who has just come back must not take
-        # the work of those who are about to.
         if self._beats * BEAT_S * 1000 <= LEASE_MS:
             return
-        for lease in self._ports.leases.all():
+        leases = self._ports.leases.all()
+        if not self._may_judge(leases):
+            return
+        for lease in leases:
             if not lease.alive and lease.executor.executor_id != self._executor.executor_id:
                 self._bury(lease.executor)
         if adopted := self._ports.queue.adopt_orphans():
             log.warning("took up %d attempts that no thread of ours executed", adopted)
         self._end_strays()
+
+    def _may_judge(self, leases: Sequence[Lease]) -> bool:
+        """Whether we have been heard of ourselves: else the others may be as well as we are."""
+        me = self._executor.executor_id
+        own = (one.silent_ms for one in leases if one.executor.executor_id == me)
+        return next(own, LEASE_MS) <= _LATE_MS
 
     def _bury(self, dead: Executor) -> None:
         if dead.kind == "foreground":

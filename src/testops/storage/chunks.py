@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from testops.domain.event import EventType, NewEvent
 from testops.domain.execution import Chunk, ChunkSubmission, Taken
-from testops.storage.database import Database
+from testops.storage.database import Database, column_text
 from testops.storage.events import append
 from testops.storage.tables import seed_chunk
 
@@ -56,6 +56,7 @@ class ChunkStore:
 
     def settle(self, chunk: Chunk, executor_id: str) -> None:
         """Keep what a chunk came to; the first to say it wins, and all would say the same."""
+        problem = None if chunk.problem is None else column_text(chunk.problem)
         with self._database.write() as connection:
             connection.execute(
                 sa.update(seed_chunk)
@@ -66,5 +67,5 @@ class ChunkStore:
                     seed_chunk.c.sha256.is_(None),
                     seed_chunk.c.problem.is_(None),
                 )
-                .values(sha256=chunk.sha256, problem=chunk.problem, executor_id=executor_id)
+                .values(sha256=chunk.sha256, problem=problem, executor_id=executor_id)
             )

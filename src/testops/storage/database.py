@@ -7,7 +7,7 @@ its turn at the beginning, and never fails in the middle because somebody else w
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,14 @@ from testops.domain.errors import BadInput, StoreUnavailable
 
 BUSY_TIMEOUT_S = 30
 _POOL_SIZE = 10
+CONNECT_ARGS: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "testops",
+    # A machine that vanished must not hold a statement, or one that listens, for ever.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
 _SQLITE_NOW_MS = sa.literal_column(
     "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", sa.BigInteger
@@ -47,7 +55,7 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that may write; it is committed when the block ends without an error."""
         line = self._line if self.is_sqlite else contextlib.nullcontext()
-        with _answering(), line, self.engine.connect() as connection:
+        with answering(), line, self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             with _commit(connection):
@@ -56,7 +64,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One transaction that only reads: everything in it is of one moment."""
-        with _answering(), self.engine.connect() as connection:
+        with answering(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -91,7 +99,7 @@ class Moment:
 
 
 @contextlib.contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
     """A database that is away is not the same as a wrong statement: it can come back."""
     try:
         yield
@@ -119,6 +127,15 @@ def _commit(connection: sa.Connection) -> Iterator[None]:
         connection.rollback()
         raise
     connection.commit()
+
+
+def column_text(text: str) -> str:
+    """`text` as every database can keep it: PostgreSQL has no NUL, and UTF-8 no lone surrogates.
+
+    A tool that prints the name of a file may say either. What cannot be kept is spelled as JSON
+    would, so JSON stays what it says.
+    """
+    return text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def open_database(url: str, *, pool_size: int = _POOL_SIZE) -> Database:
@@ -196,12 +213,5 @@ def _postgres(url: sa.URL, pool_size: int) -> sa.Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=30,
-        connect_args={
-            "connect_timeout": 5,
-            "application_name": "testops",
-            # A machine that vanished must not hold a statement for ever.
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-        },
+        connect_args=CONNECT_ARGS,
     )

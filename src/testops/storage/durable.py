@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from testops.domain.execution import ChunkSubmission, Submission
-from testops.storage.database import Database
+from testops.storage.database import Database, answering
 
 if TYPE_CHECKING:
     import dbos
@@ -182,9 +182,10 @@ class DurableQueue:
         """Those of `workflow_ids` that the queue holds for done, or does not know at all."""
         import dbos
 
-        known = dbos.DBOS.list_workflows(
-            workflow_ids=list(workflow_ids), load_input=False, load_output=False
-        )
+        with answering():
+            known = dbos.DBOS.list_workflows(
+                workflow_ids=list(workflow_ids), load_input=False, load_output=False
+            )
         waiting = {one.workflow_id for one in known if one.status in _WAITING}
         return [one for one in workflow_ids if one not in waiting]
 

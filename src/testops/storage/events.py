@@ -5,6 +5,7 @@ so numbers are given in the order of the commits: a reader that has seen 7 never
 and there is no gap. (A sequence or a serial column promises neither.)
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +15,13 @@ import sqlalchemy as sa
 from testops.domain.event import LogHead, NewEvent, StoredEvent, delivery_of
 from testops.domain.execution import Fenced
 from testops.domain.run import TERMINAL
-from testops.storage.database import Database, Moment
+from testops.storage.database import Database, Moment, column_text
 from testops.storage.tables import run, run_event
 
 CHANNEL = "testops_run"
 BODY_BYTES_MAX = 64_000
+# Of an event that is too large. No event of ours has so many facts, or such names.
+_FACTS_MAX, _NAME_MAX, _TEXT_MAX = 20, 40, 2000
 
 
 class EventStore:
@@ -89,7 +92,7 @@ def append(
             "seq": seq,
             "attempt": row.attempt,
             "type": event.type.value,
-            "key": event.key,
+            "key": column_text(event.key),
             "body": _body(event, seq, run_id, row.attempt, moment),
             "at_ms": moment.ms,
         }
@@ -111,20 +114,23 @@ def _body(event: NewEvent, seq: int, run_id: str, attempt: int, moment: Moment) 
         "attempt": attempt,
         "at": moment.text,
     }
-    body = _line({**head, **event.facts})
+    # What a stage tells comes from its process: no fact may say which event this is.
+    facts = {name: value for name, value in event.facts.items() if name not in head}
+    body = _line({**head, **facts})
     if len(body) <= BODY_BYTES_MAX:
         return body
     # A viewer's memory is bounded by events, so an event is bounded too; the report has it all.
-    return _line({**head, **_shortened(event.facts), "truncated": True})
+    return _line({**head, **_shortened(facts), "truncated": True})
 
 
 def _shortened(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts whose size is known to be small, and the beginning of every text."""
     small: dict[str, Any] = {}
-    for name, value in facts.items():
+    named = ((name, value) for name, value in facts.items() if len(name) <= _NAME_MAX)
+    for name, value in itertools.islice(named, _FACTS_MAX):
         if isinstance(value, str):
-            small[name] = value[:2000]
-        elif value is None or isinstance(value, bool | int | float):
+            small[name] = value[:_TEXT_MAX]
+        elif value is None or isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() <= 64):
             small[name] = value
     return small
 

@@ -17,7 +17,7 @@ from testops.domain.execution import (
     overdue,
 )
 from testops.domain.run import RunState
-from testops.storage.database import Database
+from testops.storage.database import Database, column_text
 from testops.storage.events import append
 from testops.storage.run_rows import OPEN, end_attempt, take_run, text_of, view_of_run
 from testops.storage.tables import artifact, run, stage_execution, stage_result
@@ -39,7 +39,10 @@ class ExecutionsStore:
                 # Asked every second, and there is hardly ever one: nobody waits for our turn.
                 return []
         with self._database.write() as connection:
-            ids = list(connection.execute(late.order_by(run.c.run_id)).scalars())
+            # Every runner looks: without the lock two would end the same attempt, and one would end
+            # what was taken or begun anew since it looked.
+            locked = late.order_by(run.c.run_id).with_for_update(skip_locked=True)
+            ids = list(connection.execute(locked).scalars())
             for run_id in ids:
                 end_attempt(self._database, connection, run_id, overdue(started=False), fence=None)
         return ids
@@ -144,7 +147,7 @@ class ExecutionsStore:
             facts = {"sha256": one.sha256, "size": one.size, "media_type": one.media_type}
             connection.execute(
                 insert(artifact)
-                .values(run_id=run_id, attempt=number, path=one.path, **facts)
+                .values(run_id=run_id, attempt=number, path=column_text(one.path), **facts)
                 # A later stage may write a report again; what is kept is the last.
                 .on_conflict_do_update(
                     index_elements=[artifact.c.run_id, artifact.c.attempt, artifact.c.path],

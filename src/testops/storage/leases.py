@@ -27,10 +27,17 @@ class LeaseStore:
             "cores": executor.cores,
             "version": executor.version,
         }
+        # SQLite's one runner has the same id after each start: another process, maybe of a newer
+        # version.
+        is_new = sa.or_(lease.c.pid != executor.pid, lease.c.host != executor.host)
+        begun = sa.case((is_new, now), else_=lease.c.started_ms)
         said = (
             insert(lease)
             .values(executor_id=executor.executor_id, started_ms=now, beat_ms=now, **facts)
-            .on_conflict_do_update(index_elements=[lease.c.executor_id], set_={"beat_ms": now})
+            .on_conflict_do_update(
+                index_elements=[lease.c.executor_id],
+                set_={"beat_ms": now, "started_ms": begun, **facts},
+            )
         )
         with self._database.write() as connection:
             connection.execute(said)

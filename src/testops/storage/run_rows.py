@@ -18,7 +18,7 @@ from testops.domain.run import Build, RunState
 from testops.domain.run_view import RunView, StageView, state_of_stage
 from testops.domain.seeds import Seeds
 from testops.domain.verdict import ExitCode, Verdict
-from testops.storage.database import Database, Moment
+from testops.storage.database import Database, Moment, column_text
 from testops.storage.events import append
 from testops.storage.tables import attempt, run, stage_execution, stage_result, turn
 
@@ -184,13 +184,13 @@ def end_attempt(
         "state": ending.state.value,
         "verdict": ending.verdict.value,
         "exit_code": int(ending.exit_code),
-        "reason": ending.reason,
+        "reason": column_text(ending.reason),
         "finished_at": moment.text,
     }
     number = connection.execute(
         sa.update(run)
         .where(run.c.run_id == run_id)
-        .values(**ended, bundle=ending.bundle, bundle_identity=ending.bundle_identity)
+        .values(**ended, bundle=_maybe_text(ending.bundle), bundle_identity=ending.bundle_identity)
         .returning(run.c.attempt)
     ).scalar_one()
     connection.execute(
@@ -200,6 +200,11 @@ def end_attempt(
     )
 
 
+def _maybe_text(text: str | None) -> str | None:
+    return None if text is None else column_text(text)
+
+
 def text_of(value: Any) -> str:
     """JSON as it is kept in a column."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    said = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return column_text(said)

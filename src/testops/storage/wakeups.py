@@ -6,6 +6,7 @@ transactions of others: `PRAGMA data_version` is one comparison in shared memory
 
 import contextlib
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from testops.storage.database import Database
+from testops.storage.database import CONNECT_ARGS, Database
 from testops.storage.events import CHANNEL
 
 log = logging.getLogger("testops.storage.wakeups")
@@ -56,7 +57,8 @@ class Wakeups:
         while not stop.is_set():
             try:
                 work(changed, stop)
-            except (sa.exc.SQLAlchemyError, psycopg.Error, OSError) as error:
+            # SQLite's own errors too: the look below goes past SQLAlchemy.
+            except (sa.exc.SQLAlchemyError, psycopg.Error, sqlite3.Error, OSError) as error:
                 log.warning("the database does not answer, trying again: %s", _first_line(error))
                 stop.wait(_RECONNECT_S)
 
@@ -74,7 +76,7 @@ class Wakeups:
     def _hear(self, changed: Changed, stop: threading.Event) -> None:
         url = self._database.engine.url.set(drivername="postgresql")
         address = url.render_as_string(hide_password=False)
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(address, autocommit=True, **CONNECT_ARGS) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             # Whatever happened while nobody listened.
             changed(None)

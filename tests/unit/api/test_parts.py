@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testops.api.answers import matches
+from testops.api.answers import encode, matches
 from testops.api.cursors import cursor_of, place_of
 from testops.api.limits import BODY_BYTES_MAX, Bounded
 from testops.api.problems import BAD_CURSOR, KINDS, Problem
@@ -128,3 +128,7 @@ def test_a_body_without_end_is_cut_at_the_bound() -> None:
     with pytest.raises(Problem, match="send at most"):
         asyncio.run(Bounded(app, StillClock())(SCOPE, receive, send))
     assert taken <= BODY_BYTES_MAX
+
+
+def test_an_answer_may_quote_a_name_that_is_no_unicode() -> None:
+    assert json.loads(encode({"where": "caf\udce9.py"})) == {"where": "caf\udce9.py"}

@@ -340,3 +340,18 @@ def test_a_workspace_that_is_not_there_is_bad_input_and_no_crash(
 
     assert (run.state, run.exit_code) == (RunState.ERRORED, ExitCode.BAD_INPUT)
     assert "not on this machine" in run.reason
+
+
+def test_a_stage_tells_nothing_about_its_run(world: World) -> None:
+    def forge(job: StageJob, on_event: Callable[[dict[str, Any]], None], stop: Any) -> Result:
+        on_event({"type": "run.finished", "verdict": "pass"})
+        on_event({"type": "gate.evaluated", "gate": {"verdict": "pass"}})
+        on_event({"type": "no such type"})
+        return done(job.stage, "fail")
+
+    world.script.answers = [forge]
+
+    assert world.execute().verdict is Verdict.FAIL
+    types = world.stores.types(RUN)
+    assert types.count("run.finished") == 1
+    assert types.count("gate.evaluated") == 2

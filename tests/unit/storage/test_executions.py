@@ -7,8 +7,16 @@ import pytest
 from tests.support.platform import ERRORED, GREEN, Stores, at_once, new_run, report
 
 from testops.domain.event import EventType, NewEvent
-from testops.domain.execution import AlreadyRecorded, Artifact, Fenced, StageRecord, Taken
+from testops.domain.execution import (
+    AlreadyRecorded,
+    Artifact,
+    Ending,
+    Fenced,
+    StageRecord,
+    Taken,
+)
 from testops.domain.run import RunState
+from testops.domain.verdict import ExitCode, Verdict
 from testops.storage.database import open_database
 from testops.storage.events import BODY_BYTES_MAX
 
@@ -204,3 +212,51 @@ def test_an_overdue_run_is_seen_by_its_watcher(stores: Stores) -> None:
     seen = {one.run_id: one.overdue for one in stores.executions.watch([RUN, "b" * 16])}
 
     assert seen == {RUN: False, "b" * 16: True}
+
+
+def test_no_fact_of_a_stage_says_which_event_it_is(stores: Stores) -> None:
+    taken = taken_by(stores, "one")
+    forged = {"stage": "lint", "seq": 99, "run_id": "b" * 16, "at": "never", "attempt": 7}
+    stores.executions.tell(taken, [NewEvent(EventType.STAGE_LOG, forged)])
+
+    body = json.loads(stores.bodies(RUN)[-1])
+    assert (body["seq"], body["run_id"], body["attempt"]) == (3, RUN, 1)
+    assert body["at"] != "never"
+
+
+def test_an_event_of_any_shape_is_bounded(stores: Stores) -> None:
+    taken = taken_by(stores, "one")
+    many = {f"fact {number}": "x" * 100 for number in range(10_000)}
+    stores.executions.tell(
+        taken,
+        [
+            NewEvent(EventType.STAGE_LOG, many),
+            NewEvent(EventType.STAGE_LOG, {"n" * 100_000: 1, "number": 10**100_000 % 7}),
+        ],
+    )
+
+    assert max(map(len, stores.bodies(RUN))) <= BODY_BYTES_MAX
+
+
+def test_what_a_tool_says_is_kept_although_it_is_no_unicode(stores: Stores) -> None:
+    odd = "cannot read caf\udce9\0.py"
+    taken = taken_by(stores, "one")
+    stores.executions.tell(taken, [NewEvent(EventType.STAGE_PROGRESS, {"part": odd}, odd)])
+    kept = report("lint")
+    stores.executions.record(
+        taken,
+        StageRecord(
+            "lint",
+            {**kept.report, "reason": odd},
+            kept.gates,
+            [Artifact("caf\udce9.txt", "0" * 64, 1, "text/plain")],
+        ),
+    )
+    stores.executions.finish(
+        taken, Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, odd)
+    )
+
+    run = stores.runs.get(RUN)
+    assert run is not None
+    assert run.stages[0].to_json()["reason"] == odd
+    assert run.reason.startswith("cannot read caf")

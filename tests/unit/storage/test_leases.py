@@ -54,3 +54,20 @@ def test_only_the_dead_are_forgotten(stores: Stores) -> None:
     stores.leases.forget("two")
 
     assert [seen.executor.executor_id for seen in stores.leases.all()] == ["one"]
+
+
+def test_a_runner_that_was_started_anew_under_its_name_is_seen_as_it_is_now(
+    stores: Stores,
+) -> None:
+    newer = replace(ONE, pid=18, cores=4, version="toron-v2.6H")
+    stores.leases.beat(ONE)
+    with stores.database.write() as connection:
+        connection.execute(sa.update(lease).values(started_ms=1))
+    stores.leases.beat(ONE)
+    assert stores.leases.all()[0].started_ms == 1
+
+    stores.leases.beat(newer)
+
+    (seen,) = stores.leases.all()
+    assert seen.executor == newer
+    assert seen.started_ms > 1

@@ -200,3 +200,23 @@ def test_a_command_line_takes_no_run_from_whoever_executes_it(stores: Stores) ->
     assert own is not None
     assert (own.run.attempt, own.run.state) == (2, RunState.RUNNING)
     assert stores.types("a" * 16)[-2:] == ["run.queued", "run.started"]
+
+
+def test_a_deadline_that_several_runners_see_pass_ends_its_run_once(database_url: str) -> None:
+    databases = [open_database(database_url) for _ in range(6)]
+    many = [Stores(database) for database in databases]
+    names = [f"{number:016x}" for number in range(30)]
+    for name in names:
+        many[0].runs.create(new_run(name, deadline_s=-1))
+
+    def look(number: int) -> None:
+        many[number].executions.expire_queued()
+
+    try:
+        at_once(len(many), look)
+        told = [many[0].types(name) for name in names]
+    finally:
+        for database in databases:
+            database.close()
+
+    assert told == [["run.queued", "run.finished"]] * len(names)

@@ -1,7 +1,11 @@
 """Readers are woken when a log grows, also after the database was away."""
 
 import queue
+import sqlite3
+import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.platform import Stores, new_run
@@ -40,3 +44,24 @@ def test_a_change_that_is_rolled_back_names_no_run(stores: Stores) -> None:
         stores.runs.create(new_run("c" * 16))
         assert heard.get(timeout=10) in ("c" * 16, None)
     assert stores.runs.get("b" * 16) is None
+
+
+def test_readers_are_woken_again_after_an_error_of_the_database_itself(
+    migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "testops.db").write_bytes(migrated_sqlite.read_bytes())
+    database = open_database(f"sqlite:///{tmp_path}/testops.db")
+    look, failed = Wakeups._poll, threading.Event()
+
+    def fail_first(self: Wakeups, *given: Any) -> None:
+        if not failed.is_set():
+            failed.set()
+            # A disk that fails for a moment: none does here on command.
+            raise sqlite3.OperationalError("disk I/O error")
+        look(self, *given)
+
+    monkeypatch.setattr(Wakeups, "_poll", fail_first)
+    heard: queue.Queue[str | None] = queue.Queue()
+    with Wakeups(database).listen(heard.put):
+        assert heard.get(timeout=10) is None
+    database.close()

@@ -181,7 +181,9 @@ async def creation_that_is_not_synced(world: toron.World) -> None:
 @toron.kernel
 async def creation_in_a_folder_that_is_not_synced(world: toron.World) -> None:
     instead(
-        database, "_make_lasting", lambda _: lambda folder: folder.mkdir(parents=True, exist_ok=True)
+        database,
+        "_make_lasting",
+        lambda _: lambda folder: folder.mkdir(parents=True, exist_ok=True),
     )
     await idempotent_creation.ask_for_runs(world)
 

@@ -175,9 +175,7 @@ class _Page(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
         self.open: list[str] = []
 
-    def handle_starttag(
-        self, tag: str, attrs: list[tuple[str, str | None]]
-    ) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
         if tag != "meta":

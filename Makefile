@@ -91,7 +91,7 @@ step-lint:
 	exit $$status
 
 step-unit:
-	@$(PY) -m pytest -q $(PAIR) tests/unit $(call present,tests/architecture)
+	@$(PY) -m pytest -q $(PAIR) -m "not long" tests/unit $(call present,tests/architecture)
 
 step-api:
 	@$(PY) -m pytest -q $(PAIR) tests/api -m "not long"

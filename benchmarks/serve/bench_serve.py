@@ -76,8 +76,8 @@ def _started(project: Path, port: int) -> tuple[float, "subprocess.Popen[bytes]"
         stderr=subprocess.DEVNULL,
     )
     while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/healthz")
             if connection.getresponse().status == 200:
                 return time.perf_counter() - began, process

@@ -144,6 +144,8 @@ def test_a_dry_run_answers_the_plan_and_creates_nothing(client: httpx.Client, wo
         ({"labels": {"a b": "c"}}, "invalid-request", "body", "/labels/a b"),
         ({"labels": {"a": "\x00"}}, "invalid-request", "body", "/labels/a"),
         ({"unknown": 1}, "invalid-request", "body", "/unknown"),
+        ({"suite": "No Such Name"}, "invalid-request", "body", "/suite"),
+        ({"seeds": {"sim": -1}}, "invalid-request", "body", "/seeds/sim"),
         ({"priority": 10}, "invalid-request", "body", "/priority"),
         ({"workspace": "nowhere"}, "invalid-request", "body", "/workspace"),
         ({"stages": ["lint"]}, "invalid-suite", "suite", "/stages"),
@@ -298,6 +300,19 @@ def test_lists_are_filtered(client: httpx.Client, world: World) -> None:
     assert found(created_from=now_ms - 60_000, created_to=now_ms + 60_000) == {one, two, three}
     problem(client.get(RUNS, params={"state": "sleeping"}), 422, "invalid-request")
     problem(client.get(RUNS, params={"limit": 201}), 422, "invalid-request")
+
+
+def test_a_filter_that_is_misspelt_does_not_select_everything(client: httpx.Client) -> None:
+    ask(client)
+    body = problem(client.get(RUNS, params={"sate": "queued"}), 422, "invalid-request")
+    assert body["errors"][0]["pointer"] == "/sate"
+    assert "state" in body["errors"][0]["fix"]
+
+
+def test_a_wrong_method_is_told_all_that_are_right(client: httpx.Client) -> None:
+    refused = client.delete(RUNS)
+    problem(refused, 405, "method-not-allowed")
+    assert refused.headers["allow"] == "GET, POST"
 
 
 def test_a_list_goes_on_behind_its_cursor_while_runs_arrive(client: httpx.Client) -> None:

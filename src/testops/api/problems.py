@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from testops.access.refused import Refused
 from testops.api.page_parts import page
@@ -193,7 +194,7 @@ def _entry(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_internal(part: str) -> bool:
-    return "[" in part or part in ("str", "int", "dict")
+    return "[" in part or part in ("str", "int", "dict", "constrained-str", "constrained-int")
 
 
 def _summary(errors: Sequence[Mapping[str, str]]) -> str:
@@ -202,10 +203,24 @@ def _summary(errors: Sequence[Mapping[str, str]]) -> str:
     return f"{first['document']} {first['pointer'] or '/'}: {first['detail']}{more}"
 
 
-def _on_http(_: Request, error: Exception) -> Response:
+def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code, MALFORMED)
+    if kind is WRONG_METHOD:
+        # Starlette names the methods of one route, and a path of ours may have several.
+        allowed = ", ".join(sorted(_methods_of(request)))
+        detail = f"{request.method[:20]} is not allowed here; {allowed} is"
+        return Problem(kind, detail, headers={"allow": allowed}).response()
     return Problem(kind, str(error.detail), headers=error.headers).response()
+
+
+def _methods_of(request: Request) -> set[str]:
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }
 
 
 def _on_bug(_: Request, error: Exception) -> Response:

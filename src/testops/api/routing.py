@@ -24,6 +24,7 @@ from testops.api.problems import (
     NOT_FOUND,
     WRONG_MEDIA_TYPE,
     Problem,
+    error_at,
 )
 from testops.domain.access import Permission, Principal
 
@@ -117,6 +118,7 @@ class GuardedRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             await self._admit(request)
+            self._require_known_query(request)
             strict = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
                 _require_json(request)
@@ -127,6 +129,17 @@ class GuardedRoute(APIRoute):
             return response
 
         return handle
+
+    def _require_known_query(self, request: Request) -> None:
+        """A filter that is misspelt must not select everything."""
+        if not self.path.startswith("/v1/"):
+            return
+        known = {field.alias for field in self.dependant.query_params}
+        unknown = [name[:80] for name in request.query_params if name not in known]
+        if unknown:
+            fix = f"this route knows: {', '.join(sorted(known)) or 'no parameter'}"
+            errors = [error_at("query", f"/{name}", "unknown parameter", fix) for name in unknown]
+            raise Problem(INVALID, f"query /{unknown[0]}: unknown parameter; {fix}", errors=errors)
 
     async def _admit(self, request: Request) -> None:
         services: ApiServices = request.app.state.services

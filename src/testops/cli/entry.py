@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -17,26 +17,42 @@ from testops.domain.verdict import ExitCode
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The `testops` command."""
-    from testops.cli.commands import testops
 
-    _run(testops, "testops", arguments)
+    def command() -> click.Command:
+        from testops.cli.commands import testops
+
+        return testops
+
+    _run(command, "testops", arguments)
 
 
 def run_suite_main(arguments: Sequence[str] | None = None) -> NoReturn:
     """What `sim/run_suite.py` calls."""
-    from testops.cli.commands import run_suite
 
-    _run(run_suite, "run_suite.py", arguments)
+    def command() -> click.Command:
+        from testops.cli.commands import run_suite
+
+        return run_suite
+
+    _run(command, "run_suite.py", arguments)
 
 
 def snapshot_compare_main(arguments: Sequence[str] | None = None) -> NoReturn:
     """What `tools/snapshot_compare.py` calls."""
-    from testops.cli.commands import snapshot_compare
 
-    _run(snapshot_compare, "snapshot_compare.py", arguments)
+    def command() -> click.Command:
+        from testops.cli.commands import snapshot_compare
+
+        return snapshot_compare
+
+    _run(command, "snapshot_compare.py", arguments)
 
 
-def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> NoReturn:
+# Imported only once an interruption is answered in a line: it takes half a second.
+Load = Callable[[], click.Command]
+
+
+def _run(command: Load, name: str, arguments: Sequence[str] | None) -> NoReturn:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
     # What ends a container is as much an interruption as Ctrl-C: both tidy up. SIGINT is named as
     # well, because a shell starts its background jobs with it ignored.
@@ -49,15 +65,19 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _exit_code(command: click.Command, name: str, arguments: Sequence[str] | None) -> ExitCode:
+def _exit_code(command: Load, name: str, arguments: Sequence[str] | None) -> ExitCode:
     try:
         given = None if arguments is None else list(arguments)
-        answer = command.main(given, prog_name=name, standalone_mode=False)
+        answer = command().main(given, prog_name=name, standalone_mode=False)
         code = ExitCode(answer or 0)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: the run is recorded as cancelled; run it again whenever you like")
+        _say("interrupted: a run that had begun is recorded as cancelled; run it again at will")
         return ExitCode.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        # Nothing was asked: its message is the help, and that has lines.
+        _say(error.format_message())
+        return ExitCode.BAD_INPUT
     except click.ClickException as error:
         _say(_usage(error))
         return ExitCode.BAD_INPUT

@@ -67,7 +67,14 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--role", type=_ROLES, default=Role.OPERATOR.value, show_default=True)
 @_workspace_option
-@click.option("--expires", type=_duration, default="90d", show_default=True, help="Or `never`.")
+@click.option(
+    "--expires",
+    type=_duration,
+    metavar="TIME",
+    default="90d",
+    show_default=True,
+    help="Or `never`.",
+)
 @_json_option
 @_data_option
 def create(
@@ -108,7 +115,9 @@ def list_keys(as_json: bool, data: Path | None) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-@click.option("--overlap", type=_duration, default="24h", show_default=True, help="0s: none.")
+@click.option(
+    "--overlap", type=_duration, metavar="TIME", default="24h", show_default=True, help="0s: none."
+)
 @_json_option
 @_data_option
 def rotate(key_id: str, overlap: int | None, as_json: bool, data: Path | None) -> None:
@@ -184,7 +193,9 @@ def list_rows(limit: int, as_json: bool, data: Path | None) -> None:
 @click.option("--name", help="Who logs in; default: you.")
 @click.option("--role", type=_ROLES, default=Role.MAINTAINER.value, show_default=True)
 @_workspace_option
-@click.option("--lasts", type=_duration, default="10m", show_default=True, help="Until used.")
+@click.option(
+    "--lasts", type=_duration, metavar="TIME", default="10m", show_default=True, help="Until used."
+)
 @_data_option
 def login_link(
     name: str | None,
@@ -195,14 +206,16 @@ def login_link(
 ) -> None:
     """Print a link that logs one browser in, once."""
     from testops.access.records import Holder
-    from testops.wiring.access import server_url
+    from testops.cli.places import places
+    from testops.wiring.access import known_url
 
     if lasts is None:
         raise BadInput("a login link must end", where="--lasts", fix="write 10m")
     with _opened(data) as (access, me):
         holder = Holder(name or me.name, Role(role), frozenset(workspaces) or None)
         link = access.sessions.link(holder, by=me, lifetime_s=lasts)
-    click.echo(f"{server_url(os.environ)}{link.path}")
+    at = places(Path.cwd(), os.environ, data=data)
+    click.echo(f"{known_url(os.environ, at.data)}{link.path}")
 
 
 @contextmanager

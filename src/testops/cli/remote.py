@@ -1,8 +1,9 @@
 """`testops run` where `TESTOPS_URL` names a server: it is asked for there, and watched here."""
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 import httpx
 
 from testops.cli import watch
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, StoreUnavailable
 from testops.domain.verdict import ExitCode
 from testops.runner.archives import pack
 from testops.runner.projects import project_around
@@ -42,7 +43,10 @@ def run(asked: Asked, *, draw_seed: Callable[[], int]) -> ExitCode:
     if asked.suite is None:
         raise BadInput("no suite is named", fix="name one: testops run SUITE")
     headers = {} if asked.key is None else {"authorization": f"Bearer {asked.key}"}
-    with httpx.Client(base_url=asked.url, headers=headers, timeout=_TIMEOUT_S) as http:
+    with (
+        _reached(asked.url),
+        httpx.Client(base_url=asked.url, headers=headers, timeout=_TIMEOUT_S) as http,
+    ):
         if asked.upload:
             _upload(http, asked)
         run_id = _create(http, _body(asked, draw_seed))
@@ -54,6 +58,20 @@ def run(asked: Asked, *, draw_seed: Callable[[], int]) -> ExitCode:
             found = _answered(http.get(f"/v1/test-runs/{run_id}"))
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     return code
+
+
+@contextlib.contextmanager
+def _reached(url: str) -> Iterator[None]:
+    """A server that does not answer may come back; an address that is none never will."""
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        raise BadInput(f"it is no address: {error}", where=f"TESTOPS_URL {url}") from None
+    except httpx.TransportError as error:
+        raise StoreUnavailable(
+            f"TESTOPS_URL {url}: the server does not answer ({str(error) or type(error).__name__});"
+            " start it, or correct the address"
+        ) from error
 
 
 def _body(asked: Asked, draw_seed: Callable[[], int]) -> dict[str, Any]:

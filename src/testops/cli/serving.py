@@ -15,14 +15,16 @@ from types import FrameType
 import testops
 from testops import wiring
 from testops.cli.retention import policy_of
+from testops.domain.errors import BadInput
 from testops.domain.run import DEFAULT_WORKSPACE
 from testops.domain.verdict import ExitCode
 from testops.domain.workspace import WorkspaceKind
 from testops.runner import leash
+from testops.runner.files import write_atomically
 from testops.runner.worker import Worker
 from testops.telemetry.clock import SystemClock
 from testops.wiring import duties, roles
-from testops.wiring.access import local_operator, server_url
+from testops.wiring.access import SERVER_URL_FILE, local_operator, server_url
 from testops.wiring.planning import means
 from testops.wiring.server import Address, Served
 
@@ -33,6 +35,7 @@ Echo = Callable[[str], None]
 # How long a runner may take to end what it executes before it is ended itself.
 RUNNER_GRACE_S = 10.0
 _LOOK_S = 0.25
+_OTHER_RUNNER_TRIES = 9
 _RESTART_FIRST_S, _RESTART_LAST_S = 0.5, 10.0
 # A runner that lived so long was well: the next start is not delayed for the ones before it.
 _WELL_S = 30.0
@@ -53,28 +56,41 @@ def serve_server(wanted: Wanted, *, echo: Echo) -> None:
     """Answer requests, and with a runner beside execute runs, until a signal says otherwise."""
     with roles.open_store(wanted.settings, may_migrate=wanted.with_runner) as store:
         if wanted.with_runner:
+            _no_other_runner(store)
             _own_workspace(store)
         served = Served(store, wanted.environment, with_api=wanted.with_api)
         if wanted.with_api:
             served.access.keys.install(
                 wanted.environment.get("TESTOPS_API_KEY") or None, by=local_operator()
             )
-        url = server_url(
-            {
-                **wanted.environment,
-                "TESTOPS_HOST": wanted.address.host,
-                "TESTOPS_PORT": str(wanted.address.port),
-            }
-        )
 
-        def ready() -> None:
+        def ready(port: int) -> None:
+            place = {"TESTOPS_HOST": wanted.address.host, "TESTOPS_PORT": str(port)}
+            url = server_url({**wanted.environment, **place})
             echo(f"ready at {url}")
             if wanted.with_api:
+                write_atomically(wanted.settings.data / SERVER_URL_FILE, f"{url}\n".encode())
                 echo(f"log in, once, within 10 minutes: {url}{served.login_path()}")
                 threading.Thread(target=store.submitter.warm, name="warm", daemon=True).start()
 
         beside = RunnerBeside(wanted.settings) if wanted.with_runner else None
         served.run(wanted.address, ready, beside)
+
+
+def _no_other_runner(store: roles.Store) -> None:
+    """Refuse at once what the runner beside would be refused again and again.
+
+    The runner of a server that was just killed is on its way out, and gets a moment for it.
+    """
+    nap = threading.Event()
+    for tries_left in reversed(range(_OTHER_RUNNER_TRIES)):
+        try:
+            with roles.only_runner(store.settings, store.database):
+                return
+        except BadInput:
+            if not tries_left:
+                raise
+            nap.wait(_LOOK_S)
 
 
 def _own_workspace(store: roles.Store) -> None:
@@ -143,6 +159,8 @@ class RunnerBeside:
             [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *program, *options],
             cwd=settings.project,
             stdin=subprocess.DEVNULL,
+            # A terminal's Ctrl-C is for the server, which ends its runner itself.
+            start_new_session=True,
             env={**os.environ, "TESTOPS_DATABASE_URL": settings.database_url},
         )
 

@@ -85,4 +85,10 @@ def _unknown(name: str, store: WorkspaceStore) -> BadInput:
 def _name_of(folder: Path) -> str:
     """The folder's own name, as far as a workspace may be called that."""
     plain = re.sub(r"[^a-z0-9_.-]+", "-", folder.resolve().name.lower()).strip("-._")
-    return plain[:64] or "default"
+    if not plain:
+        raise BadInput(
+            "the folder has no name that a workspace can have",
+            where=str(folder),
+            fix="choose one with --name",
+        )
+    return plain[:64]

@@ -59,9 +59,9 @@ class OutputNotWritable(TestOpsError):
 
 
 class StoreUnavailable(TestOpsError):
-    """The database does not answer, and whether the last change was made is unknown. Exit code 4.
+    """The database, or the server in front of it, does not answer. Exit code 4.
 
-    What is asked again must therefore be harmless when it was done already.
+    Whether the last change was made is unknown: what is asked again must be harmless when it was.
     """
 
 

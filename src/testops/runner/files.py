@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from testops.domain.errors import OutputNotWritable
 
@@ -43,22 +45,43 @@ def write_new(path: Path, content: bytes) -> bool:
 
 def write_aside(path: Path, content: bytes) -> Path:
     """`content` on the disk, synced, under a temporary name in the folder of `path`."""
+    return write_parts_aside(path, [content])
+
+
+def write_parts_aside(path: Path, parts: Iterable[bytes]) -> Path:
+    """`write_aside` of what never is in memory as a whole; what `parts` raises goes on upwards."""
     make_folder(path.parent)
-    temporary: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-        temporary = Path(name)
+    except OSError as error:
+        raise not_writable(path, error) from error
+    temporary = Path(name)
+    try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            for part in parts:
+                _write(path, file, part)
+            _sync(path, file)
         # mkstemp keeps others out, which is right for secrets and wrong for reports.
         temporary.chmod(0o644)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise not_writable(path, error) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary
+
+
+def _write(path: Path, file: IO[bytes], part: bytes) -> None:
+    try:
+        file.write(part)
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
+def _sync(path: Path, file: IO[bytes]) -> None:
+    try:
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise not_writable(path, error) from error
 
 
 def not_writable(path: Path, error: OSError) -> OutputNotWritable:

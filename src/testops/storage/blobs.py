@@ -5,21 +5,24 @@ Both keep one row for each content, because retention asks the database what not
 """
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from testops.domain.errors import BadInput
-from testops.runner.files import not_writable, write_aside, write_atomically
+from testops.runner.files import not_writable, write_parts_aside
 from testops.storage.database import Database
 from testops.storage.tables import blob
 
 # A row is read and written whole; what is larger belongs on a disk.
 ROW_BYTES_MAX = 256 << 20
 _CHUNK = 1 << 20
+# Of a row: each part is a statement.
+_PART = 16 * _CHUNK
 
 
 class BlobStore(Protocol):
@@ -54,14 +57,14 @@ class FolderBlobs:
         sha256 = _digest_of(path)
         target = self._place(sha256)
         # Synced before the row says that it is there; the transaction is short, whatever its size.
-        aside = None if target.is_file() else write_aside(target, path.read_bytes())
+        aside = None if target.is_file() else _aside(target, path, sha256)
         try:
             with self._database.write() as connection:
                 _renew(connection, self._database, sha256, path.stat().st_size, None)
                 # Retention removes the file in the transaction that removes the row, so what is
                 # there now stays. What went between our look and now is made again.
                 if aside is None and not target.is_file():
-                    aside = write_aside(target, path.read_bytes())
+                    aside = _aside(target, path, sha256)
                 if aside is not None:
                     aside.replace(target)
         finally:
@@ -70,8 +73,8 @@ class FolderBlobs:
         return sha256
 
     def fetch(self, sha256: str, target: Path) -> None:
-        content = self._place(sha256).read_bytes()
-        write_atomically(target, _believed(sha256, content))
+        with self._place(sha256).open("rb") as file:
+            _believed_aside(sha256, target, _parts_of(file)).replace(target)
 
     def read(self, sha256: str, *, offset: int, length: int) -> bytes:
         with self._place(sha256).open("rb") as file:
@@ -102,12 +105,13 @@ class RowBlobs:
         return sha256
 
     def fetch(self, sha256: str, target: Path) -> None:
-        content = b"".join(self._parts(sha256))
-        write_atomically(target, _believed(sha256, content))
+        # Before anything is written: it may not be kept.
+        first = self.read(sha256, offset=0, length=_PART)
+        parts = itertools.chain([first], self._parts(sha256, offset=len(first)))
+        _believed_aside(sha256, target, parts).replace(target)
 
-    def _parts(self, sha256: str) -> Iterator[bytes]:
-        offset = 0
-        while part := self.read(sha256, offset=offset, length=_CHUNK * 16):
+    def _parts(self, sha256: str, *, offset: int) -> Iterator[bytes]:
+        while part := self.read(sha256, offset=offset, length=_PART):
             yield part
             offset += len(part)
 
@@ -145,7 +149,27 @@ def _digest_of(path: Path) -> str:
         raise not_writable(path, error) from error
 
 
-def _believed(sha256: str, content: bytes) -> bytes:
-    if hashlib.sha256(content).hexdigest() != sha256:
+def _aside(target: Path, source: Path, sha256: str) -> Path:
+    """A copy of `source` beside `target`, which need not fit into memory."""
+    with source.open("rb") as file:
+        return _believed_aside(sha256, target, _parts_of(file))
+
+
+def _parts_of(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK), b"")
+
+
+def _believed_aside(sha256: str, target: Path, parts: Iterable[bytes]) -> Path:
+    """`parts` on the disk beside `target`; an error when they are not what the digest says."""
+    digest = hashlib.sha256()
+
+    def counted() -> Iterator[bytes]:
+        for part in parts:
+            digest.update(part)
+            yield part
+
+    aside = write_parts_aside(target, counted())
+    if digest.hexdigest() != sha256:
+        aside.unlink(missing_ok=True)
         raise OSError(f"the content {sha256} is damaged where it is kept")
-    return content
+    return aside

@@ -47,6 +47,11 @@ class Database:
         self._line = threading.Lock()
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the file that this is about was removed."""
+        return self.is_sqlite and not Path(self.engine.url.database or "").exists()
+
+    @property
     def now_ms(self) -> sa.ColumnElement[int]:
         """The database's own clock, as an expression: milliseconds since 1970."""
         return _SQLITE_NOW_MS if self.is_sqlite else _POSTGRES_NOW_MS
@@ -109,7 +114,8 @@ def answering() -> Iterator[None]:
             raise
         raise StoreUnavailable(_first_line(error)) from error
     except sa.exc.DBAPIError as error:
-        if not error.connection_invalidated:
+        # Nothing more special than DatabaseError: SQLite's word for a file that is no database.
+        if not error.connection_invalidated and type(error) is not sa.exc.DatabaseError:
             raise
         raise StoreUnavailable(_first_line(error)) from error
 

@@ -130,9 +130,13 @@ def _shortened(facts: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in itertools.islice(named, _FACTS_MAX):
         if isinstance(value, str):
             small[name] = value[:_TEXT_MAX]
-        elif value is None or isinstance(value, bool | float) or (isinstance(value, int) and value.bit_length() <= 64):
+        elif value is None or isinstance(value, bool | float) or _is_short_number(value):
             small[name] = value
     return small
+
+
+def _is_short_number(value: object) -> bool:
+    return isinstance(value, int) and value.bit_length() <= 64
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -70,9 +70,25 @@ class LocalPlaces:
         return [self._artifact(place, path) for path in left]
 
     def _artifact(self, place: Place, path: Path) -> Artifact:
-        sha256 = self._blobs.put(path)
-        shown = path.relative_to(place.output) if path.is_relative_to(place.output) else path.name
-        return Artifact(str(shown), sha256, path.stat().st_size, media_type_of(path))
+        # The process of the stage named it, and may have named a link, or a path with dots in it:
+        # nobody gets to read what the runner can read, and a take-over writes where it says.
+        real, output = path.resolve(), place.output.resolve()
+        in_output = real.is_relative_to(output)
+        if not in_output and not self._is_of_project(real, place.root.resolve()):
+            raise BadInput(
+                "is neither in the project nor in the output of the run",
+                where=str(path),
+                fix="leave a file, and no link to one elsewhere",
+            )
+        sha256 = self._blobs.put(real)
+        shown = str(real.relative_to(output)) if in_output else path.name
+        return Artifact(shown, sha256, real.stat().st_size, media_type_of(path))
+
+    def _is_of_project(self, real: Path, root: Path) -> bool:
+        """Our own data may lie in a project, and a copy of a project in our data."""
+        data = self._data.resolve()
+        ours = real.is_relative_to(data) and not root.is_relative_to(data)
+        return real.is_relative_to(root) and not ours
 
     def keep_chunk(self, path: Path) -> str:
         """Put the executions of a chunk into the shared store; their digest."""

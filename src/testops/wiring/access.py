@@ -20,6 +20,9 @@ from testops.storage.database import Database
 from testops.telemetry.clock import Clock, SystemClock
 
 SIGNING_KEY_FILE = "audit.key"
+# Where the server of a data directory was reached last, for those who print links to it.
+SERVER_URL_FILE = "server.url"
+_SAYS_WHERE = ("TESTOPS_PUBLIC_URL", "TESTOPS_HOST", "TESTOPS_PORT")
 _LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - read, not bound
 
 
@@ -70,6 +73,14 @@ def local_operator() -> Principal:
     except (KeyError, OSError):
         name = f"user {os.getuid()}"
     return Principal(name, "local", "terminal", Role.SECURITY)
+
+
+def known_url(environment: Mapping[str, str], data: Path) -> str:
+    """As `server_url`; without a word in the environment, where the last server of `data` was."""
+    kept = data / SERVER_URL_FILE
+    if any(environment.get(name) for name in _SAYS_WHERE) or not kept.is_file():
+        return server_url(environment)
+    return kept.read_text().strip()
 
 
 def server_url(environment: Mapping[str, str]) -> str:

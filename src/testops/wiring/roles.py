@@ -13,7 +13,7 @@ from testops import engine
 from testops.domain.errors import BadInput
 from testops.domain.execution import Artifact, Executor, Taken
 from testops.runner.budget import Budget
-from testops.runner.files import make_folder
+from testops.runner.files import make_folder, not_writable
 from testops.runner.projects import project_around
 from testops.runner.stage_process import run_stage
 from testops.runner.worker import Worker
@@ -119,9 +119,12 @@ class Store:
 @contextlib.contextmanager
 def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
     """The store of `settings`; brought to our shape, or refused where that is the operator's."""
-    make_folder(settings.data).chmod(0o700)
-    # It may lie in a project, and what is kept there is no change of the project.
-    (settings.data / ".gitignore").write_text("*\n")
+    try:
+        make_folder(settings.data).chmod(0o700)
+        # It may lie in a project, and what is kept there is no change of the project.
+        (settings.data / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise not_writable(settings.data, error) from error
     database = open_database(settings.database_url)
     try:
         _shape(database, may_migrate=may_migrate)

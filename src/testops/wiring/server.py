@@ -115,6 +115,9 @@ class Served:
         return body, media_type
 
     def _checks(self) -> Sequence[Check]:
+        if self.store.database.is_gone:
+            # Whoever has it open goes on as if nothing were wrong, and nothing would be kept.
+            return [Check("database", ok=False, detail="its file was removed; restart the server")]
         try:
             current = state(self.store.database) is SchemaState.CURRENT
             runners = [
@@ -147,10 +150,11 @@ class Served:
         """A gateway alone answers for its health and numbers, and for nothing else of the API."""
         return path in OPERATIONS if not self._with_api else not is_event_path(path)
 
-    def run(self, address: Address, ready: Callable[[], None], beside: "Beside | None") -> None:
-        """Serve until a signal says otherwise; `ready` is called when requests are answered."""
+    def run(self, address: Address, ready: Callable[[int], None], beside: "Beside | None") -> None:
+        """Serve until a signal says otherwise; `ready` is told the port that answers."""
         socket = listener(address.host, address.port, self._limits)
-        server = _Telling(config_for(self, lifespan="off"), self.gateway, ready)
+        port = int(socket.getsockname()[1])
+        server = _Telling(config_for(self, lifespan="off"), self.gateway, lambda: ready(port))
 
         async def serve() -> None:
             async with beside() if beside is not None else contextlib.nullcontext():

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from testops.storage.blobs import BlobStore, FolderBlobs, RowBlobs, blobs_of
 from testops.storage.database import Database, open_database
+from testops.storage.migrate import migrate
 from testops.storage.tables import blob
 
 CONTENT = bytes(range(256)) * 40
@@ -122,3 +124,23 @@ def test_many_may_put_the_same_at_once(blobs: BlobStore, database: Database, fil
         thread.join()
     assert told == [SHA256] * 8
     assert rows(database) == [(SHA256, len(CONTENT))]
+
+
+def test_a_large_content_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/large.db")
+    migrate(database)
+    kept = blobs_of(database, tmp_path / "data")
+    large = tmp_path / "trace.bin"
+    with large.open("wb") as file:
+        file.truncate(64 << 20)
+
+    tracemalloc.start()
+    try:
+        kept.fetch(kept.put(large), tmp_path / "back.bin")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        database.close()
+
+    assert (tmp_path / "back.bin").stat().st_size == 64 << 20
+    assert peak < 8 << 20

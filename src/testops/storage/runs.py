@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from testops.domain.errors import BadInput
 from testops.domain.event import EventType, NewEvent
-from testops.domain.execution import Artifact, Submission, Taken, cancelled
+from testops.domain.execution import LEASE_MS, Artifact, Submission, Taken, cancelled
 from testops.domain.run import RunState
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.storage.database import Database, Moment
@@ -24,7 +25,7 @@ from testops.storage.run_rows import (
     view_of,
     view_of_run,
 )
-from testops.storage.tables import artifact, attempt, run, turn
+from testops.storage.tables import artifact, attempt, lease, run, turn
 
 # What an identical question starts anew: it has no answer.
 _UNANSWERED = ("cancelled", "errored")
@@ -66,14 +67,33 @@ class RunsStore:
         return Created(view, outcome)
 
     def create_foreground(self, new: NewRun, executor_id: str) -> Taken:
-        """The next attempt of `new`, already taken by a command line that executes it itself."""
+        """The next attempt of `new`, already taken by a command line that executes it itself.
+
+        `BadInput` while somebody who lives executes the same: it would lose what it did so far.
+        """
         with self._database.write() as connection:
-            if not self._insert(connection, new):
-                self._reopen(connection, new, always=True)
-            self._append_queued(connection, new)
+            if self._insert(connection, new) or self._reopen(connection, new, always=True):
+                self._append_queued(connection, new)
+            elif (holder := self._living_holder(connection, new.run_id)) is not None:
+                raise BadInput(
+                    f"run {new.run_id} is being executed by {holder} already",
+                    where="store",
+                    fix=f"see it there with `testops watch {new.run_id}`",
+                )
             taken = take_run(self._database, connection, new.run_id, None, executor_id)
         assert taken is not None
         return taken
+
+    def _living_holder(self, connection: sa.Connection, run_id: str) -> str | None:
+        alive = lease.c.beat_ms > self._database.now_ms - LEASE_MS
+        wanted = (
+            sa.select(run.c.executor_id)
+            .join(lease, lease.c.executor_id == run.c.executor_id)
+            .where(run.c.run_id == run_id, run.c.state.in_(OPEN), alive)
+            # Nobody takes it between this look and our own taking.
+            .with_for_update(of=run)
+        )
+        return connection.execute(wanted).scalar_one_or_none()
 
     def get(self, run_id: str) -> RunView | None:
         """The run with its newest attempt's stages and gates."""

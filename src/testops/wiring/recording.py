@@ -149,7 +149,6 @@ class _Kept:
         )
 
     def _finish(self, run: Run) -> None:
-        self._over.set()
         assert run.verdict is not None
         ending = Ending(
             run.state,
@@ -159,4 +158,6 @@ class _Kept:
             run.bundle,
             run.bundle_identity,
         )
+        # Signs of life go on until it is kept: a database that is busy for long may take its time.
         self._store.executions.finish(self._mine, ending)
+        self._over.set()

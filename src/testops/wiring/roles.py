@@ -31,7 +31,7 @@ from testops.storage.migrate import SchemaState, migrate, state
 from testops.storage.places import LocalPlaces, media_type_of
 from testops.storage.runs import RunsStore
 from testops.storage.wakeups import Wakeups
-from testops.storage.workspaces import WorkspaceStore
+from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
 
 log = logging.getLogger("testops.store")
@@ -237,4 +237,6 @@ def _root_of(store: Store, taken: Taken) -> Path:
     found = store.workspaces.get(taken.run.workspace)
     if found is None:
         raise BadInput(f"there is no workspace {taken.run.workspace}", where="workspace")
-    return store.workspaces.root_for(found, taken.run.run_id, taken.run.attempt)
+    return store.workspaces.root_for(
+        as_planned(found, taken.run.build), taken.run.run_id, taken.run.attempt
+    )

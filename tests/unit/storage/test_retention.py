@@ -18,7 +18,6 @@ from testops.storage.durable import Submitter
 from testops.storage.events import EventStore
 from testops.storage.retention import GRACE_MS, Freed, Policy, Retention
 from testops.storage.tables import artifact, attempt, blob, run, run_event, seed_chunk, workspace
-from testops.telemetry.clock import SystemClock
 
 DAY_MS = 86_400_000
 OLD = 2 * GRACE_MS
@@ -447,19 +446,3 @@ def test_a_folder_and_its_database_may_move_together(tmp_path: Path, migrated_sq
     moved = open_database(f"sqlite:///{then}/testops.db")
     assert belongs(moved, then)
     moved.close()
-
-
-def test_contents_are_compared_with_chunks_at_once(store: Store) -> None:
-    run_id = store.leave(1)
-    with store.database.write() as connection:
-        row = row_of(seed_chunk, run_id=run_id)
-        rows = [row | {"number": n, "sha256": f"{n:064x}"} for n in range(20_000)]
-        connection.execute(seed_chunk.insert(), rows)
-        now = store.database.moment(connection).ms
-        row = row_of(blob, size=1, content=b"1", created_ms=now - OLD)
-        connection.execute(blob.insert(), [row | {"sha256": f"{n:064x}"} for n in range(5_000)])
-
-    began = SystemClock().elapsed_s()
-    assert store.collect().contents == 0
-    # One by one it takes minutes.
-    assert SystemClock().elapsed_s() - began < 20

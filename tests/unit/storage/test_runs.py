@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from tests.support.platform import ERRORED, GREEN, Stores, at_once, new_run
 
+from testops.domain.errors import BadInput
+from testops.domain.execution import Executor
 from testops.domain.run import RunState
 from testops.domain.run_view import RunFilter
 from testops.domain.seeds import SEED_COUNT
@@ -206,3 +208,26 @@ def test_a_deadline_that_several_runners_see_pass_ends_its_run_once(database_url
             database.close()
 
     assert told == [["run.queued", "run.finished"]] * len(names)
+
+
+def test_a_command_line_does_not_take_a_run_from_who_executes_it(stores: Stores) -> None:
+    runner = Executor("ann", "runner", "host", 1, 2, "v")
+    stores.leases.beat(runner)
+    run_id = stores.runs.create(new_run()).run.run_id
+    taken = stores.executions.take(run_id, 1, "ann")
+    assert taken is not None
+
+    with pytest.raises(BadInput, match="being executed by ann"):
+        stores.runs.create_foreground(new_run(), "cli")
+
+    stores.executions.finish(taken, GREEN)
+    assert stores.runs.create_foreground(new_run(), "cli").run.attempt == 2
+
+
+def test_a_command_line_goes_on_where_a_killed_one_left_its_run(stores: Stores) -> None:
+    first = stores.runs.create_foreground(new_run(), "killed")
+
+    second = stores.runs.create_foreground(new_run(), "cli")
+
+    assert (second.run.attempt, second.fence) == (1, first.fence + 1)
+    assert stores.types(new_run().run_id) == ["run.queued", "run.started"]

@@ -1,6 +1,8 @@
 """One run for one question, its place in the queue, and how lists of runs are read."""
 
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.support.platform import ERRORED, GREEN, Stores, at_once, new_run
@@ -231,3 +233,19 @@ def test_a_command_line_goes_on_where_a_killed_one_left_its_run(stores: Stores) 
 
     assert (second.run.attempt, second.fence) == (1, first.fence + 1)
     assert stores.types(new_run().run_id) == ["run.queued", "run.started"]
+
+
+def test_a_list_does_not_read_the_seeds_of_its_runs(stores: Stores) -> None:
+    many = {"stages": ["sim"], "sim_seeds": list(range(200_000))}
+    for number in range(10):
+        stores.runs.create(replace(new_run(f"{number:016x}"), question=many))
+
+    tracemalloc.start()
+    try:
+        page = stores.runs.list(RunFilter())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(page.runs) == 10
+    assert peak < 2_000_000

@@ -63,6 +63,8 @@ def answer(
         f"removed {len(freed.runs)} runs, {freed.folders} folders, {freed.contents} contents and "
         f"{freed.events} events of kept runs"
     )
+    if not freed.is_own_folder:
+        echo(f"{data} is not of this database: no file of it was touched")
     echo(
         f"the disk: {freed.bytes_before} bytes before, {freed.bytes_after} after, "
         f"{freed.bytes_freed} given back"

@@ -105,6 +105,12 @@ def cancelled(by: str) -> Ending:
     )
 
 
+def killed() -> Ending:
+    """The end of an attempt whose process ended before it could say how it went."""
+    said = "its process ended before it could say how it went"
+    return Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, said)
+
+
 def overdue(*, started: bool) -> Ending:
     """The end of a run that reached its deadline."""
     where = "while it ran" if started else "before it could start"

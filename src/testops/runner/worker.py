@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from testops.domain.errors import StoreUnavailable
-from testops.domain.execution import LEASE_MS, Ending, Executor, Fenced, Lease
+from testops.domain.execution import LEASE_MS, Ending, Executor, Fenced, Lease, killed
 from testops.domain.run import RunState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.budget import Budget
@@ -277,7 +277,7 @@ class Worker:
         if dead.kind == "foreground":
             for run_id, number, _, holder in self._ports.executions.open_runs():
                 if holder == dead.executor_id:
-                    self._ports.executions.abandon(run_id, number, _killed())
+                    self._ports.executions.abandon(run_id, number, killed())
         elif taken := self._ports.queue.recover([dead.executor_id]):
             log.warning("took over %d attempts of the dead runner %s", taken, dead.executor_id)
         self._ports.leases.forget(dead.executor_id)
@@ -306,11 +306,6 @@ class Worker:
 def _bug(error: Exception) -> Ending:
     said = f"internal error: {type(error).__name__}: {error}"
     return Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.INTERNAL, said)
-
-
-def _killed() -> Ending:
-    said = "its process ended before it could say how it went"
-    return Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE, said)
 
 
 def _lost() -> Ending:

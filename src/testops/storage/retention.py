@@ -24,7 +24,8 @@ import sqlalchemy as sa
 
 from testops.domain.run import TERMINAL
 from testops.storage.api_tables import idempotency_key
-from testops.storage.database import BUSY_TIMEOUT_S, Database
+from testops.storage.belonging import belongs
+from testops.storage.database import BUSY_TIMEOUT_S, Database, Moment
 from testops.storage.tables import artifact, blob, run, run_event, seed_chunk, workspace
 
 log = logging.getLogger("testops.storage.retention")
@@ -74,6 +75,8 @@ class Freed:
     events: int = 0
     contents: int = 0
     folders: int = 0
+    # Whether the data folder is of this database; if not, its files were left alone.
+    is_own_folder: bool = True
     # On the disk: the database, and what lies in the data folder of this machine.
     bytes_before: int = 0
     bytes_after: int = 0
@@ -88,6 +91,7 @@ class Retention:
 
     def __init__(self, database: Database, data: Path, forget: Forget) -> None:
         self._database = database
+        self._data = data
         self._runs = data / "runs"
         self._blobs = data / "blobs"
         self._forget = forget
@@ -111,10 +115,17 @@ class Retention:
         if policy.event_days is not None:
             tell("pruning events")
             freed.events = self._prune_events(policy.event_days, only)
-        tell("removing folders of runs")
-        freed.folders = self._sweep_folders()
+        is_empty = not self._runs.is_dir() and not self._blobs.is_dir()
+        freed.is_own_folder = is_empty or belongs(self._database, self._data)
+        if freed.is_own_folder:
+            tell("removing folders of runs")
+            freed.folders = self._sweep_folders()
+        else:
+            log.warning("%s is not of this database: its files are left alone", self._data)
         tell("removing contents")
-        freed.contents = self._sweep_rows(tell) + self._sweep_files()
+        freed.contents = self._sweep_rows(tell)
+        if freed.is_own_folder:
+            freed.contents += self._sweep_files()
         tell("compacting the database")
         self._compact()
         freed.bytes_after = self.disk_bytes()
@@ -155,11 +166,14 @@ class Retention:
     def _work_of(self, batch: Sequence[Chosen]) -> list[str]:
         """The names of a run's attempts and chunks in the durable queue."""
         names = [f"{one.run_id}-{n}" for one in batch for n in range(1, one.attempt + 1)]
+        chosen = {one.run_id: one.attempt for one in batch}
         chunks = sa.select(seed_chunk.c.run_id, seed_chunk.c.attempt, seed_chunk.c.number).where(
-            seed_chunk.c.run_id.in_([one.run_id for one in batch])
+            seed_chunk.c.run_id.in_(list(chosen))
         )
         with self._database.read() as connection:
-            names += ["-".join(map(str, row)) for row in connection.execute(chunks)]
+            rows = connection.execute(chunks).all()
+        # Not those of an attempt that was begun since: it waits for them.
+        names += ["-".join(map(str, row)) for row in rows if row.attempt <= chosen[row.run_id]]
         return names
 
     def _prune_events(self, days: float, only: str | None) -> int:
@@ -169,7 +183,7 @@ class Retention:
             old = sa.select(run.c.run_id).where(
                 run.c.state.in_(sorted(TERMINAL)),
                 run.c.pinned.is_(False),
-                run.c.created_ms < oldest,
+                _ended_before(oldest),
                 run.c.first_seq < run.c.last_seq,
             )
             if only is not None:
@@ -211,7 +225,7 @@ class Retention:
 
     def _sweep_rows(self, tell: Tell) -> int:
         """Remove the contents that nothing refers to, where they have a row."""
-        files = self._files()
+        files = self._files() if belongs(self._database, self._data) else {}
         count = 0
         while True:
             with self._database.write() as connection:
@@ -296,6 +310,14 @@ def _return_pages(raw: Any) -> None:
             return
 
 
+# When the newest attempt ended: a run that was asked again is as young as its newest answer.
+_ENDED = sa.func.coalesce(run.c.finished_at, run.c.created_at)
+
+
+def _ended_before(ms: int) -> sa.ColumnElement[bool]:
+    return _ENDED.op("<")(Moment(ms).text)
+
+
 def _ended_runs(connection: sa.Connection, only: str | None) -> Iterator[list[Any]]:
     """The runs that may go, newest first, one workspace after the other."""
     size = (
@@ -303,11 +325,12 @@ def _ended_runs(connection: sa.Connection, only: str | None) -> Iterator[list[An
         .where(artifact.c.run_id == run.c.run_id)
         .scalar_subquery()
     )
-    columns = (run.c.run_id, run.c.attempt, run.c.workspace, run.c.created_ms, size.label("size"))
+    ended = _ENDED.label("ended")
+    columns = (run.c.run_id, run.c.attempt, run.c.workspace, ended, size.label("size"))
     wanted = (
         sa.select(*columns)
         .where(run.c.state.in_(sorted(TERMINAL)), run.c.pinned.is_(False))
-        .order_by(run.c.workspace, run.c.created_ms.desc(), run.c.run_id)
+        .order_by(run.c.workspace, ended.desc(), run.c.run_id)
     )
     if only is not None:
         wanted = wanted.where(run.c.workspace == only)
@@ -325,7 +348,7 @@ def _beyond(rows: Sequence[Any], policy: Policy, now_ms: int) -> list[Chosen]:
         why = ""
         if policy.count is not None and place >= policy.count:
             why = f"more than {policy.count} runs"
-        elif policy.days is not None and row.created_ms < now_ms - _ms(policy.days):
+        elif policy.days is not None and row.ended < Moment(now_ms - _ms(policy.days)).text:
             why = f"older than {policy.days:g} days"
         elif policy.size is not None and total > policy.size:
             why = f"beyond {policy.size} bytes"
@@ -335,12 +358,13 @@ def _beyond(rows: Sequence[Any], policy: Policy, now_ms: int) -> list[Chosen]:
 
 
 def _unreferenced() -> sa.ColumnElement[bool]:
-    named = [
-        sa.exists().where(artifact.c.sha256 == blob.c.sha256),
-        sa.exists().where(seed_chunk.c.sha256 == blob.c.sha256),
-        sa.exists().where(workspace.c.place == blob.c.sha256),
-    ]
-    return sa.not_(sa.or_(*named))
+    # Chunks have no index by digest: asked one by one, each content would read all of them.
+    chunks = sa.select(seed_chunk.c.sha256).where(seed_chunk.c.sha256.is_not(None))
+    return sa.and_(
+        ~sa.exists().where(artifact.c.sha256 == blob.c.sha256),
+        blob.c.sha256.not_in(chunks),
+        ~sa.exists().where(workspace.c.place == blob.c.sha256),
+    )
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

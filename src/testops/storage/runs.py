@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from testops.domain.event import EventType, NewEvent
-from testops.domain.execution import Artifact, Submission, Taken, cancelled
+from testops.domain.execution import LEASE_MS, Artifact, Submission, Taken, cancelled, killed
 from testops.domain.run import RunState
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.storage.database import Database, Moment
@@ -24,13 +24,19 @@ from testops.storage.run_rows import (
     view_of,
     view_of_run,
 )
-from testops.storage.tables import artifact, attempt, run, turn
+from testops.storage.tables import artifact, attempt, lease, run, turn
 
 # What an identical question starts anew: it has no answer.
 _UNANSWERED = ("cancelled", "errored")
 # DBOS orders by one number; a run's place among its equals must not reach the next priority.
 TURNS_MAX = 100_000_000
 
+
+# A question names up to a million seeds: a page of runs would be gigabytes of what no list shows.
+_LISTED = (
+    *(column for column in run.c if column.name != "question"),
+    sa.literal("{}").label("question"),
+)
 
 # Puts an attempt into the durable queue within the transaction that created it.
 Submit = Callable[[sa.Connection, Submission], None]
@@ -72,13 +78,41 @@ class RunsStore:
     def create_foreground(self, new: NewRun, executor_id: str) -> Taken | None:
         """The next attempt of `new`, already taken by a command line that executes it itself.
 
-        None while another attempt goes on: that one is not taken from whoever executes it.
+        None while somebody who lives executes the same: that one is not taken away. An attempt
+        whose executor died, and that no runner ended since, ends here.
         """
         with self._database.write() as connection:
-            if not self._insert(connection, new) and not self._reopen(connection, new, always=True):
+            if self._insert(connection, new) or self._reopen(connection, new, always=True):
+                self._append_queued(connection, new)
+            elif self._living_holder(connection, new.run_id) is not None:
                 return None
-            self._append_queued(connection, new)
+            elif self._end_dead(connection, new.run_id):
+                self._reopen(connection, new, always=True)
+                self._append_queued(connection, new)
             return take_run(self._database, connection, new.run_id, None, executor_id)
+
+    def _end_dead(self, connection: sa.Connection, run_id: str) -> bool:
+        """End an attempt that runs in nobody's hands; whether there was one."""
+        fenced_off = (
+            sa.update(run)
+            .where(run.c.run_id == run_id, run.c.state == RunState.RUNNING.value)
+            .values(fence=run.c.fence + 1)
+        )
+        if connection.execute(fenced_off).rowcount == 0:
+            return False
+        end_attempt(self._database, connection, run_id, killed(), fence=None)
+        return True
+
+    def _living_holder(self, connection: sa.Connection, run_id: str) -> str | None:
+        alive = lease.c.beat_ms > self._database.now_ms - LEASE_MS
+        wanted = (
+            sa.select(run.c.executor_id)
+            .join(lease, lease.c.executor_id == run.c.executor_id)
+            .where(run.c.run_id == run_id, run.c.state.in_(OPEN), alive)
+            # Nobody takes it between this look and our own taking.
+            .with_for_update(of=run)
+        )
+        return connection.execute(wanted).scalar_one_or_none()
 
     def get(self, run_id: str) -> RunView | None:
         """The run with its newest attempt's stages and gates."""
@@ -104,9 +138,9 @@ class RunsStore:
     def list(
         self, wanted: RunFilter, *, after: tuple[int, str] | None = None, limit: int = 50
     ) -> Page:
-        """Runs that `wanted` lets through, newest first, without their stages."""
+        """Runs that `wanted` lets through, newest first, without their stages and questions."""
         rows = (
-            sa.select(run)
+            sa.select(*_LISTED)
             .where(*self._conditions(wanted))
             .order_by(run.c.created_ms.desc(), run.c.run_id.desc())
             .limit(limit + 1)

@@ -6,12 +6,14 @@ works in a copy of its own, which nothing shares and which goes when the attempt
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
 
 from testops.domain.errors import BadInput
+from testops.domain.run import Build
 from testops.domain.workspace import Workspace, WorkspaceKind
 from testops.runner.archives import copy_tree, pack, unpack
 from testops.runner.builds import ARCHIVES_MARK
@@ -164,12 +166,30 @@ class WorkspaceStore:
             return folder
         archive = make_folder(folder.parent) / f"{sha256}.tar.gz"
         (folder.parent / ARCHIVES_MARK).touch()
-        self._blobs.fetch(sha256, archive)
+        try:
+            self._blobs.fetch(sha256, archive)
+        except FileNotFoundError as error:
+            raise BadInput(
+                f"the archive {sha256} is not kept any more",
+                where="workspace",
+                fix="send the project again, and ask again",
+            ) from error
         try:
             unpack(archive, folder)
         finally:
             archive.unlink(missing_ok=True)
         return folder
+
+
+def as_planned(one: Workspace, build: Build) -> Workspace:
+    """The workspace with the content that a run of `build` was planned for.
+
+    Between planning and creating a run nothing holds the archive: it may have been replaced, and
+    a result must not be of another content than its question.
+    """
+    if one.kind is not WorkspaceKind.ARCHIVE or build.stated or build.dirty is None:
+        return one
+    return replace(one, place=build.dirty)
 
 
 def _require_idle(connection: sa.Connection, name: str) -> None:

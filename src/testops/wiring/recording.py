@@ -8,6 +8,7 @@ the command stops showing signs of life.
 import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +18,9 @@ from typing import Any
 from testops import engine
 from testops.domain.errors import StoreUnavailable
 from testops.domain.event import EventType, NewEvent
-from testops.domain.execution import Ending, Executor, StageRecord, Taken
+from testops.domain.execution import Ending, Executor, StageRecord, Taken, cancelled
 from testops.domain.gate import GateResult
-from testops.domain.run import Run
+from testops.domain.run import Run, RunState
 from testops.domain.stage import StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.asking import Wish, new_run
@@ -76,6 +77,7 @@ class _Kept:
             engine.ENGINE_VERSION,
         )
         self._taken: Taken | None = None
+        self._cancelled_by: str | None = None
         self._gates: list[GateResult] = []
         self._told: Told | None = None
         self._over = threading.Event()
@@ -137,6 +139,17 @@ class _Kept:
             # It may be back for the next one.
             with contextlib.suppress(StoreUnavailable):
                 self._store.leases.beat(self._executor)
+                self._obey()
+
+    def _obey(self) -> None:
+        """End this process as Ctrl-C does when somebody cancelled its run elsewhere."""
+        if self._taken is None or self._cancelled_by is not None:
+            return
+        for seen in self._store.executions.watch([self._taken.run.run_id]):
+            is_mine = seen.fence == self._taken.fence and seen.state is RunState.RUNNING
+            if is_mine and seen.cancel_requested_by is not None:
+                self._cancelled_by = seen.cancel_requested_by
+                os.kill(os.getpid(), signal.SIGINT)
 
     def _tell(self, body: Mapping[str, Any]) -> None:
         facts = {name: value for name, value in body.items() if name not in ("type", "key")}
@@ -161,7 +174,6 @@ class _Kept:
         )
 
     def _finish(self, run: Run) -> None:
-        self._over.set()
         assert run.verdict is not None
         ending = Ending(
             run.state,
@@ -171,4 +183,8 @@ class _Kept:
             run.bundle,
             run.bundle_identity,
         )
+        if self._cancelled_by is not None and run.state is RunState.CANCELLED:
+            ending = cancelled(self._cancelled_by)
+        # Signs of life go on until it is kept: a database that is busy for long may take its time.
         self._store.executions.finish(self._mine, ending)
+        self._over.set()

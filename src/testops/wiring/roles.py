@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import functools
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from testops.runner.projects import project_around
 from testops.runner.stage_process import run_stage
 from testops.runner.worker import Worker
 from testops.runner.worker_ports import WorkerPorts
+from testops.storage.belonging import belongs, claim
 from testops.storage.blobs import BlobStore, blobs_of
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import Database, open_database
@@ -29,8 +31,10 @@ from testops.storage.migrate import SchemaState, migrate, state
 from testops.storage.places import LocalPlaces, media_type_of
 from testops.storage.runs import RunsStore
 from testops.storage.wakeups import Wakeups
-from testops.storage.workspaces import WorkspaceStore
+from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
+
+log = logging.getLogger("testops.store")
 
 # SQLite has one runner, and what it was executing is its own again when it is started anew.
 _ONLY_RUNNER = "local"
@@ -128,6 +132,12 @@ def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
     database = open_database(settings.database_url)
     try:
         _shape(database, may_migrate=may_migrate)
+        if not claim(database, settings.data):
+            log.warning(
+                "%s is of another database: what lies there is not tidied up; give each its own"
+                " (TESTOPS_DATA)",
+                settings.data,
+            )
         submitter = Submitter(database)
         blobs = blobs_of(database, settings.data)
         yield Store(
@@ -218,7 +228,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         # What a suite runs must not reach the database that judges it.
         run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
-        duties=(*beside.duties, store.workspaces.sweep_copies),
+        duties=(*beside.duties, *_sweeps(store)),
         ended=beside.ended,
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
@@ -231,9 +241,17 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
     )
 
 
+def _sweeps(store: Store) -> Sequence[Callable[[], None]]:
+    # In the folder of another database the copies of its attempts look like those of nobody.
+    own = belongs(store.database, store.settings.data)
+    return (store.workspaces.sweep_copies,) if own else ()
+
+
 def _root_of(store: Store, taken: Taken) -> Path:
     """The folder of the run's workspace on this machine."""
     found = store.workspaces.get(taken.run.workspace)
     if found is None:
         raise BadInput(f"there is no workspace {taken.run.workspace}", where="workspace")
-    return store.workspaces.root_for(found, taken.run.run_id, taken.run.attempt)
+    return store.workspaces.root_for(
+        as_planned(found, taken.run.build), taken.run.run_id, taken.run.attempt
+    )

@@ -7,7 +7,7 @@ import pytest
 from tests.support.rows import row_of
 
 from testops.cli import main
-from testops.storage.database import open_database
+from testops.storage.database import Moment, open_database
 from testops.storage.tables import run
 
 
@@ -27,7 +27,8 @@ def with_two_runs(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     with database.write() as connection:
         now = database.moment(connection).ms
         for run_id, days in (("a" * 16, 0), ("b" * 16, 50)):
-            facts = {"state": "finished", "created_ms": now - days * 86_400_000}
+            ended = Moment(now - days * 86_400_000)
+            facts = {"state": "finished", "created_ms": ended.ms, "finished_at": ended.text}
             connection.execute(run.insert().values(row_of(run, run_id=run_id, **facts)))
     database.close()
 

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from tests.support.rows import row_of
 
 from testops.storage.api_tables import idempotency_key
+from testops.storage.belonging import belongs, claim
 from testops.storage.blobs import blobs_of
-from testops.storage.database import Database, open_database
+from testops.storage.database import Database, Moment, open_database
 from testops.storage.durable import Submitter
 from testops.storage.events import EventStore
 from testops.storage.retention import GRACE_MS, Freed, Policy, Retention
@@ -36,6 +37,8 @@ class Store:
         self.database = database
         self.data = data
         self.forgotten: list[str] = []
+        data.mkdir(exist_ok=True)
+        claim(database, data)
         self.retention = Retention(database, data, self.forgotten.extend)
 
     def leave(self, number: int, *, days: float = 0.0, size: int = 1000, **given: object) -> str:
@@ -47,6 +50,7 @@ class Store:
         with self.database.write() as connection:
             now = self.database.moment(connection).ms
             facts["created_ms"] = now - int(days * DAY_MS) - number
+            facts["finished_at"] = Moment(now - int(days * DAY_MS) - number).text
             connection.execute(run.insert().values(row_of(run, **facts) | given))
             connection.execute(attempt.insert().values(row_of(attempt, run_id=run_id)))
             for seq in (1, 2, 3):
@@ -382,3 +386,63 @@ def test_the_durable_queue_forgets_a_run_so_that_it_can_be_asked_anew(database: 
 
 def _statuses(submitter: Submitter) -> list[tuple[str, str]]:
     return [(one.workflow_id, one.status) for one in submitter._client.list_workflows()]
+
+
+def test_a_run_that_was_asked_again_is_as_young_as_its_newest_answer(store: Store) -> None:
+    asked_again, old = store.leave(1, days=40), store.leave(2, days=40)
+    with store.database.write() as connection:
+        now = store.database.moment(connection).text
+        where = run.c.run_id == asked_again
+        connection.execute(sa.update(run).where(where).values(finished_at=now))
+
+    freed = store.collect(days=30, event_days=30)
+
+    assert [one.run_id for one in freed.runs] == [old]
+    assert freed.events == 0
+
+
+def test_the_chunks_of_an_attempt_that_was_begun_since_stay_in_the_queue(store: Store) -> None:
+    run_id = store.leave(1, days=9)
+
+    def meanwhile(said: str) -> None:
+        if said.startswith("taking 1 runs out"):
+            with store.database.write() as connection:
+                where = run.c.run_id == run_id
+                connection.execute(sa.update(run).where(where).values(attempt=2, state="running"))
+                for number in (1, 2):
+                    row = row_of(seed_chunk, run_id=run_id, attempt=number, number=0)
+                    connection.execute(seed_chunk.insert().values(row))
+
+    store.retention.collect(Policy(days=1), tell=meanwhile)
+
+    assert f"{run_id}-1-0" in store.forgotten
+    assert f"{run_id}-2-0" not in store.forgotten
+
+
+def test_the_folder_of_another_database_is_left_alone(
+    store: Store, tmp_path: Path, migrated_sqlite: Path
+) -> None:
+    store.leave(1)
+    (tmp_path / "other.db").write_bytes(migrated_sqlite.read_bytes())
+    other = open_database(f"sqlite:///{tmp_path}/other.db")
+    assert not claim(other, store.data)
+
+    freed = Retention(other, store.data, lambda _: None).collect(Policy(), tell=lambda _: None)
+    other.close()
+
+    assert (freed.is_own_folder, freed.folders, freed.contents) == (False, 0, 0)
+    assert store.is_whole()
+
+
+def test_a_folder_and_its_database_may_move_together(tmp_path: Path, migrated_sqlite: Path) -> None:
+    first, then = tmp_path / "first", tmp_path / "then"
+    first.mkdir()
+    (first / "testops.db").write_bytes(migrated_sqlite.read_bytes())
+    database = open_database(f"sqlite:///{first}/testops.db")
+    assert claim(database, first)
+    database.close()
+    first.rename(then)
+
+    moved = open_database(f"sqlite:///{then}/testops.db")
+    assert belongs(moved, then)
+    moved.close()

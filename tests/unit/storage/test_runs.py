@@ -1,10 +1,13 @@
 """One run for one question, its place in the queue, and how lists of runs are read."""
 
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.support.platform import ERRORED, GREEN, Stores, at_once, new_run
 
+from testops.domain.execution import Executor, Fenced
 from testops.domain.run import RunState
 from testops.domain.run_view import RunFilter
 from testops.domain.seeds import SEED_COUNT
@@ -189,6 +192,7 @@ def test_a_label_is_found_whatever_stands_in_it(stores: Stores) -> None:
 
 
 def test_a_command_line_takes_no_run_from_whoever_executes_it(stores: Stores) -> None:
+    stores.leases.beat(Executor("server", "runner", "host", 1, 2, "v"))
     stores.runs.create(new_run())
     taken = stores.executions.take("a" * 16, 1, "server")
     assert taken is not None
@@ -220,3 +224,35 @@ def test_a_deadline_that_several_runners_see_pass_ends_its_run_once(database_url
             database.close()
 
     assert told == [["run.queued", "run.finished"]] * len(names)
+
+
+def test_a_run_that_a_killed_command_line_left_ends_when_it_is_asked_for_again(
+    stores: Stores,
+) -> None:
+    first = stores.runs.create_foreground(new_run(), "killed")
+    assert first is not None
+
+    second = stores.runs.create_foreground(new_run(), "cli")
+
+    assert second is not None
+    assert (second.run.attempt, second.run.state) == (2, RunState.RUNNING)
+    states = [one["state"] for one in stores.runs.attempts("a" * 16)]
+    assert states == ["errored", "running"]
+    with pytest.raises(Fenced):
+        stores.executions.finish(first, GREEN)
+
+
+def test_a_list_does_not_read_the_seeds_of_its_runs(stores: Stores) -> None:
+    many = {"stages": ["sim"], "sim_seeds": list(range(200_000))}
+    for number in range(10):
+        stores.runs.create(replace(new_run(f"{number:016x}"), question=many))
+
+    tracemalloc.start()
+    try:
+        page = stores.runs.list(RunFilter())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(page.runs) == 10
+    assert peak < 2_000_000

@@ -14,7 +14,7 @@ from testops.runner.builds import build_of
 from testops.storage.blobs import blobs_of
 from testops.storage.database import Database, open_database
 from testops.storage.tables import attempt, run
-from testops.storage.workspaces import WorkspaceStore
+from testops.storage.workspaces import WorkspaceStore, as_planned
 
 
 @pytest.fixture
@@ -160,3 +160,20 @@ def test_a_name_keeps_its_kind(store: WorkspaceStore, project: Path) -> None:
     store.add_path("shop", project, allow_commands=False, by="me")
     with pytest.raises(BadInput, match="of the kind path"):
         store.add_archive("shop", project, allow_commands=False, by="me")
+
+
+def test_a_run_has_the_archive_that_it_was_planned_for(
+    store: WorkspaceStore, project: Path
+) -> None:
+    planned = store.add_archive("shop", project, allow_commands=False, by="me")
+    build = build_of(store.root_of(planned))
+    # Before the run is there that would keep it from being replaced.
+    (project / "suites" / "core.yaml").write_text("replaced\n")
+    newer = store.add_archive("shop", project, allow_commands=False, by="me")
+    assert newer.place != planned.place
+
+    root = store.root_for(as_planned(newer, build), "ab" * 8, 1)
+
+    assert (root / "suites" / "core.yaml").read_text() == "schema: 1\n"
+    stated = Build("c" * 40, None, stated=True)
+    assert as_planned(newer, stated) == newer

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.crash.processes import free_port
 from tests.crash.workload import write_project
 
 KEY = "a-maintainer-of-the-acceptance-tests-0123456789"
+OURS = (sys.executable, "-m", "testops")
 SLOW = """\
 import time
 
@@ -30,16 +31,18 @@ def test_it_takes_its_time():
 class Server:
     """`testops serve` in a project, and what it said."""
 
-    def __init__(self, project: Path, port: int) -> None:
-        self.project, self.port = project, port
+    def __init__(self, project: Path, port: int, program: Sequence[str] = OURS) -> None:
+        self.project, self.port, self.program = project, port, program
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "testops", "serve", "--port", str(port)],
+            [*program, "serve", "--port", str(port)],
             cwd=project,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # A group of its own, as a terminal gives it.
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -70,7 +73,7 @@ class Server:
 
     def testops(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "testops", *words],
+            [*self.program, *words],
             cwd=self.project,
             env={**self.environment, **more},
             capture_output=True,
@@ -196,6 +199,40 @@ def test_a_second_runner_on_sqlite_refuses_with_exit_code_2(server: Server) -> N
 
     assert second.returncode == 2
     assert "PostgreSQL" in second.stderr
+
+
+def test_a_second_server_on_sqlite_is_refused_at_once(server: Server) -> None:
+    server.said("runner ready")
+
+    second = server.testops("serve", "--port", "0")
+
+    assert second.returncode == 2
+    assert "another runner works on this SQLite database" in second.stderr
+    assert "ready at" not in second.stdout
+
+
+def test_ctrl_c_ends_a_server_on_a_port_of_the_systems_choice_without_an_error(
+    project: Path,
+) -> None:
+    server = Server(project, 0)
+    port = server.said(r"^ready at http://127\.0\.0\.1:(\d+)$").group(1)
+    server.said("runner ready")
+    assert httpx.get(f"http://127.0.0.1:{port}/readyz").json()["ready"] is True
+    link = server.testops("login-link").stdout
+    assert link.startswith(f"http://127.0.0.1:{port}/login?token=")
+
+    os.killpg(server.process.pid, signal.SIGINT)
+
+    assert server.stop() == 0
+    assert not [line for line in server.lines if "the runner ended" in line]
+
+
+def test_a_server_whose_database_was_removed_is_not_ready(server: Server) -> None:
+    server.said("runner ready")
+    with server.client() as http:
+        assert http.get("/readyz").status_code == 200
+        (server.project / ".testops" / "testops.db").unlink()
+        assert http.get("/readyz").status_code == 503
 
 
 def test_a_server_that_is_asked_to_end_leaves_nothing_and_loses_nothing(project: Path) -> None:

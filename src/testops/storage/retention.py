@@ -26,7 +26,15 @@ from testops.domain.run import TERMINAL
 from testops.storage.api_tables import idempotency_key
 from testops.storage.belonging import belongs
 from testops.storage.database import BUSY_TIMEOUT_S, Database, Moment
-from testops.storage.tables import artifact, blob, run, run_event, seed_chunk, workspace
+from testops.storage.tables import (
+    artifact,
+    attempt,
+    blob,
+    run,
+    run_event,
+    seed_chunk,
+    workspace,
+)
 
 log = logging.getLogger("testops.storage.retention")
 
@@ -115,6 +123,8 @@ class Retention:
         if policy.event_days is not None:
             tell("pruning events")
             freed.events = self._prune_events(policy.event_days, only)
+        tell("removing chunks")
+        self._remove_chunks()
         is_empty = not self._runs.is_dir() and not self._blobs.is_dir()
         freed.is_own_folder = is_empty or belongs(self._database, self._data)
         if freed.is_own_folder:
@@ -175,6 +185,32 @@ class Retention:
         # Not those of an attempt that was begun since: it waits for them.
         names += ["-".join(map(str, row)) for row in rows if row.attempt <= chosen[row.run_id]]
         return names
+
+    def _remove_chunks(self) -> None:
+        """Remove the parts of simulations that have ended: their bundles say all of it."""
+        of_attempt = sa.and_(
+            attempt.c.run_id == seed_chunk.c.run_id, attempt.c.attempt == seed_chunk.c.attempt
+        )
+        with self._database.read() as connection:
+            # One of a cancelled run may still be on its way to its end in some runner.
+            before = Moment(self._database.moment(connection).ms - GRACE_MS)
+            ended = (
+                sa.select(seed_chunk.c.run_id, seed_chunk.c.attempt)
+                .distinct()
+                .join(attempt, of_attempt)
+                .where(attempt.c.state.in_(sorted(TERMINAL)), attempt.c.finished_at < before.text)
+                .order_by(seed_chunk.c.run_id, seed_chunk.c.attempt)
+            )
+            found = connection.execute(ended).all()
+        for run_id, number in found:
+            own = (seed_chunk.c.run_id == run_id, seed_chunk.c.attempt == number)
+            with self._database.read() as connection:
+                numbers = connection.execute(sa.select(seed_chunk.c.number).where(*own)).scalars()
+                names = [f"{run_id}-{number}-{one}" for one in numbers]
+            # First out of the queue: without their rows nobody would find them there.
+            self._forget(names)
+            with self._database.write() as connection:
+                connection.execute(sa.delete(seed_chunk).where(*own))
 
     def _prune_events(self, days: float, only: str | None) -> int:
         """Leave each old run its last event, and say in its row where the log now begins."""

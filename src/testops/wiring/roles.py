@@ -177,7 +177,14 @@ def only_runner(settings: Settings, database: Database) -> Iterator[None]:
     if not database.is_sqlite:
         yield
         return
-    path = settings.data / "runner.lock"
+    file = Path(str(database.engine.url.database)).resolve()
+    # Beside the database, too: two data folders may name one.
+    with _only_one(settings.data / "runner.lock"), _only_one(Path(f"{file}.runner-lock")):
+        yield
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -185,7 +192,7 @@ def only_runner(settings: Settings, database: Database) -> Iterator[None]:
         except (BlockingIOError, PermissionError):
             raise BadInput(
                 "another runner works on this SQLite database, which can have one",
-                where=str(settings.data),
+                where=str(path.parent),
                 fix="end the other, or use PostgreSQL (TESTOPS_DATABASE_URL) for several",
             ) from None
         yield

@@ -446,3 +446,22 @@ def test_a_folder_and_its_database_may_move_together(tmp_path: Path, migrated_sq
     moved = open_database(f"sqlite:///{then}/testops.db")
     assert belongs(moved, then)
     moved.close()
+
+
+def test_the_chunks_of_an_ended_attempt_go_and_those_of_an_open_one_stay(store: Store) -> None:
+    run_id = store.leave(1)
+    ended, begun = store.put(b"ended", age_ms=OLD), store.put(b"begun", age_ms=OLD)
+    with store.database.write() as connection:
+        connection.execute(sa.update(attempt).values(state="finished"))
+        connection.execute(
+            attempt.insert().values(row_of(attempt, run_id=run_id, attempt=2, state="running"))
+        )
+        for number, digest in ((1, ended), (2, begun)):
+            row = row_of(seed_chunk, run_id=run_id, attempt=number, number=0, sha256=digest)
+            connection.execute(seed_chunk.insert().values(row))
+
+    assert store.collect().contents == 1
+
+    assert store.forgotten == [f"{run_id}-1-0"]
+    with store.database.read() as connection:
+        assert list(connection.execute(sa.select(seed_chunk.c.sha256)).scalars()) == [begun]

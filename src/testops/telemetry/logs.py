@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+from typing_extensions import override
 
 from testops.telemetry.clock import Clock
 
@@ -40,6 +41,8 @@ _SECRETS_IN_TEXT = (
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DEPTH_MAX = 6
+_SELDOM_S = 30.0
+_KINDS_MAX = 100
 
 
 def configure(
@@ -55,6 +58,7 @@ def configure(
     level = environment.get("TESTOPS_LOG_LEVEL", "INFO").upper()
     handler = logging.StreamHandler(out)
     handler.setFormatter(_formatter(clock, as_json=as_json))
+    handler.addFilter(_Seldom("dbos"))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -67,6 +71,32 @@ def configure(
         joining.propagate = True
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+
+
+class _Seldom(logging.Filter):
+    """Lets a warning of one logger through twice a minute, and only its first and last line.
+
+    DBOS asks its queues four times a second, and tells each time, with a traceback, that the
+    database is away. What that means for runs is told by our own loggers.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._told_at: dict[str, float] = {}
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != self.name or record.levelno != logging.WARNING:
+            return True
+        lines = record.getMessage().splitlines() or [""]
+        kind = lines[0].partition(":")[0]
+        if record.created - self._told_at.get(kind, -_SELDOM_S) < _SELDOM_S:
+            return False
+        if len(self._told_at) >= _KINDS_MAX:
+            self._told_at.clear()
+        self._told_at[kind] = record.created
+        record.msg, record.args = " … ".join(dict.fromkeys((lines[0], lines[-1]))), ()
+        return True
 
 
 @contextlib.contextmanager

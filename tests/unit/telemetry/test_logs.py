@@ -159,3 +159,24 @@ def test_a_value_that_is_no_json_does_not_lose_the_line() -> None:
     logging.getLogger("x").warning("odd", extra={"thing": object(), "many": {1, 2}})
     (only,) = lines(stream)
     assert only["thing"].startswith("<object")
+
+
+def test_what_dbos_repeats_while_the_database_is_away_is_told_seldom() -> None:
+    stream = set_up()
+    logger = logging.getLogger("dbos")
+    for number in range(200):
+        logger.warning(
+            "Exception polling schedules: Traceback (most recent call last):\n  File\nRefused %d",
+            number,
+        )
+        logger.warning("Exception in queue: refused")
+    logger.error("an error is always told")
+    logger.error("an error is always told")
+    logging.getLogger("testops.runner").warning("ours")
+    logging.getLogger("testops.runner").warning("ours")
+    assert [line["message"] for line in lines(stream)] == [
+        "Exception polling schedules: Traceback (most recent call last): … Refused 0",
+        "Exception in queue: refused",
+        *["an error is always told"] * 2,
+        *["ours"] * 2,
+    ]

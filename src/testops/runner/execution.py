@@ -54,6 +54,7 @@ CHUNKS_POLL_S = 0.5
 # In how many of these polls the queue is asked whether it still holds what is not settled.
 _LOST_EVERY = 10
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
+_REASON_MAX = 1000
 _EVENTS_HELD_MAX = 5000
 _TOLD_BY_STAGES = (EventType.STAGE_STARTED, EventType.STAGE_PROGRESS, EventType.STAGE_LOG)
 
@@ -471,9 +472,18 @@ def _judged(kept: list[StageRecord], gates: list[Mapping[str, Any]]) -> Ending:
         RunState.FINISHED,
         verdict,
         combine_exit(codes),
+        reason=_why(kept) if verdict.blocks else "",
         bundle=sim.get("bundle"),
         bundle_identity=sim.get("bundle_identity"),
     )
+
+
+def _why(kept: list[StageRecord]) -> str:
+    """What blocks, stage by stage, for whoever sees only the run."""
+    blocks = {verdict.value for verdict in Verdict if verdict.blocks}
+    blocking = [record for record in kept if record.report["verdict"] in blocks]
+    said = [f"{record.stage}: {record.report['reason'] or 'see its gates'}" for record in blocking]
+    return "; ".join(said)[:_REASON_MAX]
 
 
 def _exit_code_of_gate(gate: Mapping[str, Any]) -> ExitCode:

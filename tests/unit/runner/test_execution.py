@@ -170,6 +170,7 @@ def test_the_stages_after_a_failed_one_run_too(world: World) -> None:
     run = world.execute()
 
     assert (run.verdict, run.exit_code) == (Verdict.FAIL, ExitCode.FAILED)
+    assert run.reason == "lint: see its gates"
     assert [stage.report is not None for stage in run.stages] == [True, True]
     assert world.executions[0] == ("lint", 1, "ran", "test")
 
@@ -198,6 +199,7 @@ def test_a_stage_that_always_crashes_is_inconclusive_and_says_why(world: World) 
     assert (lint["state"], lint["verdict"]) == ("tool_error", "inconclusive")
     assert lint["reason"] == "out of memory"
     assert (run.state, run.verdict) == (RunState.FINISHED, Verdict.INCONCLUSIVE)
+    assert run.reason == "lint: out of memory"
     assert run.stages[1].to_json()["verdict"] == "pass"
 
 

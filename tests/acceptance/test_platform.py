@@ -273,3 +273,23 @@ def test_a_port_that_is_taken_is_bad_input(server: Server) -> None:
 
     assert second.returncode == 2
     assert "TESTOPS_PORT" in second.stderr
+
+
+def test_a_run_of_the_command_line_goes_on_without_its_store(project: Path) -> None:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    (project / ".testops").mkdir()
+    (project / ".testops" / "testops.db").write_text("this is no database\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "testops", "run", "tiny"],
+        cwd=project,
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "on the disk only" in done.stderr
+    assert (project / ".testops" / "testops.db").read_text() == "this is no database\n"

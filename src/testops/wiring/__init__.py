@@ -1,5 +1,6 @@
 """The one place that chooses adapters: the real clock, Toron, the snapshots, and real chance."""
 
+import contextlib
 import getpass
 import importlib.metadata
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from testops import engine, reports, snapshots
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, OutputNotWritable, StoreUnavailable
 from testops.domain.run import Run
 from testops.domain.seeds import Seeds
 from testops.domain.suite import Suite
@@ -119,19 +120,31 @@ class FileSnapshots:
 
 def answer(request: Request, *, listener: Listener, told: Tell, door: str | None) -> Run:
     """The run that answers `request`, on this machine; `door` is how its caller starts it."""
-    if not _store_is_there(request.working_folder, request.environment):
-        tools = _tools(request, door, None)
+    with contextlib.ExitStack() as open_ones:
+        tools = _tools(request, door, _keeper(request, open_ones, told))
         return answer_request(request, tools, listener=listener, told=told)
+
+
+def _keeper(
+    request: Request, open_ones: contextlib.ExitStack, told: Tell
+) -> Callable[[Planned], Listener] | None:
+    """What keeps the run in the store, where there is one; without it the run goes on as well."""
+    if not _store_is_there(request.working_folder, request.environment):
+        return None
     from testops.wiring.recording import keeping
 
-    with keeping(
-        request.working_folder,
-        request.environment,
-        token=f"{draw_seed():016x}",
-        who=person(),
-    ) as keeper:
-        tools = _tools(request, door, keeper)
-        return answer_request(request, tools, listener=listener, told=told)
+    try:
+        return open_ones.enter_context(
+            keeping(
+                request.working_folder,
+                request.environment,
+                token=f"{draw_seed():016x}",
+                who=person(),
+            )
+        )
+    except (BadInput, OutputNotWritable, StoreUnavailable) as error:
+        told(f"this run is on the disk only, the store does not take it: {error}")
+        return None
 
 
 def _store_is_there(folder: Path, environment: Mapping[str, str]) -> bool:

@@ -82,15 +82,3 @@ async def send_nothing(send: Send) -> None:
     """204: the run is over and the viewer has all of it, so it must not come back."""
     await send({"type": "http.response.start", "status": 204, "headers": header_list({})})
     await send({"type": "http.response.body"})
-
-
-def dispatch(
-    events: Application, others: Application, *, is_events: Callable[[str], bool]
-) -> Application:
-    """One application of two: the event streams pass no framework, all else goes to `others`."""
-
-    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
-        app = events if scope["type"] == "http" and is_events(scope["path"]) else others
-        await app(scope, receive, send)
-
-    return chosen

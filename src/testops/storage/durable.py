@@ -9,7 +9,6 @@ DBOS's open part does not give the work of a dead executor to another by itself.
 """
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -200,8 +199,3 @@ def _entered(handler: Callable[..., None]) -> Callable[..., None]:
         handler(*arguments)
 
     return workflow
-
-
-def quiet_the_library() -> None:
-    """DBOS tells every start and stop; only what it warns of is worth a line in our log."""
-    logging.getLogger("dbos").setLevel(logging.WARNING)

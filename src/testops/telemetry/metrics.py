@@ -7,7 +7,6 @@ page and counted; it never fails the page, and measuring never hurts what is mea
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -200,11 +199,6 @@ def run_families(facts: RunFacts) -> Sequence[Metric]:
         counts,
         seconds,
     )
-
-
-def names_on(page: bytes) -> Sequence[str]:
-    """The names of all families on a page, sorted."""
-    return sorted(set(re.findall(r"^# TYPE (\S+) ", page.decode(), re.MULTILINE)))
 
 
 def _value(name: str, text: str, value: float) -> Metric:

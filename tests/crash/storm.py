@@ -226,7 +226,7 @@ def _gaps(connection: sa.Connection) -> list[str]:
 
 def _places() -> int:
     """How many runs three runners of this machine hold at a time."""
-    from testops.wiring.roles import cpu_count
+    from testops.wiring import cpu_count
 
     return len(RUNNERS) * max(2, cpu_count())
 

@@ -140,7 +140,7 @@ def _run_suite(
         environment=dict(os.environ),
         profile=profile,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
-        jobs=jobs or _cpu_count(),
+        jobs=jobs or wiring.cpu_count(),
         strict=strict,
         only=only,
     )
@@ -159,12 +159,6 @@ def _show(done: Run, *, report_path: Path | None, as_json: bool) -> None:
         click.echo(body)
     else:
         print_summary(done)
-
-
-def _cpu_count() -> int:
-    # In a container the machine's count is not ours.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @testops.group(invoke_without_command=True)

@@ -39,7 +39,7 @@ from testops.runner.stage_jobs import (
     StageStopped,
 )
 from testops.runner.worker_ports import Place, WorkerPorts
-from testops.warroom.gates import DETERMINISM
+from testops.warroom.gates import exit_code_on
 
 log = logging.getLogger("testops.runner.execution")
 
@@ -451,14 +451,15 @@ def _hear(body: Mapping[str, Any], held: _Held) -> None:
         return
     # That an execution of the stage began is in the log already; a further try of it is not.
     if body["type"] != EventType.STAGE_STARTED or body["number"] > 1:
-        held.add(_event_of(body))
+        held.add(event_of(body))
 
 
 def _shown(path: Path, place: Place) -> str:
     return path.relative_to(place.output).as_posix() if path.is_relative_to(place.output) else ""
 
 
-def _event_of(body: Mapping[str, Any]) -> NewEvent:
+def event_of(body: Mapping[str, Any]) -> NewEvent:
+    """What a stage told, as it goes into the log."""
     facts = {name: value for name, value in body.items() if name not in ("type", "key")}
     return NewEvent(EventType(body["type"]), facts, str(body.get("key", "")))
 
@@ -466,7 +467,7 @@ def _event_of(body: Mapping[str, Any]) -> NewEvent:
 def _judged(kept: list[StageRecord], gates: list[Mapping[str, Any]]) -> Ending:
     verdicts = [record.report["verdict"] for record in kept]
     verdict = worst(Verdict(one) for one in verdicts if one is not None)
-    codes = [exit_code_of(verdict), *(_exit_code_of_gate(gate) for gate in gates)]
+    codes = [exit_code_of(verdict), *(_exit_code(gate) for gate in gates)]
     sim = next((record.report for record in kept if record.stage == StageName.SIM), {})
     return Ending(
         RunState.FINISHED,
@@ -478,19 +479,16 @@ def _judged(kept: list[StageRecord], gates: list[Mapping[str, Any]]) -> Ending:
     )
 
 
+def _exit_code(gate: Mapping[str, Any]) -> ExitCode:
+    return exit_code_on(gate["metric"], Verdict(gate["verdict"]), strict=False)
+
+
 def _why(kept: list[StageRecord]) -> str:
     """What blocks, stage by stage, for whoever sees only the run."""
     blocks = {verdict.value for verdict in Verdict if verdict.blocks}
     blocking = [record for record in kept if record.report["verdict"] in blocks]
     said = [f"{record.stage}: {record.report['reason'] or 'see its gates'}" for record in blocking]
     return "; ".join(said)[:_REASON_MAX]
-
-
-def _exit_code_of_gate(gate: Mapping[str, Any]) -> ExitCode:
-    code = exit_code_of(Verdict(gate["verdict"]))
-    if code is ExitCode.FAILED and gate["metric"] == DETERMINISM:
-        return ExitCode.NONDETERMINISM
-    return code
 
 
 def _infrastructure(name: StageName, why: str, executions: int) -> StageRecord:

@@ -70,8 +70,13 @@ def _unmeasured(rule: GateRule, why: str) -> GateResult:
 
 
 def exit_code_of_gate(result: GateResult, *, strict: bool) -> ExitCode:
-    """The exit code that one gate asks for: a broken determinism gate has a code of its own."""
-    code = exit_code_of(result.verdict, strict=strict)
-    if code is ExitCode.FAILED and result.rule.metric == DETERMINISM:
+    """The exit code that one gate asks for."""
+    return exit_code_on(result.rule.metric, result.verdict, strict=strict)
+
+
+def exit_code_on(metric: str, verdict: Verdict, *, strict: bool) -> ExitCode:
+    """The exit code of `verdict` on `metric`: a broken determinism gate has a code of its own."""
+    code = exit_code_of(verdict, strict=strict)
+    if code is ExitCode.FAILED and metric == DETERMINISM:
         return ExitCode.NONDETERMINISM
     return code

@@ -296,3 +296,9 @@ def draw_seed() -> int:
 
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
+
+
+def cpu_count() -> int:
+    """The processors that this process may use: in a container the machine's are not ours."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

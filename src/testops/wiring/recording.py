@@ -17,13 +17,13 @@ from typing import Any
 
 from testops import engine
 from testops.domain.errors import StoreUnavailable
-from testops.domain.event import EventType, NewEvent
 from testops.domain.execution import Ending, Executor, StageRecord, Taken, cancelled
 from testops.domain.gate import GateResult
 from testops.domain.run import Run, RunState
 from testops.domain.stage import StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.asking import Wish, new_run
+from testops.runner.execution import event_of
 from testops.runner.planning import Planned
 from testops.runner.projects import Project
 from testops.runner.stage_child import Told
@@ -38,7 +38,8 @@ from testops.telemetry.events import (
     StageFinished,
     StageStarted,
 )
-from testops.wiring.roles import Store, cpu_count, open_store, settings_for
+from testops.wiring import cpu_count
+from testops.wiring.roles import Store, open_store, settings_for
 
 
 @contextlib.contextmanager
@@ -152,9 +153,7 @@ class _Kept:
                 os.kill(os.getpid(), signal.SIGINT)
 
     def _tell(self, body: Mapping[str, Any]) -> None:
-        facts = {name: value for name, value in body.items() if name not in ("type", "key")}
-        event = NewEvent(EventType(body["type"]), facts, str(body.get("key", "")))
-        self._store.executions.tell(self._mine, [event])
+        self._store.executions.tell(self._mine, [event_of(body)])
 
     def _record(self, report: StageReport) -> None:
         gates, self._gates = self._gates, []

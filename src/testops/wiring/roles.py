@@ -33,6 +33,7 @@ from testops.storage.runs import RunsStore
 from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
+from testops.wiring import cpu_count
 
 log = logging.getLogger("testops.store")
 
@@ -86,12 +87,6 @@ def _count(environment: Mapping[str, str], name: str) -> int | None:
     if not text.isdecimal() or not int(text):
         raise BadInput(f"{text[:20]!r} is no count", where=name, fix="give 1 or more, or unset it")
     return int(text)
-
-
-def cpu_count() -> int:
-    """The processors that this process may use: in a container the machine's are not ours."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _memory_mb() -> int:

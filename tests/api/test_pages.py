@@ -153,3 +153,11 @@ def test_suites_and_profiles_are_listed_with_what_is_wrong(
         assert schema.json()["$schema"].startswith("https://json-schema.org/")
         held = {"if-none-match": schema.headers["etag"]}
         assert client.get(path, headers=held).status_code == 304
+
+
+def test_a_run_without_a_verdict_says_its_state_once(client: httpx.Client) -> None:
+    run_id = client.post("/v1/test-runs", json={"suite": "core"}).json()["run_id"]
+
+    head = client.get(f"/runs/{run_id}").text.partition("<table")[0]
+
+    assert head.count("queued") == 1

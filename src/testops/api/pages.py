@@ -106,8 +106,10 @@ def _head(view: RunView) -> str:
         ["Asked for by", escape(view.created_by)],
     ]
     verdict = verdict_html(view.verdict, view.state)
+    # Without a verdict the state stands in its place, and once is enough.
+    state = f" <span class='soft'>{escape(view.state.value)}</span>" if view.verdict else ""
     return (
-        f"<p>{verdict} <span class='soft'>{escape(view.state.value)}</span>{because}</p>"
+        f"<p>{verdict}{state}{because}</p>"
         f"{table('Facts', ['', ''], facts)}"
         f"<h2>Reproduce</h2><pre>{escape(view.reproduce)}</pre>"
     )

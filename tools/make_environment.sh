@@ -28,6 +28,6 @@ install=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet
          --constraint constraints.txt)
 # The build backend comes first and from the same pins, so that nothing is resolved twice.
 "${install[@]}" hatchling editables \
-    && "${install[@]}" --no-build-isolation --editable engine --editable '.[dev,oidc,otlp,kernels,compat]' \
+    && "${install[@]}" --no-build-isolation --editable engine --editable '.[dev,oidc,otlp,s3,kernels,compat]' \
     || fail "the install did not finish: check the messages above and the network, then run make again" 4
 printf '%s' "$place" > "$stamp"

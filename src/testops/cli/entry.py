@@ -41,7 +41,7 @@ def snapshot_compare_main(arguments: Sequence[str] | None = None) -> NoReturn:
     """What `tools/snapshot_compare.py` calls."""
 
     def command() -> click.Command:
-        from testops.cli.commands import snapshot_compare
+        from testops.cli.snapshot_commands import snapshot_compare
 
         return snapshot_compare
 

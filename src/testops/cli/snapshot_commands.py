@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from testops.cli import snapshot_store
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import project_around
 from testops.wiring import snapshots
@@ -74,3 +75,7 @@ def approve(source: str, why: str, who: str | None, allow_failing: bool) -> None
     click.echo(f"approved {approved.source} as the baseline {approved.baseline}")
     click.echo(f"recorded: {approved.who}, {approved.why}")
     click.echo("commit both files, so that everyone compares with the same")
+
+
+for _command in snapshot_store.COMMANDS:
+    snapshot.add_command(_command)

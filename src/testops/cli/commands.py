@@ -312,12 +312,15 @@ def retention(
     """
     from testops.cli import retention as page
     from testops.cli.places import opened, places
+    from testops.storage.blobs import artifact_shelf
 
     policy = page.policy_of(limits, os.environ)
     at = places(Path.cwd(), os.environ, data=data)
     with opened(at) as database:
         asked = page.Asked(policy, workspace, dry_run=dry_run, as_json=as_json)
-        return page.answer(database, at.data, asked, echo=click.echo)
+        return page.answer(
+            database, at.data, asked, shelf=artifact_shelf(os.environ), echo=click.echo
+        )
 
 
 @testops.command()

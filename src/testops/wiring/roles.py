@@ -19,8 +19,9 @@ from testops.runner.projects import project_around
 from testops.runner.stage_process import run_stage
 from testops.runner.worker import Worker
 from testops.runner.worker_ports import WorkerPorts
+from testops.snapshots.objects.s3 import S3Shelf
 from testops.storage.belonging import belongs, claim
-from testops.storage.blobs import BlobStore, blobs_of
+from testops.storage.blobs import BlobStore, artifact_shelf, blobs_of
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import Database, open_database
 from testops.storage.durable import DurableQueue, Submitter
@@ -53,6 +54,8 @@ class Settings:
     runs_at_once: int
     # Of all runners together; None: as many as they have places.
     runs_everywhere: int | None = None
+    # Where contents are, if not on this machine or in the database.
+    artifacts: S3Shelf | None = None
 
 
 def settings_for(
@@ -77,6 +80,7 @@ def settings_for(
         memory_mb=_memory_mb(),
         runs_at_once=runs_at_once or max(2, own_cores),
         runs_everywhere=_count(environment, "TESTOPS_RUNS_EVERYWHERE"),
+        artifacts=artifact_shelf(environment),
     )
 
 
@@ -134,7 +138,7 @@ def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
                 settings.data,
             )
         submitter = Submitter(database)
-        blobs = blobs_of(database, settings.data)
+        blobs = blobs_of(database, settings.data, settings.artifacts)
         yield Store(
             settings,
             database,

@@ -10,7 +10,7 @@ replaces a name whole, and every reading sees the last writing: S3 promises both
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -133,6 +133,12 @@ class S3Shelf:
         # What is not there is no error to S3; some that speak it answer 404.
         with self._reported(), contextlib.suppress(FileNotFoundError):
             self._store.delete(name)
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Like `remove` of each, in one question for every thousand."""
+        if names:
+            with self._reported(), contextlib.suppress(FileNotFoundError):
+                self._store.delete(list(names))
 
     def tidy(self) -> int:
         return 0  # an upload that was broken off is no name; a lifecycle rule of the bucket ends it

@@ -135,8 +135,7 @@ class S3Shelf:
             self._store.delete(name)
 
     def remove_all(self, names: Sequence[str]) -> None:
-        """Like `remove` of each, in one question for every thousand."""
-        if names:
+        if names:  # one question for every thousand
             with self._reported(), contextlib.suppress(FileNotFoundError):
                 self._store.delete(list(names))
 

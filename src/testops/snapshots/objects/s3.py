@@ -53,7 +53,9 @@ def address_of(text: str, *, where: str) -> Address:
     prefix = (found[2] or "").removesuffix("/") if found else ""
     if found is None or not all(_PREFIX_PART.fullmatch(p) for p in prefix.split("/") if prefix):
         raise BadInput(
-            f"{text[:200]!r} is not s3://BUCKET/PREFIX", where=where, fix="write it like that"
+            f"{text[:200]!r} is not s3://BUCKET/PREFIX",
+            where=where,
+            fix="a bucket has 3 to 63 small letters, digits, dots and dashes",
         )
     return Address(found[1], prefix)
 

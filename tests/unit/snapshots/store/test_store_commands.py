@@ -104,7 +104,7 @@ def test_what_a_person_reads(ask: Ask) -> None:
     assert "pinned" in shown
     assert "the very file that was captured" in ask("materialise", identity[:6], "b.tar.gz")[1]
     assert ", 0 damages" in ask("verify")[1]
-    assert "0 bytes freed; 1 bundles" in ask("gc")[1]
+    assert "0 bytes freed; 1 bundle and" in ask("gc")[1]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,16 @@ def test_a_store_in_s3_by_two_variables(
     assert "AWS_SECRET_ACCESS_KEY" in err
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert ask("list")[0] == 4
+
+
+@pytest.mark.parametrize("place", ["s3:/bucket/x", "gs://bucket/x", "file:///srv/store"])
+def test_a_place_that_is_neither_a_folder_nor_s3_is_refused(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("TESTOPS_SNAPSHOT_STORE", place)
+    code, _, err = ask("list")
+    assert code == 2
+    assert "TESTOPS_SNAPSHOT_STORE" in err
 
 
 def test_a_copied_project_does_not_let_go_of_what_the_first_one_holds(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from testops.cli.snapshot_review import REVIEW_VERBS
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import project_around
 from testops.wiring import snapshots
@@ -16,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def snapshot() -> None:
-    """Compare bundles, and approve one as the baseline."""
+    """Compare bundles, review what moved, and approve one as the baseline."""
 
 
 _compare_options = (
@@ -61,16 +62,5 @@ def _compare(
     return result.exit_code
 
 
-@snapshot.command()
-@click.argument("source", metavar="RUN|BUNDLE")
-@click.option("--why", required=True, metavar="REASON", help="Why this behaviour is right.")
-@click.option("--who", metavar="NAME", help="Who approves; default: git's user, or yours.")
-@click.option("--allow-failing", is_flag=True, help="Approve executions that did not pass.")
-def approve(source: str, why: str, who: str | None, allow_failing: bool) -> None:
-    """Make a bundle the baseline of its suite, profile, engine and Python; it is recorded who."""
-    approved = snapshots.approve(
-        source, who=who, why=why, allow_failing=allow_failing, working_folder=Path.cwd()
-    )
-    click.echo(f"approved {approved.source} as the baseline {approved.baseline}")
-    click.echo(f"recorded: {approved.who}, {approved.why}")
-    click.echo("commit both files, so that everyone compares with the same")
+for _verb in REVIEW_VERBS:
+    snapshot.add_command(_verb)

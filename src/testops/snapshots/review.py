@@ -40,17 +40,22 @@ def review_of(
     return Review(
         base=None if base is None else base["identity"],
         target=target["identity"],
-        key=ReviewKey(
-            suite=target["suite"],
-            profile=target["profile"],
-            engine_version=target["engine_version"],
-            python=target["python"],
-        ),
+        key=key_of(target),
         opened_at=at,
         opened_by_run=run_id,
         approvals_required=approvals_required,
         groups=tuple(_groups(comparison)),
         masks=tuple(_audit(rule) for rule in comparison["masks"]["rules"][:MASK_COUNT_MAX]),
+    )
+
+
+def key_of(target: Mapping[str, Any]) -> ReviewKey:
+    """Which baseline one side of a comparison is about."""
+    return ReviewKey(
+        suite=target["suite"],
+        profile=target["profile"],
+        engine_version=target["engine_version"],
+        python=target["python"],
     )
 
 

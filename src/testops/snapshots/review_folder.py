@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testops.domain.errors import BadInput
-from testops.domain.review import Review, ReviewKey, ReviewState
+from testops.domain.review import Review, ReviewKey
 from testops.domain.review_fields import RECORD_FIX
 from testops.domain.review_record import review_from_json
 from testops.snapshots.atomic import folder_lock, replace_file
@@ -65,28 +65,32 @@ class ReviewFolder:
         return path
 
     def open(self, fresh: Review) -> Review:
-        """Keep what a run found, over what was decided before; earlier targets give way to it.
-
-        A review with nothing in it is not kept: the behaviour is the baseline's again.
-        """
+        """Keep what a run found, over what was decided before; earlier targets give way to it."""
         with self.held():
-            earlier = [one for one in self.all() if one.key == fresh.key and one.is_open]
+            earlier = self._open_of(fresh.key, but=fresh.target)
             stored = self.of(fresh.target)
             kept = fresh if stored is None else stored.renewed(fresh)
             for one in earlier:
-                if one.target != fresh.target:
-                    kept = kept.carried_from(one)
-            if kept.groups:
-                self.save(kept)
+                kept = kept.carried_from(one)
+            self.save(kept)
             # The new one first: killed in between, two are open and the next run settles it.
             for one in earlier:
-                if one.target != fresh.target:
-                    self.save(one.superseded(fresh.target))
+                self.save(one.superseded(fresh.target))
             return kept
 
-    def is_open(self, key: ReviewKey) -> bool:
-        """Whether a review of `key` waits for somebody."""
-        return any(one.key == key and one.state is ReviewState.PENDING for one in self.all())
+    def settle(self, base: str, target: str, key: ReviewKey) -> None:
+        """A run of `target` behaved as the baseline `base` says: nothing waits any more."""
+        if not self.folder.is_dir():
+            return
+        with self.held():
+            for one in self._open_of(key):
+                # The review of the baseline itself is an approval that was killed half way.
+                if one.target != base:
+                    self.save(one.superseded(base if one.target == target else target))
+
+    def _open_of(self, key: ReviewKey, *, but: str = "") -> list[Review]:
+        every = self.all()
+        return [one for one in every if one.key == key and one.is_open and one.target != but]
 
     def _paths(self) -> list[Path]:
         if not self.folder.is_dir():

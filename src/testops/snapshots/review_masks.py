@@ -20,7 +20,7 @@ from testops.snapshots.review import generalized
 
 _RULES_MAX = 20
 # (path in the bundle, kernel file of the baseline, kernel file of the target)
-Documents = Sequence[tuple[str, Mapping[str, Json], Mapping[str, Json]]]
+Documents = Sequence[tuple[str, dict[str, Json], dict[str, Json]]]
 
 
 def masks_for(
@@ -84,9 +84,9 @@ def require_something_left(rules: Sequence[Mask], all_masks: Masks, documents: D
         for name in SECTIONS:
             before = _content(old, name) or _content(new, name)
             if before and not any(_content(one, name) for one in masked):
-                rule = next((one for one in rules if one.segments[0] == name), None)
-                if rule is not None:
-                    raise _hides(rule, f"everything that {path} has in /{name}")
+                ours = [rule for rule in rules if rule.segments[0] == name]
+                if ours:
+                    raise _hides(ours[0], f"everything that {path} has in /{name}")
 
 
 def _content(document: Json, name: str) -> bool:

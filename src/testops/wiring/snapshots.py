@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from testops import engine, reports, snapshots
 from testops.domain.errors import BadInput
 from testops.domain.seeds import Seeds
 from testops.runner.ports import Comparison, Delta, Execution
-from testops.runner.projects import Project, project_around
+from testops.runner.projects import Project
 from testops.snapshots import CompareResult, compare_command
-from testops.telemetry.clock import SystemClock
-from testops.wiring.person import person
+from testops.wiring.reviewing import opened
 
 PYTHON_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -77,41 +76,17 @@ def compare(
 def _compare(
     base: Path, target: Path, *, masks: Path | None, folder: Path, strict: bool
 ) -> CompareResult:
-    return compare_command(
+    result = compare_command(
         base,
         target,
         masks=masks,
         strict=strict,
         report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """What became the baseline, and who decided so."""
-
-    source: str
-    baseline: str
-    who: str
-    why: str
-
-
-def approve(
-    source: str, *, who: str | None, why: str, allow_failing: bool, working_folder: Path
-) -> Approved:
-    """Make a run or a bundle the baseline of its key."""
-    project = project_around(working_folder)
-    path = bundle_called(source, project, working_folder)
-    who = who or person()
-    baseline = snapshots.approve(
-        path,
-        project.snapshots / "golden",
-        who=who,
-        why=why,
-        at=SystemClock().now(),
-        allow_failing=allow_failing,
-    )
-    return Approved(project.shown(path), project.shown(baseline), who, why)
+    # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
+    places = folder.parent / "snapshots"
+    review = opened(result.comparison.to_json(), base, snapshots_folder=places)
+    return replace(result, review=review)
 
 
 def bundle_called(source: str, project: Project, working_folder: Path) -> Path:

@@ -138,7 +138,9 @@ def _unproven(found: Verification, rules: ReviewRules) -> str:
             f"{found.identical} of {found.executions} executions were identical "
             f"({percent:.4g} %), below {rules.determinism_percent:g} %"
         )
-    if found.kernels_inconclusive != 0:
+    if found.kernels_inconclusive is None:
+        return "nothing says how many of its kernels were inconclusive"
+    if found.kernels_inconclusive:
         return f"{found.kernels_inconclusive} of its kernels were inconclusive"
     return ""
 

@@ -317,7 +317,7 @@ def _subject(desk: Desk, source: str) -> Subject:
     stored = None
     if path is None:
         stored = _stored_called(desk, source)
-        path = _bundle_of(desk, stored.target)
+        path = _bundle_of(desk, stored)
         if path is None:
             return Subject(None, stored)
     bundle = read_bundle(path)
@@ -392,13 +392,12 @@ def _stored_called(desk: Desk, source: str) -> Review:
     )
 
 
-def _bundle_of(desk: Desk, identity: str) -> Path | None:
-    """Where the bundle with `identity` is: what its run left, or the unpacked one of the last."""
-    record = run_record_of(desk.runs, identity)
-    candidates = [desk.project.snapshots / f"run-{record.get('run_id')}.tar.gz"]
-    candidates.append(desk.project.snapshots / "dev")
-    for path in candidates:
-        if path.exists() and read_bundle(path).identity == identity:
+def _bundle_of(desk: Desk, review: Review) -> Path | None:
+    """Where the bundle under review is: what a run left, or the unpacked one of the last run."""
+    run_ids = [review.opened_by_run, run_record_of(desk.runs, review.target).get("run_id")]
+    names = [f"run-{run_id}.tar.gz" for run_id in dict.fromkeys(run_ids) if run_id]
+    for path in (desk.project.snapshots / name for name in (*names, "dev")):
+        if path.exists() and read_bundle(path).identity == review.target:
             return path
     return None
 

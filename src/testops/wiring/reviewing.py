@@ -387,7 +387,7 @@ def _stored_called(desk: Desk, source: str) -> Review:
         names = ", ".join(review.target[:16] for review in found[:5])
         raise BadInput(f"{source!r} is several reviews ({names})", fix="give more of the id")
     raise BadInput(
-        f"there is no run, bundle or review {source!r} (looked in {desk.project.snapshots})",
+        f"there is no run or bundle {source!r}, nor a review of one (in {desk.project.snapshots})",
         fix="name a file, a run id that `testops run` printed, or see `testops snapshot review`",
     )
 

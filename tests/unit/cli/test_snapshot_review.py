@@ -300,8 +300,8 @@ def test_an_approval_that_was_killed_after_the_baseline_is_given_again(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("review", "nope"), "there is no run, bundle or review 'nope'"),
-        (("approve", "nope", "--why", "x"), "there is no run, bundle or review 'nope'"),
+        (("review", "nope"), "no run or bundle 'nope', nor a review"),
+        (("approve", "nope", "--why", "x"), "no run or bundle 'nope', nor a review"),
         (("approve", "NAME", "--why", " "), "--why: is empty"),
         (("accept", "NAME", "--kernel", "x", "--field", "/y", "--why", "z"), "no delta of kernel"),
         (("reject", "NAME", "--kernel", "x", "--why", "z"), "no delta of kernel 'x'"),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from testops.cli.snapshot_migrate import migrate
 from testops.cli.snapshot_review import REVIEW_VERBS
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import project_around
@@ -62,5 +63,5 @@ def _compare(
     return result.exit_code
 
 
-for _verb in REVIEW_VERBS:
+for _verb in (*REVIEW_VERBS, migrate):
     snapshot.add_command(_verb)

@@ -18,6 +18,7 @@ from testops.snapshots.bundle import Bundle, is_unpacked, read_bundle
 from testops.snapshots.executions import read_executions
 from testops.snapshots.locate import bundles_at, pick_base
 from testops.snapshots.masks import Mask, load_masks
+from testops.snapshots.migrate import identities_of
 from testops.snapshots.provenance import provenance_of, require_verified, run_record_of
 from testops.snapshots.review import key_of, review_of
 from testops.snapshots.review_folder import ReviewFolder
@@ -180,7 +181,7 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
         failing_executions(bundle, allow_failing=allow_failing)
         named = _RUN_BUNDLE.fullmatch(bundle.origin.name)
         run_id = named[1] if named else None
-        record = run_record_of(desk.runs, bundle.identity, run_id=run_id)
+        record = run_record_of(desk.runs, identities_of(bundle), run_id=run_id)
         require_verified(bundle, desk.golden, record, rules)
         assert subject.review is not None
         review = _countable(subject.review, rules).approve(decision)
@@ -394,7 +395,7 @@ def _stored_called(desk: Desk, source: str) -> Review:
 
 def _bundle_of(desk: Desk, review: Review) -> Path | None:
     """Where the bundle under review is: what a run left, or the unpacked one of the last run."""
-    run_ids = [review.opened_by_run, run_record_of(desk.runs, review.target).get("run_id")]
+    run_ids = [review.opened_by_run, run_record_of(desk.runs, [review.target]).get("run_id")]
     names = [f"run-{run_id}.tar.gz" for run_id in dict.fromkeys(run_ids) if run_id]
     for path in (desk.project.snapshots / name for name in (*names, "dev")):
         if path.exists() and read_bundle(path).identity == review.target:

@@ -124,7 +124,8 @@ def test_a_kernel_is_found_by_its_suite_and_then_by_its_source(tmp_path: Path) -
     (tmp_path / "sim").mkdir()
     (tmp_path / "sim" / "k.py").write_text("async def here(): ...\n")
     (tmp_path / "suites" / "regression_core.yaml").write_text(
-        "schema: 1\nname: regression_core\nseeds: {sim: 1, chaos: 2}\nstages:\n  sim:\n    kernels:\n"
+        "schema: 1\nname: regression_core\nseeds: {sim: 1, chaos: 2}\n"
+        "stages:\n  sim:\n    kernels:\n"
         '      ledger: {run: "sim/k.py::here", verify: varied}\n'
     )
     find = kernels_of_project(Project(tmp_path))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from testops.snapshots.align import align
-from testops.snapshots.canonical import Json, form
+from testops.snapshots.canonical import Json, form, same
 from testops.snapshots.pointers import Place
 
 _EXACT_INTEGER_MAX = 2**53
@@ -43,9 +43,17 @@ class Change:
     difference: int | None = None
 
 
+def changes(old: Json, new: Json) -> Iterator[Change]:
+    """Every change from `old` to `new`, in the order of the documents; none when equal.
+
+    One at a time: two lists without a common item have as many changes as both have items.
+    """
+    return _diff(old, new, (), (), "")
+
+
 def diff(old: Json, new: Json) -> list[Change]:
-    """Every change from `old` to `new`, in the order of the documents; none when equal."""
-    return list(_diff(old, new, (), (), ""))
+    """All of `changes` at once."""
+    return list(changes(old, new))
 
 
 def _diff(old: Json, new: Json, at_old: Place, at_new: Place, note: str) -> Iterator[Change]:
@@ -53,10 +61,10 @@ def _diff(old: Json, new: Json, at_old: Place, at_new: Place, note: str) -> Iter
         case dict(), dict():
             yield from _diff_objects(old, new, at_old, at_new, note)
         case list(), list():
-            if form(old) != form(new):
+            if not same(old, new):
                 yield from _diff_lists(old, new, at_old, at_new)
         case _:
-            if form(old) != form(new):
+            if not same(old, new):
                 yield _replaced(old, new, at_old, at_new, note)
 
 
@@ -100,7 +108,7 @@ def _diff_lists(
                 ChangeKind.MOVED, place_old, place_new, old_index, new_index, note=note_of(item)
             )
         # Most pairs are equal, and what to say of one costs more than to see that.
-        if form(old[old_index]) != form(item):
+        if not same(old[old_index], item):
             yield from _diff(old[old_index], item, place_old, place_new, note_of(item))
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from testops.cli.snapshot_review import REVIEW_VERBS
 from testops.domain.seeds import SEED_COUNT
 from testops.domain.verdict import ExitCode
 from testops.snapshots import Chosen
@@ -19,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def snapshot() -> None:
-    """Compare and replay bundles, and approve one as the baseline."""
+    """Compare, replay and review bundles, and approve one as the baseline."""
 
 
 _compare_options = (
@@ -116,16 +117,5 @@ def _tell_progress(done: int, total: int) -> None:
         click.echo(f"replayed {done} of {total} executions", err=True)
 
 
-@snapshot.command()
-@click.argument("source", metavar="RUN|BUNDLE")
-@click.option("--why", required=True, metavar="REASON", help="Why this behaviour is right.")
-@click.option("--who", metavar="NAME", help="Who approves; default: git's user, or yours.")
-@click.option("--allow-failing", is_flag=True, help="Approve executions that did not pass.")
-def approve(source: str, why: str, who: str | None, allow_failing: bool) -> None:
-    """Make a bundle the baseline of its suite, profile, engine and Python; it is recorded who."""
-    approved = snapshots.approve(
-        source, who=who, why=why, allow_failing=allow_failing, working_folder=Path.cwd()
-    )
-    click.echo(f"approved {approved.source} as the baseline {approved.baseline}")
-    click.echo(f"recorded: {approved.who}, {approved.why}")
-    click.echo("commit both files, so that everyone compares with the same")
+for _verb in REVIEW_VERBS:
+    snapshot.add_command(_verb)

@@ -27,6 +27,8 @@ class CompareResult:
     comparison: Comparison
     exit_code: ExitCode
     reports: Sequence[Path]
+    # The review that this comparison opened, where it opened one.
+    review: Path | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The one object of `--json`."""
@@ -34,6 +36,7 @@ class CompareResult:
             **self.comparison.to_json(),
             "exit_code": int(self.exit_code),
             "reports": [str(path) for path in self.reports],
+            "review": None if self.review is None else str(self.review),
         }
 
     def text(self) -> str:
@@ -52,6 +55,8 @@ class CompareResult:
         if comparison.fix:
             lines.append(f"  next: {comparison.fix}")
         lines += [f"  report: {path}" for path in self.reports]
+        if self.review is not None:
+            lines.append(f"  review: {self.review}; `testops snapshot review {self.review.stem}`")
         return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Bundles and baselines on this machine's disk: for the pipeline, and for `testops snapshot`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from testops import engine, reports, snapshots
@@ -11,9 +11,8 @@ from testops.runner.ports import Comparison, Delta, Execution, Reexecution
 from testops.runner.projects import Project, project_around
 from testops.snapshots import Chosen, CompareResult, Replay, compare_command
 from testops.snapshots.causes import Reexecutor
-from testops.telemetry.clock import SystemClock
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
-from testops.wiring.person import person
+from testops.wiring.reviewing import opened
 
 
 class FileSnapshots:
@@ -105,7 +104,7 @@ def _compare(
     strict: bool,
     executor: Reexecutor | None,
 ) -> CompareResult:
-    return compare_command(
+    result = compare_command(
         base,
         target,
         masks=masks,
@@ -113,6 +112,10 @@ def _compare(
         report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
         executor=executor,
     )
+    # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
+    places = folder.parent / "snapshots"
+    review = opened(result.comparison.to_json(), base, snapshots_folder=places)
+    return replace(result, review=review)
 
 
 def replay(
@@ -135,34 +138,6 @@ def replay(
         any_engine=any_engine,
         told=told,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """What became the baseline, and who decided so."""
-
-    source: str
-    baseline: str
-    who: str
-    why: str
-
-
-def approve(
-    source: str, *, who: str | None, why: str, allow_failing: bool, working_folder: Path
-) -> Approved:
-    """Make a run or a bundle the baseline of its key."""
-    project = project_around(working_folder)
-    path = bundle_called(source, project, working_folder)
-    who = who or person()
-    baseline = snapshots.approve(
-        path,
-        project.snapshots / "golden",
-        who=who,
-        why=why,
-        at=SystemClock().now(),
-        allow_failing=allow_failing,
-    )
-    return Approved(project.shown(path), project.shown(baseline), who, why)
 
 
 def bundle_called(source: str, project: Project, working_folder: Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from testops.domain.errors import OutputNotWritable
 
-_SUFFIX = ".testops-tmp"
+TEMPORARY = ".testops-tmp"
 
 
 def replace_file(target: Path, content: bytes) -> None:
@@ -41,7 +41,7 @@ def replace_file(target: Path, content: bytes) -> None:
 
 def remove_stale_files(folder: Path) -> None:
     """Remove the temporary files of writers that are no more; those of live ones stay."""
-    for path in sorted(folder.glob(f".*{_SUFFIX}")):
+    for path in sorted(folder.glob(f".*{TEMPORARY}")):
         # A file that another writer renames or removes in this very moment is none of ours.
         with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
             _remove_unlocked(path)
@@ -60,7 +60,7 @@ def _remove_unlocked(path: Path) -> None:
 
 def _create_locked(target: Path) -> tuple[Path, int]:
     for attempt in range(1000):
-        path = target.with_name(f".{target.name[:150]}.{os.getpid()}-{attempt}{_SUFFIX}")
+        path = target.with_name(f".{target.name[:150]}.{os.getpid()}-{attempt}{TEMPORARY}")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
@@ -114,11 +114,11 @@ def repair_folder(folder: Path) -> None:
 
 
 def _staged(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.new{_SUFFIX}")
+    return folder.with_name(f".{folder.name}.new{TEMPORARY}")
 
 
 def _former(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old{_SUFFIX}")
+    return folder.with_name(f".{folder.name}.old{TEMPORARY}")
 
 
 @contextmanager

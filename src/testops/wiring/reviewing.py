@@ -9,7 +9,7 @@ from typing import Any
 
 from testops import snapshots
 from testops.domain.errors import BadInput, IllegalMove
-from testops.domain.review import Group, GroupState, Review, ReviewState, decided
+from testops.domain.review import Cause, Group, GroupState, Review, ReviewState, decided
 from testops.domain.verdict import Verdict
 from testops.runner.projects import Project, project_around
 from testops.runner.suites import known_names, suite_named
@@ -184,6 +184,8 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
         record = run_record_of(desk.runs, identities_of(bundle), run_id=run_id)
         require_verified(bundle, desk.golden, record, rules)
         assert subject.review is not None
+        if not allow_failing:
+            _require_deterministic(subject.review)
         review = _countable(subject.review, rules).approve(decision)
         baseline = None
         if review.state is ReviewState.ACCEPTED:
@@ -209,6 +211,17 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
         review_file=None if file is None else shown(file),
         needed=rules.others([approval.who for approval in review.approvals]),
     )
+
+
+def _require_deterministic(review: Review) -> None:
+    """A behaviour that the same seed does not reach twice is no baseline: nothing can match it."""
+    for group in review.groups:
+        if group.cause is Cause.NONDETERMINISM and group.state is not GroupState.MASKED:
+            raise BadInput(
+                f"{group.name}: two executions of one seed disagree",
+                where=f"review {review.target[:16]}",
+                fix="mend or mask it, or approve with --allow-failing and say why in --why",
+            )
 
 
 def _countable(review: Review, rules: ReviewRules) -> Review:

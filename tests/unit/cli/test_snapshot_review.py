@@ -282,6 +282,19 @@ def test_a_new_engine_minor_needs_the_record_of_its_run(say: Say, project: Path)
     assert say("approve", path.name, "--why", "refresh", "--who", "ada")[0] == 0
 
 
+def test_what_two_executions_disagree_about_is_no_baseline(say: Say, project: Path) -> None:
+    name = changed(say, project)
+    file = project / "snapshots/reviews" / f"{name}.json"
+    body = json.loads(file.read_text())
+    body["groups"][0]["cause"] = "nondeterminism"  # as executing it again would have told
+    file.write_text(json.dumps(body))
+    assert "cause: nondeterminism" in say("review", name)[1]
+    code, said = say("approve", name, "--why", "meant", "--who", "bob")
+    assert code == 2
+    assert "two executions of one seed disagree" in said
+    assert say("approve", name, "--why", "known", "--who", "bob", "--allow-failing")[0] == 0
+
+
 def test_an_approval_that_was_killed_after_the_baseline_is_given_again(
     say: Say, project: Path
 ) -> None:

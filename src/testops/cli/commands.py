@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import certificates, serving_commands, snapshot_commands, starter
 from testops.cli import keys as access_commands
-from testops.cli import serving_commands, snapshot_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -328,6 +328,8 @@ def versions() -> None:
 
 
 testops.add_command(snapshot_commands.snapshot)
+testops.add_command(certificates.certificate)
+testops.add_command(certificates.verify_certificate)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

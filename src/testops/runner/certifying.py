@@ -10,6 +10,7 @@ what was there when it was made, and that it was not changed since.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from testops.domain.verdict import Verdict, worst
 from testops.snapshots import read_bundle
 from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import canonical, storable
-from testops.warroom.certificate import Facts
+from testops.warroom.certificate import Certificate, Facts, certify, read_certificate
+from testops.warroom.certificate_envelope import Unproven
+from testops.warroom.certificate_keys import SigningKey
 
 # What a gate is, and not how it went.
 _RULE = ("name", "stage", "metric", "op", "threshold", "severity", "kind", "weight", "key")
@@ -28,6 +31,31 @@ _GATE = (*_RULE, "unit", "verdict", "value", "margin", "source", "reason", "base
 
 class NotProven(Exception):
     """Why a run gets no certificate; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A certificate, as it is handed out."""
+
+    raw: bytes
+    certificate: Certificate
+
+
+def certified(
+    run: Mapping[str, Any],
+    bundle: Path | None,
+    key: SigningKey,
+    *,
+    testops: str,
+    question: Mapping[str, Any] | None = None,
+) -> Made:
+    """The certificate of `run` and of the bundle that it left; see `facts_of`."""
+    facts = facts_of(run, bundle, testops=testops, question=question)
+    try:
+        raw = certify(facts, key)
+        return Made(raw, read_certificate(raw, [key.public]))
+    except Unproven as error:
+        raise NotProven(str(error)) from error
 
 
 def facts_of(

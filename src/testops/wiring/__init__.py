@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from testops import engine, reports, snapshots
 from testops.domain.errors import BadInput, OutputNotWritable, StoreUnavailable
@@ -29,6 +29,7 @@ from testops.runner.suites import ResolvedKernel, load_suite, resolve_sim
 from testops.snapshots import CompareResult, compare_command
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.events import Listener, Tell
+from testops.wiring.versions import require_comparable, require_qualified
 
 PYTHON_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -120,6 +121,7 @@ class FileSnapshots:
 
 def answer(request: Request, *, listener: Listener, told: Tell, door: str | None) -> Run:
     """The run that answers `request`, on this machine; `door` is how its caller starts it."""
+    require_qualified()
     with contextlib.ExitStack() as open_ones:
         tools = _tools(request, door, _keeper(request, open_ones, told))
         return answer_request(request, tools, listener=listener, told=told)
@@ -186,13 +188,12 @@ def compare(
 def _compare(
     base: Path, target: Path, *, masks: Path | None, folder: Path, strict: bool
 ) -> CompareResult:
-    return compare_command(
-        base,
-        target,
-        masks=masks,
-        strict=strict,
-        report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
-    )
+    def report(comparison: Mapping[str, Any]) -> Sequence[Path]:
+        require_comparable(comparison)
+        return reports.write_snapshot_diff(comparison, folder)
+
+    require_qualified()
+    return compare_command(base, target, masks=masks, strict=strict, report=report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from testops.domain.errors import BadInput
-from testops.runner.certifying import NotProven, facts_of, file_sha256, results_sha256
+from testops.runner.certifying import Made, NotProven, certified, file_sha256, results_sha256
 from testops.runner.files import make_folder, not_writable, write_new
 from testops.runner.projects import Project, project_around
 from testops.runner.records import RunStore
 from testops.snapshots import read_bundle
 from testops.snapshots.canonical import parse
 from testops.snapshots.refusal import Refusal
-from testops.warroom.certificate import Certificate, bundle_file, certify, read_certificate
+from testops.warroom.certificate import Certificate, bundle_file, read_certificate
 from testops.warroom.certificate_envelope import ENVELOPE_BYTES_MAX, Unproven
 from testops.warroom.certificate_keys import (
     KEY_BYTES_MAX,
@@ -129,14 +128,6 @@ def _bytes_of(path: Path, where: str, bytes_max: int) -> bytes:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A certificate, as it is handed out."""
-
-    raw: bytes
-    certificate: Certificate
-
-
 def create(run: str, *, folder: Path, data: Path, environment: Mapping[str, str]) -> Made:
     """The certificate of the newest attempt of `run`, an id of this project's or its beginning.
 
@@ -150,22 +141,8 @@ def create(run: str, *, folder: Path, data: Path, environment: Mapping[str, str]
     if record.get("run_id") != run_id:
         raise NotProven(f"the record of run {run_id} is of another run")
     kept = kept_key(data, environment, may_draw=False)
-    return made_of(record, project.snapshots / bundle_file(run_id), kept.key)
-
-
-def made_of(
-    run: Mapping[str, Any],
-    bundle: Path | None,
-    key: SigningKey,
-    question: Mapping[str, Any] | None = None,
-) -> Made:
-    """The certificate of a run and of the bundle that it left; `NotProven` where that cannot be."""
-    facts = facts_of(run, bundle, testops=testops_version(), question=question)
-    try:
-        raw = certify(facts, key)
-    except Unproven as error:
-        raise NotProven(str(error)) from error
-    return Made(raw, read_certificate(raw, [key.public]))
+    bundle = project.snapshots / bundle_file(run_id)
+    return certified(record, bundle, kept.key, testops=testops_version())
 
 
 def testops_version() -> str:

@@ -4,8 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from testops.api.answers import problems, tagged
-from testops.api.routing import Services, router, unprivileged
+from testops.api.routing import Services, permits, router
 from testops.api.schemas import Wire
+from testops.domain.access import Permission
 
 routes = router("operations")
 
@@ -54,7 +55,7 @@ class VersionMatrix(Wire):
     summary="Which versions were qualified together",
     responses={**problems(), 200: {"model": VersionMatrix}},
 )
-@unprivileged
+@permits(Permission.METRICS_READ)
 async def get_version_matrix(request: Request, services: Services) -> Response:
     """As it stands in VERSIONING_AND_RELEASE_NOTES.md of this installation, newest row last.
 

@@ -190,14 +190,14 @@ def _body(found: "Certificate") -> dict[str, Any]:
 def _text(found: "Certificate", bundle: Path | None, results: Path | None) -> str:
     said = found.predicate
     run, build, versions = said["run"], said["build"], said["versions"]
-    changed = " with changes that were not committed" if build.get("dirty") else ""
+    changed = " with changes that no commit has" if build.get("dirty") else ""
     lines = [
         f"genuine: signed with the key {found.key_id[:16]}, and not changed since",
         f"verdict {found.verdict.value.upper()} (exit {int(found.exit_code)}){_because(found)}",
-        f"run {found.run_id} attempt {found.attempt}: suite {run['suite']}, profile "
-        f"{run['profile']}, seeds {said['seeds']['sim']}/{said['seeds']['chaos']}",
-        f"build {build.get('commit') or build.get('version') or 'unknown'}{changed}",
-        f"engine {versions['engine']}, testops {versions['testops']}, finished "
+        f"run {found.run_id} attempt {found.attempt}: suite {run.get('suite')}, profile "
+        f"{run.get('profile')}, seeds {said['seeds'].get('sim')}/{said['seeds'].get('chaos')}",
+        f"build {build.get('commit') or build.get('version') or 'of no commit'}{changed}",
+        f"engine {versions.get('engine')}, testops {versions.get('testops')}, finished "
         f"{said['finishedAt']}",
         *_stages(said),
         *_gates(said),
@@ -208,26 +208,26 @@ def _text(found: "Certificate", bundle: Path | None, results: Path | None) -> st
 
 
 def _stages(said: Any) -> list[str]:
-    asked = [stage for stage in said["stages"] if stage["verdict"] is not None]
-    left_out = [stage["name"] for stage in said["stages"] if stage["state"] == "not_asked"]
-    each = ", ".join(f"{stage['name']} {stage['verdict']}" for stage in asked)
-    return [f"stages: {each}{'; not asked: ' + ', '.join(left_out) if left_out else ''}"]
+    asked = [stage for stage in said["stages"] if stage.get("verdict") is not None]
+    left = [str(one.get("name")) for one in said["stages"] if one.get("state") == "not_asked"]
+    each = ", ".join(f"{stage.get('name')} {stage['verdict']}" for stage in asked)
+    return [f"stages: {each}{'; not asked: ' + ', '.join(left) if left else ''}"]
 
 
 def _gates(said: Any) -> list[str]:
     gates = said["gates"]
-    held = sum(gate["verdict"] == "pass" for gate in gates)
-    other = [gate for gate in gates if gate["verdict"] != "pass"]
+    held = sum(gate.get("verdict") == "pass" for gate in gates)
+    other = [gate for gate in gates if gate.get("verdict") != "pass"]
     more = len(other) - _GATES_SHOWN_MAX
     return [
         f"gates: {held} of {len(gates)} hold",
         *(
-            f"  {gate['verdict']}: {gate['stage']}: {gate['reason']}"
+            f"  {gate.get('verdict')}: {gate.get('stage')}: {gate.get('reason')}"
             for gate in other[:_GATES_SHOWN_MAX]
         ),
         *([f"  and {more} more (--json shows all)"] if more > 0 else []),
         *(
-            f"  waived: {one['gate']} by {one.get('owner')} until {one.get('expires')}: "
+            f"  waived: {one.get('gate')} by {one.get('owner')} until {one.get('expires')}: "
             f"{one.get('reason')}"
             for one in said["waivers"]
         ),

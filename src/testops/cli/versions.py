@@ -16,9 +16,9 @@ def versions(as_json: bool) -> ExitCode:
 
     Exit 2 when what is installed is in no row of it: no command would run or serve.
     """
-    from testops.wiring.versions import versions as in_force
+    from testops.wiring.versions import in_force
 
-    found, installed = in_force(), wiring.versions()
+    found, installed = in_force(), wiring.installed_versions()
     if as_json:
         body = {**found.to_json(), "installed": dict(installed)}
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))

@@ -33,24 +33,23 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://ryuzen.dev/testops/gate/v1"
 BUNDLE, RESULTS, POLICY = "bundle", "results", "policy"
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_FIELDS = frozenset(
-    {
-        "run",
-        "verdict",
-        "exitCode",
-        "reason",
-        "stages",
-        "gates",
-        "waivers",
-        "policy",
-        "seeds",
-        "build",
-        "versions",
-        "reproduce",
-        "startedAt",
-        "finishedAt",
-    }
-)
+# Everything that a predicate holds, and of which shape.
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "run": (dict,),
+    "verdict": (str,),
+    "exitCode": (int,),
+    "reason": (str,),
+    "stages": (list,),
+    "gates": (list,),
+    "waivers": (list,),
+    "policy": (dict, type(None)),
+    "seeds": (dict,),
+    "build": (dict,),
+    "versions": (dict,),
+    "reproduce": (str,),
+    "startedAt": (str, type(None)),
+    "finishedAt": (str, type(None)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +159,24 @@ def _subjects(subject: Sequence[Json]) -> dict[str, str]:
     return found
 
 
+def _require_shape(predicate: Mapping[str, Json]) -> None:
+    if unknown := sorted(set(predicate) ^ set(_FIELDS)):
+        raise Unproven(f"it is signed, and its predicate has or lacks {unknown[0][:60]!r}")
+    for name, shapes in _FIELDS.items():
+        value = predicate[name]
+        rows = value if isinstance(value, list) else []
+        if not isinstance(value, shapes) or not all(isinstance(row, dict) for row in rows):
+            raise Unproven(f"it is signed, and {name!r} in its predicate is of another shape")
+
+
 def _believed(
     predicate: Mapping[str, Json], subjects: Mapping[str, str], key_id: str
 ) -> Certificate:
-    if unknown := sorted(set(predicate) ^ _FIELDS):
-        raise Unproven(f"it is signed, and its predicate has or lacks {unknown[0][:60]!r}")
+    _require_shape(predicate)
     match predicate["run"], predicate["verdict"], predicate["exitCode"]:
-        case {"id": str(run_id), "attempt": int(attempt)}, str(verdict), int(code):
+        case {"id": str(run_id), "attempt": int(attempt)}, str(verdict), int(code) if not (
+            isinstance(attempt, bool) or isinstance(code, bool)
+        ):
             pass
         case _:
             raise Unproven("it is signed, and says of no run how it went")

@@ -258,7 +258,7 @@ def person() -> str:
         raise BadInput("nobody knows who you are", where="--who", fix="give your name") from None
 
 
-def versions() -> Mapping[str, str]:
+def installed_versions() -> Mapping[str, str]:
     """Everything that a result depends on."""
     return {
         "ryuzen-testops": importlib.metadata.version("ryuzen-testops"),

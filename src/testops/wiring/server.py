@@ -39,7 +39,7 @@ from testops.wiring.access import Access, access_over, local_operator
 from testops.wiring.certificates import kept_key
 from testops.wiring.planning import means
 from testops.wiring.roles import Store
-from testops.wiring.versions import versions
+from testops.wiring.versions import in_force
 
 Scope = Any
 Receive = Callable[[], Any]
@@ -105,7 +105,7 @@ class Served:
             checks=self._checks,
             metrics=self._page,
             version=importlib.metadata.version("ryuzen-testops"),
-            versions=versions(),
+            versions=in_force(),
             signing_key=self._signing_key,
         )
         app = create_api(services, more=[access_routes])

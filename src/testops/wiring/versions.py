@@ -61,7 +61,7 @@ def _suite_schema() -> int:
     return int(typing.get_args(Suite.model_fields["schema_version"].annotation)[-1])
 
 
-def versions() -> Versions:
+def in_force() -> Versions:
     """What is qualified, and what runs here."""
     return Versions(matrix(), running())
 

@@ -70,6 +70,12 @@ crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run:
 bench: $(STAMP)  ## measure the engine and the event streams
 	@$(call steps,bench)
 
+.PHONY: fuzz
+fuzz: $(STAMP)  ## the readers of bundles and certificates under 100,000 hostile inputs each: SEED=1
+	@$(call finish,for reader in bundle certificate; do folder=$$(mktemp -d) && \
+		$(PY) -m tests.fuzz.attack $$reader --seed $(or $(SEED),1) --folder $$folder || exit 1; \
+		rm -rf $$folder; done)
+
 .PHONY: compat
 compat: $(STAMP)  ## the acceptance matrix of Toron: PROGRAMS="s01 s02" SEEDS=20 ON=3.12; WIDE=1: the others
 	@$(call finish,$(PY) engine/tests/conformance/matrix.py $(PROGRAMS) \
@@ -91,7 +97,7 @@ step-lint:
 	exit $$status
 
 step-unit:
-	@$(PY) -m pytest -q $(PAIR) -m "not long" tests/unit $(call present,tests/architecture)
+	@$(PY) -m pytest -q $(PAIR) -m "not long" tests/unit $(call present,tests/architecture) tests/fuzz
 
 step-api:
 	@$(PY) -m pytest -q $(PAIR) tests/api -m "not long"

@@ -146,7 +146,7 @@ def verify_certificate(
         body = {"valid": True, **_body(found), "checked": checked}
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
     else:
-        click.echo(_text(found, bundle, results))
+        click.echo(shown(found, bundle, results))
     return ExitCode.HOLDS
 
 
@@ -187,7 +187,8 @@ def _body(found: "Certificate") -> dict[str, Any]:
     }
 
 
-def _text(found: "Certificate", bundle: Path | None, results: Path | None) -> str:
+def shown(found: "Certificate", bundle: Path | None, results: Path | None) -> str:
+    """What a person reads of a certificate that was believed."""
     said = found.predicate
     run, build, versions = said["run"], said["build"], said["versions"]
     changed = " with changes that no commit has" if build.get("dirty") else ""

@@ -103,7 +103,7 @@ step-api:
 	@$(PY) -m pytest -q $(PAIR) tests/api -m "not long"
 
 step-engine:
-	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"
+	@$(PY) -m pytest -q $(PAIR) -c pyproject.toml --rootdir . engine/tests -m "not long"
 
 step-simulation:
 	@$(PY) -m pytest -q tests/simulation -m "not long"

@@ -61,6 +61,10 @@ lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
 openapi: $(STAMP)  ## write openapi/testops.v1.json, the contract of the API, from the code
 	@$(call finish,$(PY) tools/write_openapi.py)
 
+.PHONY: release-notes
+release-notes: $(STAMP)  ## write the notes of a release from fragments and evidence: VERSION=x.y.z; DRAFT=1 prints only
+	@$(call finish,$(PY) tools/release_notes.py "$(VERSION)" $(if $(DRAFT),--draft))
+
 .PHONY: crash-sweep
 crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run: SEED=1 LAYOUT=sqlite|serve|postgres
 	@$(call finish,$(PY) -m tests.crash.sweep $(if $(SEED),--seed $(SEED)) \

@@ -180,6 +180,23 @@ def test_a_run_of_another_engine_is_ended_and_nothing_of_it_is_executed(world: W
     assert world.executions == []
 
 
+def test_seeds_of_a_run_of_another_engine_are_not_executed_either(world: World) -> None:
+    """Another runner may hold the run: a part of another engine must not get into its bundle."""
+    taken = world.executor.take(RUN, 1)
+    assert taken is not None
+    chunks = ChunkStore(world.stores.database, lambda *_: None)
+    chunks.split(taken, [(0, 1)])
+    [chunk] = chunks.all(RUN, 1)
+    world.refusals.append("it was planned for engine toron-v2.5H+.1")
+
+    world.executor.execute_chunk(taken, chunk, Active(RUN, 1, None))
+
+    [settled] = chunks.all(RUN, 1)
+    assert settled.sha256 is None
+    assert settled.problem == "not executed: it was planned for engine toron-v2.5H+.1"
+    assert world.script.jobs == []
+
+
 def test_the_stages_after_a_failed_one_run_too(world: World) -> None:
     world.script.answers = [done("lint", "fail")]
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import certificates, serving_commands, snapshot_commands, starter, versions
 from testops.cli import keys as access_commands
-from testops.cli import serving_commands, snapshot_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -323,14 +323,10 @@ def retention(
         )
 
 
-@testops.command()
-def versions() -> None:
-    """Print the versions that a result depends on."""
-    for name, version in wiring.versions().items():
-        click.echo(f"{name}\t{version}".expandtabs(24))
-
-
 testops.add_command(snapshot_commands.snapshot)
+testops.add_command(certificates.certificate)
+testops.add_command(certificates.verify_certificate)
+testops.add_command(versions.versions)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

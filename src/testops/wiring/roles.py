@@ -17,6 +17,7 @@ from testops.runner.budget import Budget
 from testops.runner.files import make_folder, not_writable
 from testops.runner.projects import project_around
 from testops.runner.stage_process import run_stage
+from testops.runner.versions import refusal_of
 from testops.runner.worker import Worker
 from testops.runner.worker_ports import WorkerPorts
 from testops.snapshots.objects.s3 import S3Shelf
@@ -35,6 +36,7 @@ from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
 from testops.wiring import cpu_count
+from testops.wiring.versions import matrix, require_qualified, running
 
 log = logging.getLogger("testops.store")
 
@@ -122,6 +124,7 @@ class Store:
 @contextlib.contextmanager
 def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
     """The store of `settings`; brought to our shape, or refused where that is the operator's."""
+    require_qualified()
     try:
         make_folder(settings.data).chmod(0o700)
         # It may lie in a project, and what is kept there is no change of the project.
@@ -236,6 +239,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         clock=SystemClock(),
         duties=(*beside.duties, *_sweeps(store)),
         ended=beside.ended,
+        refusal=lambda run: refusal_of(run, matrix(), running()),
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
     return Worker(

@@ -10,6 +10,7 @@ import click
 
 from testops import wiring
 from testops.cli import keys as access_commands
+from testops.cli import report as report_commands
 from testops.cli import serving_commands, snapshot_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
@@ -328,6 +329,7 @@ def versions() -> None:
 
 
 testops.add_command(snapshot_commands.snapshot)
+testops.add_command(report_commands.report)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

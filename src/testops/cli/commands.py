@@ -9,8 +9,17 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
-from testops.cli import certificates, serving_commands, snapshot_commands, starter, versions
+from testops.cli import (
+    certificates,
+    flaky,
+    report_import,
+    serving_commands,
+    snapshot_commands,
+    starter,
+    versions,
+)
 from testops.cli import keys as access_commands
+from testops.cli import report as report_commands
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -327,6 +336,10 @@ testops.add_command(snapshot_commands.snapshot)
 testops.add_command(certificates.certificate)
 testops.add_command(certificates.verify_certificate)
 testops.add_command(versions.versions)
+report_commands.report.add_command(report_import.import_)
+report_commands.report.add_command(report_import.export)
+report_commands.report.add_command(flaky.flaky)
+testops.add_command(report_commands.report)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

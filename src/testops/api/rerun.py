@@ -28,6 +28,8 @@ def request_again(view: RunView, mode: str, draw_seed: Callable[[], int]) -> dic
     }
     if question.get("salt") is not None:
         body["salt"] = question["salt"]
+    if question.get("baseline") is not None:
+        body["baseline"] = question["baseline"]
     if view.build.stated:
         stated = {"commit": view.build.commit, "version": view.build.version}
         body["build"] = {name: value for name, value in stated.items() if value is not None}

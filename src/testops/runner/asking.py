@@ -55,6 +55,7 @@ def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
         workspace=place.name,
         commands_allowed=place.allow_commands,
         own_files=place.is_own,
+        baseline=body.get("baseline"),
     )
 
 

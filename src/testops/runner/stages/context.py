@@ -53,6 +53,8 @@ class StageContext:
     commands: Commands
     listener: Listener
     simulated: Simulated
+    # A folder of baselines that goes before the project's.
+    golden: Path | None = None
 
     @property
     def again(self) -> str:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from testops import wiring
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import project_around
+from testops.wiring import snapshots
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,7 +55,7 @@ def _compare(
     *, base: Path, target: Path, masks: Path | None, strict: bool, as_json: bool
 ) -> ExitCode:
     folder = project_around(Path.cwd()).reports
-    result = wiring.compare(base, target, masks=masks, folder=folder, strict=strict)
+    result = snapshots.compare(base, target, masks=masks, folder=folder, strict=strict)
     body = json.dumps(result.to_json(), ensure_ascii=False, indent=2)
     click.echo(body if as_json else result.text())
     return result.exit_code
@@ -68,7 +68,7 @@ def _compare(
 @click.option("--allow-failing", is_flag=True, help="Approve executions that did not pass.")
 def approve(source: str, why: str, who: str | None, allow_failing: bool) -> None:
     """Make a bundle the baseline of its suite, profile, engine and Python; it is recorded who."""
-    approved = wiring.approve(
+    approved = snapshots.approve(
         source, who=who, why=why, allow_failing=allow_failing, working_folder=Path.cwd()
     )
     click.echo(f"approved {approved.source} as the baseline {approved.baseline}")

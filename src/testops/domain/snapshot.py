@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from testops.domain.review import Review
+from testops.domain.review import GroupState, Review
 
 
 class Outdated(Exception):
@@ -138,11 +138,12 @@ class Baseline:
         return {
             "workspace": self.workspace,
             **self.key.to_json(),
-            **self._own(),
-            "history": [one._own() for one in self.history],
+            **self.decision(),
+            "history": [one.decision() for one in self.history],
         }
 
-    def _own(self) -> dict[str, Any]:
+    def decision(self) -> dict[str, Any]:
+        """What was approved, by whom, without the key."""
         return {
             "number": self.number,
             "identity": self.identity,
@@ -158,13 +159,12 @@ class Standing:
 
     base: str | None
     baseline_number: int
-    review_id: str | None
-    review_version: int
+    review: "KeptReview | None"
 
     @property
     def tag(self) -> str:
         """Equal exactly while nobody has decided anything."""
-        return f"{self.baseline_number}.{self.review_version}"
+        return f"{self.baseline_number}.{0 if self.review is None else self.review.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,4 +209,20 @@ class KeptReview:
             "created_at": self.created_at,
             "cause": self.cause,
             **self.review.to_json(),
+            "masks_to_commit": self._masks_to_commit(),
         }
+
+    def _masks_to_commit(self) -> list[dict[str, str]]:
+        """What hides the masked fields from then on.
+
+        A bundle names the masks that it was made under: they belong to the project, not here.
+        """
+        return [
+            {
+                "files": f"kernels/{group.kernel}/*",
+                "pointer": group.field,
+                "reason": group.decision.why,
+            }
+            for group in self.review.groups
+            if group.state is GroupState.MASKED and group.decision is not None
+        ]

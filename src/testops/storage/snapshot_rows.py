@@ -14,7 +14,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from testops.domain.review import Review, ReviewState
 from testops.domain.review_record import review_from_json
-from testops.domain.snapshot import Baseline, KeptBundle, KeptReview, Mark, NewBundle, SnapshotKey
+from testops.domain.snapshot import (
+    Baseline,
+    KeptBundle,
+    KeptReview,
+    Mark,
+    NewBundle,
+    SnapshotKey,
+    Standing,
+)
 from testops.storage.database import Database, Moment
 from testops.storage.run_rows import text_of
 from testops.storage.snapshot_tables import baseline, bundle, bundle_run, review
@@ -25,6 +33,7 @@ RUNS_SHOWN_MAX = 20
 
 
 def key_of(row: Any) -> SnapshotKey:
+    """The key of a row of any table that has one."""
     return SnapshotKey(row.suite, row.profile, row.engine_version, row.python)
 
 
@@ -154,6 +163,7 @@ def current_baseline(
 
 
 def baseline_of(row: Any, history: Sequence[Baseline] = ()) -> Baseline:
+    """What was approved, by a row."""
     return Baseline(
         workspace=row.workspace,
         key=key_of(row),
@@ -169,9 +179,39 @@ def baseline_of(row: Any, history: Sequence[Baseline] = ()) -> Baseline:
 # --- reviews ------------------------------------------------------------------------------------
 
 
-def review_id_of(workspace: str, base: str | None, target: str) -> str:
-    """One change is one review, however many runs show it."""
-    return hashlib.sha256(f"{workspace}\0{base or ''}\0{target}".encode()).hexdigest()[:16]
+def review_id_of(workspace: str, base: str | None, number: int, target: str) -> str:
+    """One change is one review, however many runs show it.
+
+    `number` is that of the approval which made `base` the baseline, 0 where the server has none:
+    what was accepted once is looked at again after somebody has gone back.
+    """
+    said = f"{workspace}\0{base or ''}\0{number}\0{target}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def standing_of(connection: sa.Connection, kept: KeptBundle) -> Standing:
+    """What an approval of the bundle would meet."""
+    workspace, identity = kept.workspace, kept.identity
+    current = current_baseline(connection, workspace, kept.bundle.key)
+    if current is None:
+        # What a run has compared with is then a baseline of the project's own.
+        wanted = (
+            sa.select(review)
+            .where(review.c.workspace == workspace, review.c.target == identity)
+            .order_by(review.c.created_ms.desc(), review.c.review_id)
+            .limit(1)
+        )
+        row = connection.execute(wanted).first()
+        base, number = (row.base or None if row is not None else None), 0
+    else:
+        base, number = current.identity, current.number
+        review_id = review_id_of(workspace, base, number, identity)
+        row = review_row(connection, review_id, lock=False)
+    return Standing(
+        base=base,
+        baseline_number=number,
+        review=None if row is None else review_of(row),
+    )
 
 
 def approvals_required(connection: sa.Connection, name: str) -> int:
@@ -188,9 +228,14 @@ def open_review(
     workspace: str,
     cause: str | None = None,
 ) -> KeptReview:
-    """The review of that change: the one that there is, or `new`, which takes over what was
-    decided about the very same behaviour elsewhere."""
-    known = review_row(connection, review_id_of(workspace, new.base, new.target), lock=True)
+    """The review of that change: the one that there is, or `new`.
+
+    A new one takes over what was decided about the very same behaviour against that baseline.
+    """
+    current = current_baseline(connection, workspace, SnapshotKey(**new.key.to_json()))
+    number = current.number if current is not None and current.identity == new.base else 0
+    review_id = review_id_of(workspace, new.base, number, new.target)
+    known = review_row(connection, review_id, lock=True)
     if known is not None:
         kept = review_of(known)
         again = kept.review
@@ -203,7 +248,6 @@ def open_review(
         made = made.carried_from(former)
     moment = database.moment(connection)
     insert = sqlite.insert if database.is_sqlite else postgresql.insert
-    review_id = review_id_of(workspace, new.base, new.target)
     connection.execute(
         insert(review)
         .values(
@@ -239,11 +283,13 @@ def _of_same_base(connection: sa.Connection, workspace: str, new: Review) -> Seq
 
 
 def review_row(connection: sa.Connection, review_id: str, *, lock: bool) -> Any:
+    """The row of a review, or None; locked against others who change it."""
     wanted = sa.select(review).where(review.c.review_id == review_id)
     return connection.execute(wanted.with_for_update() if lock else wanted).first()
 
 
 def review_of(row: Any) -> KeptReview:
+    """The review of a row."""
     return KeptReview(
         review_id=row.review_id,
         workspace=row.workspace,

@@ -27,14 +27,13 @@ from testops.storage.snapshot_rows import (
     approvals_required,
     baseline_of,
     bundle_of,
-    current_baseline,
     in_workspaces,
     of_key,
     open_review,
-    review_id_of,
     review_of,
     review_row,
     save_review,
+    standing_of,
 )
 from testops.storage.snapshot_tables import baseline, bundle, bundle_run, review
 from testops.storage.tables import run
@@ -156,7 +155,7 @@ class SnapshotStore:
     def standing(self, kept: KeptBundle) -> Standing:
         """What an approval of the bundle would meet now."""
         with self._database.read() as connection:
-            return _standing(connection, kept.workspace, kept.identity, kept.bundle.key)
+            return standing_of(connection, kept)
 
     def other_engine_baseline(self, workspace: str, key: SnapshotKey) -> Baseline | None:
         """The newest baseline of the suite and profile under another engine, if there is one."""
@@ -230,18 +229,18 @@ class SnapshotStore:
         `Outdated` when the standing is not `seen` any more; `IllegalMove` when a group was
         rejected, or this person has approved already.
         """
-        workspace, key = kept.workspace, kept.bundle.key
+        workspace = kept.workspace
         with self._database.write() as connection:
             # Its lock orders those who approve the same bundle; of two bundles for one key, the
             # primary key of the baseline lets one through.
             locked = sa.select(bundle.c.identity).where(*_here(workspace, kept.identity))
             if connection.execute(locked.with_for_update()).first() is None:
                 raise Outdated
-            now = _standing(connection, workspace, kept.identity, key)
-            if now != seen or now.review_id is None:
+            now = standing_of(connection, kept)
+            if now.tag != seen.tag or now.review is None:
                 raise Outdated
-            row = review_row(connection, now.review_id, lock=True)
-            if row is None or row.version != now.review_version:
+            row = review_row(connection, now.review.review_id, lock=True)
+            if row is None or row.version != now.review.version:
                 raise Outdated
             found = review_of(row)
             required = found.review.requiring(approvals_required(connection, workspace))
@@ -290,20 +289,6 @@ _BASELINE_KEY = ("workspace", "suite", "profile", "engine_version", "python")
 
 def _here(workspace: str, identity: str) -> Sequence[sa.ColumnElement[bool]]:
     return [bundle.c.workspace == workspace, bundle.c.identity == identity]
-
-
-def _standing(
-    connection: sa.Connection, workspace: str, identity: str, key: SnapshotKey
-) -> Standing:
-    current = current_baseline(connection, workspace, key)
-    base = None if current is None else current.identity
-    row = review_row(connection, review_id_of(workspace, base, identity), lock=False)
-    return Standing(
-        base=base,
-        baseline_number=0 if current is None else current.number,
-        review_id=None if row is None else row.review_id,
-        review_version=0 if row is None else row.version,
-    )
 
 
 def _conditions(wanted: BundleFilter) -> Sequence[sa.ColumnElement[bool]]:

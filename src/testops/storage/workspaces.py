@@ -122,7 +122,7 @@ class WorkspaceStore:
             gone = connection.execute(workspace.delete().where(workspace.c.name == name))
             # What was approved is of the project that goes. Another one of that name must not be
             # judged by it, nor show its reviews; who approved what stays in the audit log.
-            for of_project in (baseline, review):
+            for of_project in (review, baseline):
                 connection.execute(of_project.delete().where(of_project.c.workspace == name))
             return gone.rowcount > 0
 

@@ -14,7 +14,9 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
     """Compares; never approves. Without a baseline the metric is missing, which blocks."""
     if context.simulated.identity is None or context.plan is None:
         return ToolError("the sim stage left no bundle to compare", retryable=False)
-    golden = context.golden or context.project.inside(stage.golden, where="/stages/snapshot-compare/golden")
+    golden = context.golden or context.project.inside(
+        stage.golden, where="/stages/snapshot-compare/golden"
+    )
     approve = f"{context.commands.testops} snapshot approve {context.bundle.name} --why REASON"
     if not golden.is_dir():
         why = f"there is no approved baseline in {stage.golden}; to approve this run: {approve}"

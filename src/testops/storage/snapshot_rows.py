@@ -193,8 +193,9 @@ def standing_of(connection: sa.Connection, kept: KeptBundle) -> Standing:
     """What an approval of the bundle would meet."""
     workspace, identity = kept.workspace, kept.identity
     current = current_baseline(connection, workspace, kept.bundle.key)
-    if current is None:
-        # What a run has compared with is then a baseline of the project's own.
+    if current is None or current.identity == identity:
+        # What a run has compared with is then a baseline of the project's own; and of the baseline
+        # itself, what it was approved against is shown.
         wanted = (
             sa.select(review)
             .where(review.c.workspace == workspace, review.c.target == identity)
@@ -202,7 +203,8 @@ def standing_of(connection: sa.Connection, kept: KeptBundle) -> Standing:
             .limit(1)
         )
         row = connection.execute(wanted).first()
-        base, number = (row.base or None if row is not None else None), 0
+        base = None if row is None else row.base or None
+        number = 0 if current is None else current.number
     else:
         base, number = current.identity, current.number
         review_id = review_id_of(workspace, base, number, identity)

@@ -89,7 +89,10 @@ def _determinism_required(gates: Iterable[Mapping[str, Any]]) -> float:
     own = [
         float(gate["threshold"])
         for gate in gates
-        if gate.get("metric") == DETERMINISM and "threshold" in gate
+        if gate.get("metric") == DETERMINISM
+        and "threshold" in gate
+        # One that only warns lets the run pass, so it does not stop an approval either.
+        and gate.get("severity") != "warn"
     ]
     return max([DETERMINISM_PERCENT_MIN, *own])
 

@@ -231,11 +231,7 @@ class SnapshotStore:
         """
         workspace = kept.workspace
         with self._database.write() as connection:
-            # Its lock orders those who approve the same bundle; of two bundles for one key, the
-            # primary key of the baseline lets one through.
-            locked = sa.select(bundle.c.identity).where(*_here(workspace, kept.identity))
-            if connection.execute(locked.with_for_update()).first() is None:
-                raise Outdated
+            self._take_turn(connection, kept)
             now = standing_of(connection, kept)
             if now.tag != seen.tag or now.review is None:
                 raise Outdated
@@ -248,6 +244,22 @@ class SnapshotStore:
             if saved.review.state is ReviewState.ACCEPTED:
                 self._come_into_force(connection, kept, saved, now.baseline_number + 1)
             return saved
+
+    def _take_turn(self, connection: sa.Connection, kept: KeptBundle) -> None:
+        """Wait for everybody who approves for the same key.
+
+        Whose review is whose, only the transaction decides: it may have to write every open one of
+        the key, so it locks them before it writes any, and in one order.
+        """
+        here = sa.select(bundle.c.identity).where(*_here(kept.workspace, kept.identity))
+        if connection.execute(here.with_for_update()).first() is None:
+            raise Outdated
+        of_one_key = (
+            sa.select(review.c.review_id)
+            .where(review.c.workspace == kept.workspace, *of_key(review, kept.bundle.key))
+            .order_by(review.c.review_id)
+        )
+        connection.execute(of_one_key.with_for_update()).all()
 
     def _come_into_force(
         self, connection: sa.Connection, kept: KeptBundle, saved: KeptReview, number: int

@@ -18,6 +18,9 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
         stage.golden, where="/stages/snapshot-compare/golden"
     )
     approve = f"{context.commands.testops} snapshot approve {context.bundle.name} --why REASON"
+    if context.project.output is not None:
+        # On a server: its people decide there, and this machine is not theirs.
+        approve = f"POST /v1/snapshots/{context.simulated.identity}/approve"
     if not golden.is_dir():
         why = f"there is no approved baseline in {stage.golden}; to approve this run: {approve}"
         return Ran((), notes=(why,))

@@ -300,13 +300,13 @@ def test_two_people_must_approve_where_the_workspace_says_so(
 
 
 @pytest.mark.parametrize(
-    ("reached", "refused"), [(97.9, True), (98.0, False), (None, True), (100.0, False)]
+    ("identical", "refused"), [(979, True), (980, False), (None, True), (1000, False)]
 )
 def test_a_new_engine_minor_needs_a_run_that_was_deterministic(
-    client: httpx.Client, left: Left, world: World, reached: float | None, refused: bool
+    client: httpx.Client, left: Left, world: World, identical: int | None, refused: bool
 ) -> None:
     approve(client, left(100)[1])
-    world.determinism = reached  # type: ignore[assignment]
+    world.identical = identical
     _, identity = left(100, engine_version="toron-v2.5H+.3")
     answer = approve(client, identity)
     if refused:

@@ -50,8 +50,9 @@ from testops.domain.review import (
     decided,
 )
 from testops.domain.snapshot import KeptBundle, KeptReview, Outdated, Standing
-from testops.runner.left_bundles import DETERMINISM_PERCENT_MIN, review_of_report
+from testops.runner.left_bundles import review_of_report
 from testops.snapshots import compare_bundles, read_bundle
+from testops.snapshots.review_rules import DETERMINISM_PERCENT_MIN
 
 routes = router("snapshots")
 
@@ -293,8 +294,9 @@ def _require_determinism(services: ApiServices, kept: KeptBundle) -> None:
     provenance = kept.bundle.provenance
     reached = provenance.get("determinism_percent")
     required = provenance.get("determinism_required", DETERMINISM_PERCENT_MIN)
-    if reached is None or reached < required:
-        said = "unknown" if reached is None else f"{reached:g} %"
+    doubtful = provenance.get("kernels_inconclusive") != 0
+    if reached is None or reached < required or doubtful:
+        said = "unknown" if reached is None or doubtful else f"{reached:g} %"
         raise Problem(
             CONFLICT,
             f"engine {key.engine_version} is new here (the baseline is of"

@@ -150,11 +150,6 @@ class Group:
     decision: Decision | None = None
 
     @property
-    def behaviour(self) -> tuple[str, str, str, str | None]:
-        """What is equal in two reviews exactly when the same change is under review."""
-        return self.kernel, self.field, self.kind, self.digest
-
-    @property
     def name(self) -> str:
         return f"kernel {self.kernel}, field {self.field or '(whole execution)'} ({self.kind})"
 
@@ -334,8 +329,45 @@ class Review:
         """The review with what `former` decided about the very same behaviour."""
         if self.base != former.base:
             return self
-        known = {group.behaviour: group for group in former.groups if group.digest is not None}
-        return replace(self, groups=tuple(_carried(group, known) for group in self.groups))
+        # Of one target and one base, every delta is the same one, also where no digest could be
+        # taken; of two targets only those that are known to be.
+        by_place = self.target == former.target
+        known = {
+            _identity_of(group, by_place=by_place): group
+            for group in former.groups
+            if by_place or group.digest is not None
+        }
+        return replace(
+            self,
+            groups=tuple(
+                _carried(group, known.get(_identity_of(group, by_place=by_place)))
+                for group in self.groups
+            ),
+        )
+
+    def renewed(self, fresh: "Review") -> "Review":
+        """The review after comparing again: `fresh` is what that found of the same target.
+
+        Decisions hold. Approvals do too, unless something new is under review: nobody approved
+        that. What a mask hides now stays, as masked. Another baseline makes another review.
+        """
+        if self.base != fresh.base or self.state is ReviewState.ACCEPTED:
+            return fresh
+        carried = fresh.carried_from(self)
+        places = {_place(group) for group in fresh.groups}
+        masked = tuple(
+            group
+            for group in self.groups
+            if group.state is GroupState.MASKED and _place(group) not in places
+        )
+        is_new = bool(places - {_place(group) for group in self.groups})
+        return replace(
+            carried,
+            opened_at=self.opened_at,
+            opened_by_run=self.opened_by_run,
+            groups=(*carried.groups, *masked),
+            approvals=() if is_new else self.approvals,
+        )
 
     def _require_taking(self, what: str) -> None:
         if self.state not in (ReviewState.PENDING, ReviewState.REJECTED):
@@ -364,8 +396,15 @@ class Review:
         }
 
 
-def _carried(group: Group, known: Mapping[tuple[str, str, str, str | None], Group]) -> Group:
-    former = known.get(group.behaviour)
+def _place(group: Group) -> tuple[str, str, str]:
+    return group.kernel, group.field, group.kind
+
+
+def _identity_of(group: Group, *, by_place: bool) -> tuple[str | None, ...]:
+    return _place(group) if by_place else (*_place(group), group.digest)
+
+
+def _carried(group: Group, former: Group | None) -> Group:
     if former is None or group.state is not GroupState.PENDING:
         return group
     # A mask stands in the file of masks now: where its delta is there still, it hides nothing.

@@ -43,10 +43,14 @@ class SeedPair(Strict):
         return Seeds(sim=self.sim, chaos=self.chaos)
 
 
+_STAGE_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
+
+
 class Stage(Strict):
     """What every stage may set."""
 
     _takes_all_cores: ClassVar[bool] = False
+    _came_later: ClassVar[tuple[str, ...]] = _STAGE_CAME_LATER
 
     timeout_s: Seconds = Field(600.0, description="The stage is ended after so many seconds.")
     attempts_max: int = Field(
@@ -83,13 +87,10 @@ class Stage(Strict):
         known run another name.
         """
         spelled: dict[str, Any] = spell(self)
-        for name in _CAME_LATER:
-            if getattr(self, name) == Stage.model_fields[name].default:
+        for name in self._came_later:
+            if getattr(self, name) == type(self).model_fields[name].default:
                 del spelled[name]
         return spelled
-
-
-_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
 
 
 class LintTool(Strict):
@@ -175,8 +176,17 @@ class SimStage(Stage):
 class SnapshotCompareStage(Stage):
     """The bundle of this run against the approved baseline."""
 
+    _came_later: ClassVar[tuple[str, ...]] = (
+        *_STAGE_CAME_LATER,
+        "reexecute",
+    )
+
     golden: ProjectPath = "snapshots/golden"
     masks: ProjectPath | None = None
+    reexecute: bool = Field(
+        True,
+        description="Execute what differs again, to tell a regression from nondeterminism.",
+    )
 
 
 class Stages(Strict):

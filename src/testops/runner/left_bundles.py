@@ -7,7 +7,6 @@ field, from the report that the comparison wrote.
 
 import json
 import platform
-import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,28 +14,18 @@ from typing import Any
 
 from testops.domain.errors import BadInput
 from testops.domain.execution import Artifact
-from testops.domain.review import (
-    EXAMPLE_LENGTH_MAX,
-    FIELD_LENGTH_MAX,
-    GROUP_COUNT_MAX,
-    MASK_COUNT_MAX,
-    TEXT_LENGTH_MAX,
-    Group,
-    MaskAudit,
-    Review,
-    ReviewKey,
-)
+from testops.domain.review import Review
 from testops.domain.run_view import RunView
 from testops.domain.snapshot import NewBundle, SnapshotKey
 from testops.runner.asking import request_of
 from testops.snapshots import read_bundle, read_executions
+from testops.snapshots.provenance import verification_in
+from testops.snapshots.review import review_of
+from testops.snapshots.review_rules import DETERMINISM_PERCENT_MIN
 from testops.warroom.gates import DETERMINISM
 
 DIFF_REPORT = "snapshot_diff.json"
 _REPORT_BYTES_MAX = 64_000_000
-# What an approval under a new engine minor demands, where no gate of the run demands more.
-DETERMINISM_PERCENT_MIN = 98.0
-_INDEX = re.compile(r"(?<=/)\d+(?=/|$)")
 
 
 def left_bundle(
@@ -55,6 +44,7 @@ def left_bundle(
         )
     header = found.header
     records = read_executions(found)
+    measured = verification_in({"stages": [report]})
     provenance = {
         "commit": run.build.commit,
         "dirty": run.build.dirty,
@@ -66,7 +56,8 @@ def left_bundle(
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "masks_version": header.masks_version,
-        "determinism_percent": report["metrics"].get(DETERMINISM),
+        "determinism_percent": measured.percent,
+        "kernels_inconclusive": measured.kernels_inconclusive,
         "determinism_required": _determinism_required(gates),
         "executions": len(records),
         "failing": sum(record.verdict.blocks for record in records.values()),
@@ -110,74 +101,13 @@ def review_of_report(
     body: Mapping[str, Any], *, opened_at: str, opened_by_run: str | None
 ) -> Review | None:
     """The review of what a comparison found; None where nothing moved, or nothing was compared."""
-    base, target = body.get("base"), body["target"]
     counts = ("delta_count", "only_in_base_count", "only_in_target_count")
-    if base is None or not any(body[name] for name in counts):
+    if body["base"] is None or not any(body[name] for name in counts):
         return None
-    return Review(
-        base=base["identity"],
-        target=target["identity"],
-        key=ReviewKey(
-            target["suite"], target["profile"], target["engine_version"], target["python"]
-        ),
-        opened_at=opened_at,
-        opened_by_run=opened_by_run,
-        groups=_groups(body),
-        masks=_masks(body),
-    )
+    return review_of(body, at=opened_at, run_id=opened_by_run, approvals_required=1)
 
 
 def cause_of_report(body: Mapping[str, Any]) -> str | None:
     """Whether executing it again told a regression from nondeterminism, where it was executed."""
     cause = body.get("cause")
     return cause if isinstance(cause, str) else None
-
-
-def _groups(body: Mapping[str, Any]) -> tuple[Group, ...]:
-    examples: dict[tuple[str, str, str], str] = {}
-    for delta in body["deltas"]:
-        place = (delta["kernel"], _any_index(delta["field"]), delta["kind"])
-        examples.setdefault(place, _one_line(str(delta["text"]), EXAMPLE_LENGTH_MAX))
-    counts: dict[tuple[str, str, str], int] = {}
-    for line in body["summary"]:
-        place = (line["kernel"], _any_index(line["field"]), line["kind"])
-        counts[place] = max(counts.get(place, 0), int(line["executions"]))
-    for name, kind in (("only_in_base", "removed"), ("only_in_target", "added")):
-        for execution in body[name]:
-            place = (execution["kernel"], "", kind)
-            counts[place] = counts.get(place, 0) + 1
-            seeds = f"seed {execution['sim_seed']}, chaos seed {execution['chaos_seed']}"
-            examples.setdefault(place, f"the execution under {seeds} was {kind}")
-    if len(counts) > GROUP_COUNT_MAX:
-        # Whoever accepts must have been shown everything; what is left out is one group more.
-        kept = dict(list(counts.items())[: GROUP_COUNT_MAX - 1])
-        rest = len(counts) - len(kept)
-        examples["(more)", "", "changed"] = f"{rest} more fields moved; read the report of the run"
-        counts = {**kept, ("(more)", "", "changed"): rest}
-    return tuple(
-        Group(kernel, field, kind, count, examples.get((kernel, field, kind), ""))
-        for (kernel, field, kind), count in counts.items()
-    )
-
-
-def _any_index(field: str) -> str:
-    return _INDEX.sub("*", field)[:FIELD_LENGTH_MAX]
-
-
-def _one_line(text: str, longest: int) -> str:
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    return plain[:longest]
-
-
-def _masks(body: Mapping[str, Any]) -> tuple[MaskAudit, ...]:
-    rules = body.get("masks", {}).get("rules", [])[:MASK_COUNT_MAX]
-    return tuple(
-        MaskAudit(
-            files=str(rule["files"]),
-            pointer=str(rule["pointer"]),
-            reason=str(rule["reason"])[:TEXT_LENGTH_MAX],
-            hits=int(rule["hits"]),
-            hid=int(rule.get("hid", 0)),
-        )
-        for rule in rules
-    )

@@ -243,7 +243,10 @@ def open_review(
         again = kept.review
         if again.state is ReviewState.SUPERSEDED:
             again = again.reopened()
-        return save_review(connection, kept, again) if again is not kept.review else kept
+        if again.is_open and new.groups:
+            # Another run may have told a regression from nondeterminism; what is decided holds.
+            again = again.renewed(new.requiring(again.approvals_required))
+        return save_review(connection, kept, again) if again != kept.review else kept
     required = approvals_required(connection, workspace)
     made = new.requiring(required)
     for former in _of_same_base(connection, workspace, new):

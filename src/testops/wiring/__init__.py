@@ -22,6 +22,7 @@ from testops.runner.stages.context import Commands
 from testops.runner.suites import load_suite, resolve_sim
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.events import Listener, Tell
+from testops.wiring.machine import cpu_count
 from testops.wiring.person import person
 from testops.wiring.simulator import ToronSimulator
 from testops.wiring.snapshots import FileSnapshots
@@ -136,9 +137,3 @@ def draw_seed() -> int:
 
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
-
-
-def cpu_count() -> int:
-    """The processors that this process may use: in a container the machine's are not ours."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -163,7 +163,29 @@ def test_what_was_decided_about_the_same_behaviour_holds_in_the_next_review() ->
 def test_behaviour_that_no_report_could_hold_is_decided_anew() -> None:
     unknown = replace(group(), digest=None)
     former = review(unknown).decide(GroupState.ACCEPTED, by("ada"))
-    assert review(unknown).carried_from(former).groups == (unknown,)
+    assert review(unknown, target=NEWER).carried_from(former).groups == (unknown,)
+
+
+def test_comparing_again_keeps_decisions_and_approvals() -> None:
+    stored = review(required=2).decide(GroupState.MASKED, by("eve"), field="/outputs/y")
+    stored = stored.approve(by("ada"))
+    again = replace(review(group(), required=2), opened_at="2026-11-26T12:00:00Z")
+    renewed = stored.renewed(again)
+    assert renewed == stored
+    assert renewed.approve(by("bob")).state is ReviewState.ACCEPTED
+
+
+def test_what_nobody_approved_yet_takes_the_approvals_away() -> None:
+    stored = review(group(), required=2).approve(by("ada"))
+    renewed = stored.renewed(review(group(), group("/outputs/new"), required=2))
+    assert renewed.approvals == ()
+    assert [item.state for item in renewed.groups] == ["accepted", "pending"]
+
+
+def test_another_baseline_makes_another_review() -> None:
+    fresh = replace(review(), base=NEWER)
+    assert review(required=2).approve(by("ada")).renewed(fresh) == fresh
+    assert review().approve(by("ada")).renewed(review()) == review()
 
 
 def test_a_field_that_did_not_move_is_named_with_those_that_did() -> None:

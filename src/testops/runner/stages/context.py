@@ -53,7 +53,7 @@ class StageContext:
     commands: Commands
     listener: Listener
     simulated: Simulated
-    # A folder of baselines that goes before the project's.
+    # A folder of baselines that goes before the project's own: a server's, or none.
     golden: Path | None = None
 
     @property

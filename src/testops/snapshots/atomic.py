@@ -86,7 +86,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     The files are not synced one by one: what is unpacked is a copy of a bundle, and its digests
     catch what a power cut tore.
     """
-    with _reported(folder), _folder_lock(folder):
+    with _reported(folder), folder_lock(folder):
         repair_folder(folder)
         staged, former = _staged(folder), _former(folder)
         try:
@@ -122,7 +122,8 @@ def _former(folder: Path) -> Path:
 
 
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Nobody else changes `folder` meanwhile; the lock dies with its process."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The lock file stays: removing it would let two writers lock two different files.
     lock = folder.with_name(f".{folder.name}.testops-lock")

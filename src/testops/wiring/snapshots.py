@@ -1,20 +1,20 @@
 """Bundles and baselines on this machine's disk: for the pipeline, and for `testops snapshot`."""
 
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from testops import engine, reports, snapshots
 from testops.domain.errors import BadInput
 from testops.domain.seeds import Seeds
-from testops.runner.ports import Comparison, Delta, Execution
+from testops.runner.ports import Comparison, Delta, Execution, Reexecution
 from testops.runner.projects import Project, project_around
-from testops.snapshots import CompareResult, compare_command
-from testops.telemetry.clock import SystemClock
-from testops.wiring.person import person
-
-PYTHON_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+from testops.snapshots import Chosen, CompareResult, Replay, compare_command
+from testops.snapshots.causes import Reexecutor
+from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
+from testops.wiring.reviewing import opened
+from testops.wiring.versions import require_comparable, require_qualified
 
 
 class FileSnapshots:
@@ -49,8 +49,17 @@ class FileSnapshots:
     def report_determinism(self, executions: Sequence[Execution], folder: Path) -> Path:
         return reports.write_determinism(executions, folder)
 
-    def compare(self, base: Path, target: Path, *, masks: Path | None, reports: Path) -> Comparison:
-        result = _compare(base, target, masks=masks, folder=reports, strict=False)
+    def compare(
+        self,
+        base: Path,
+        target: Path,
+        *,
+        masks: Path | None,
+        reports: Path,
+        again: Reexecution | None,
+    ) -> Comparison:
+        executor = None if again is None else executor_of_run(again)
+        result = _compare(base, target, masks, reports, strict=False, executor=executor)
         found = result.comparison
         return Comparison(
             verdict=found.verdict,
@@ -64,54 +73,73 @@ class FileSnapshots:
             ),
             findings=tuple(str(finding["message"]) for finding in found.findings),
             reports=tuple(result.reports),
+            cause=found.cause,
+            why=found.why,
+            nondeterministic=found.nondeterministic_count,
         )
 
 
 def compare(
-    base: Path, target: Path, *, masks: Path | None, folder: Path, strict: bool
+    base: Path,
+    target: Path,
+    *,
+    masks: Path | None,
+    working_folder: Path,
+    strict: bool,
+    reexecute: bool,
 ) -> CompareResult:
-    """Compare two bundles and write the reports into `folder`."""
-    return _compare(base, target, masks=masks, folder=folder, strict=strict)
+    """Compare two bundles and write the reports of the project around `working_folder`.
+
+    With `reexecute`, what differs is executed again with the code of that project.
+    """
+    project = project_around(working_folder)
+    executor = executor_of_project(project) if reexecute else None
+    return _compare(base, target, masks, project.reports, strict=strict, executor=executor)
 
 
 def _compare(
-    base: Path, target: Path, *, masks: Path | None, folder: Path, strict: bool
+    base: Path,
+    target: Path,
+    masks: Path | None,
+    folder: Path,
+    *,
+    strict: bool,
+    executor: Reexecutor | None,
 ) -> CompareResult:
-    return compare_command(
-        base,
-        target,
-        masks=masks,
-        strict=strict,
-        report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
+    def report(comparison: Mapping[str, Any]) -> Sequence[Path]:
+        require_comparable(comparison)
+        return reports.write_snapshot_diff(comparison, folder)
+
+    require_qualified()
+    result = compare_command(
+        base, target, masks=masks, strict=strict, report=report, executor=executor
     )
+    # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
+    places = folder.parent / "snapshots"
+    review = opened(result.comparison.to_json(), base, snapshots_folder=places)
+    return replace(result, review=review)
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """What became the baseline, and who decided so."""
-
-    source: str
-    baseline: str
-    who: str
-    why: str
-
-
-def approve(
-    source: str, *, who: str | None, why: str, allow_failing: bool, working_folder: Path
-) -> Approved:
-    """Make a run or a bundle the baseline of its key."""
+def replay(
+    source: str,
+    chosen: Chosen,
+    *,
+    masks: Path | None,
+    any_engine: bool,
+    wall_limit_s: float,
+    working_folder: Path,
+    told: Callable[[int, int], None],
+) -> Replay:
+    """Execute a bundle, or the one of a run, again with the project around `working_folder`."""
     project = project_around(working_folder)
-    path = bundle_called(source, project, working_folder)
-    who = who or person()
-    baseline = snapshots.approve(
-        path,
-        project.snapshots / "golden",
-        who=who,
-        why=why,
-        at=SystemClock().now(),
-        allow_failing=allow_failing,
+    return snapshots.replay(
+        snapshots.read_bundle(bundle_called(source, project, working_folder)),
+        executor_of_project(project, wall_limit_s=wall_limit_s),
+        chosen,
+        masks=snapshots.NO_MASKS if masks is None else snapshots.load_masks(masks),
+        any_engine=any_engine,
+        told=told,
     )
-    return Approved(project.shown(path), project.shown(baseline), who, why)
 
 
 def bundle_called(source: str, project: Project, working_folder: Path) -> Path:

@@ -208,11 +208,15 @@ def _next(shown: Review) -> list[str]:
     name = shown.target[:16]
     match shown.state:
         case ReviewState.PENDING:
-            pick = "--kernel K --field F --why REASON"
+            approve = f"testops snapshot approve {name} --why REASON"
+            lines = [f"  {_approvals(shown)} needed, {len(shown.approvals)} given"]
+            if not any(group.state is GroupState.PENDING for group in shown.groups):
+                return [*lines, f"next: {approve}"]
+            pick = f"{name} --kernel K --field F --why REASON"
             return [
-                f"  {_approvals(shown)} needed, {len(shown.approvals)} given",
-                f"next: testops snapshot accept|reject|mask {name} {pick}",
-                f"      testops snapshot approve {name} --why REASON   accepts all that is pending",
+                *lines,
+                f"next: testops snapshot accept|reject|mask {pick}",
+                f"      {approve}   accepts all that is pending",
             ]
         case ReviewState.REJECTED:
             return ["next: mend what was rejected, and run the suite again"]

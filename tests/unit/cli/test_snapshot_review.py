@@ -140,6 +140,12 @@ def test_a_comparison_with_somebody_elses_bundle_opens_none(say: Say, project: P
     assert not (project / "snapshots" / "reviews").exists()
 
 
+def test_a_run_that_behaves_as_before_leaves_nothing_to_decide(say: Say, project: Path) -> None:
+    changed(say, project)
+    assert compare(say, f"run-{'0' * 16}.tar.gz")[0] == 0
+    assert say("review") == (0, "no review waits for anybody\n")
+
+
 def test_accepting_part_of_it_leaves_the_baseline_alone(say: Say, project: Path) -> None:
     name = changed(say, project)
     before = baseline(project).read_bytes()

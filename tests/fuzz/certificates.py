@@ -1,6 +1,7 @@
 """Certificates and keys as an enemy would send them; what is signed is signed with the real key."""
 
 import base64
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -112,15 +113,15 @@ def bend(value: Any, draw: Draw) -> None:
                 case 0:
                     del value[name]
                 case 1:
-                    value["surprise"] = draw.choice(_VALUES)
+                    value["surprise"] = copy.deepcopy(draw.choice(_VALUES))
                 case _:
-                    value[name] = draw.choice(_VALUES)
+                    value[name] = copy.deepcopy(draw.choice(_VALUES))
             return
         if isinstance(value, list) and value:
             if draw.random() < 0.7 and isinstance(value[0], dict | list):
                 value = draw.choice(value)
                 continue
-            value.append(draw.choice((*_VALUES, *value)))
+            value.append(copy.deepcopy(draw.choice((*_VALUES, *value))))
             return
         return
 

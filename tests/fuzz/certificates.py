@@ -32,6 +32,7 @@ PREDICATE: dict[str, Any] = {
     "gates": [{"stage": "sim", "metric": "x", "verdict": "fail", "reason": "x is 1 (>= 2)"}],
     "waivers": [{"gate": "sim.x", "owner": "ada", "reason": "known", "expires": "2026-12-01"}],
     "policy": None,
+    "score": None,
     "seeds": {"sim": "18446744073709551615", "chaos": 7},
     "build": {"commit": "c" * 40, "dirty": None},
     "versions": {"testops": "0.1.0", "engine": "toron-v2.5H+.2"},

@@ -376,4 +376,9 @@ def _notes(base: Bundle, target: Bundle, *, same_python: bool) -> list[str]:
 def _side(bundle: Bundle | None) -> Json:
     if bundle is None:
         return None
-    return {"path": str(bundle.origin), "identity": bundle.identity, **bundle.header.to_json()}
+    return {
+        "path": str(bundle.origin),
+        "identity": bundle.identity,
+        "schema_version": bundle.schema_version,
+        **bundle.header.to_json(),
+    }

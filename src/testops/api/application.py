@@ -11,13 +11,16 @@ from starlette.responses import Response
 from testops.api import (
     artifacts,
     auth_routes,
+    certificates,
     operations,
     pages,
     runs,
     schedules,
+    snapshot_reviews,
     snapshots,
     stages,
     suites,
+    versions,
     workspaces,
 )
 from testops.api.answers import problems, tagged
@@ -30,13 +33,17 @@ from testops.api.routing import GuardedRoute, router, unprivileged
 _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
+    certificates.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,
     stages.routes,
+    # Before `snapshots`, whose identity would take their words.
+    snapshot_reviews.routes,
     snapshots.routes,
     schedules.routes,
     operations.routes,
+    versions.routes,
     pages.routes,
 )
 

@@ -72,11 +72,15 @@ class Question:
     stages: tuple[str, ...]
     salt: str | None = None
     workspace: str = DEFAULT_WORKSPACE
+    # The identity of the bundle that snapshot-compare compares with; None: the approved baseline.
+    baseline: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         # The same words about two projects are two questions, even where a build was only stated.
         # The default one is not named: a command line knows no other, and ids stay what they were.
         own = {} if self.workspace == DEFAULT_WORKSPACE else {"workspace": self.workspace}
+        if self.baseline is not None:
+            own["baseline"] = self.baseline
         return {
             "suite": self.suite,
             "profile": self.profile,

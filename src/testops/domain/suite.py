@@ -43,14 +43,14 @@ class SeedPair(Strict):
         return Seeds(sim=self.sim, chaos=self.chaos)
 
 
-_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
+_STAGE_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
 
 
 class Stage(Strict):
     """What every stage may set."""
 
     _takes_all_cores: ClassVar[bool] = False
-    _came_later: ClassVar[tuple[str, ...]] = _CAME_LATER
+    _came_later: ClassVar[tuple[str, ...]] = _STAGE_CAME_LATER
 
     timeout_s: Seconds = Field(600.0, description="The stage is ended after so many seconds.")
     attempts_max: int = Field(
@@ -119,7 +119,7 @@ class LintStage(Stage):
 class UnitStage(Stage):
     """The project's own tests in its own environment, seeded, loopback only."""
 
-    _came_later: ClassVar[tuple[str, ...]] = (*_CAME_LATER, "classify_failures")
+    _came_later: ClassVar[tuple[str, ...]] = (*_STAGE_CAME_LATER, "classify_failures")
 
     python: ProjectPath | None = Field(
         None, description="Interpreter of the project's environment; default: the one running."
@@ -182,8 +182,17 @@ class SimStage(Stage):
 class SnapshotCompareStage(Stage):
     """The bundle of this run against the approved baseline."""
 
+    _came_later: ClassVar[tuple[str, ...]] = (
+        *_STAGE_CAME_LATER,
+        "reexecute",
+    )
+
     golden: ProjectPath = "snapshots/golden"
     masks: ProjectPath | None = None
+    reexecute: bool = Field(
+        True,
+        description="Execute what differs again, to tell a regression from nondeterminism.",
+    )
 
 
 class Stages(Strict):

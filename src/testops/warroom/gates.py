@@ -11,6 +11,8 @@ from testops.domain.stage import Metric, Ran, StageName, StageOutcome, ToolError
 from testops.domain.verdict import ExitCode, Verdict, exit_code_of
 
 DETERMINISM = "determinism_percent"
+# Of snapshot-compare: executions that behaved otherwise when they were executed again.
+NONDETERMINISTIC = "nondeterministic"
 
 _BROKEN = {
     Severity.BLOCK: Verdict.FAIL,
@@ -30,6 +32,7 @@ DEFAULT_RULES: tuple[GateRule, ...] = (
     GateRule(StageName.SIM, "kernels_inconclusive", Op.EQUAL, 0, Severity.DOUBT),
     GateRule(StageName.SIM, "kernels_warned", Op.EQUAL, 0, Severity.WARN),
     GateRule(StageName.SNAPSHOT_COMPARE, "deltas", Op.EQUAL, 0),
+    GateRule(StageName.SNAPSHOT_COMPARE, NONDETERMINISTIC, Op.EQUAL, 0),
     GateRule(StageName.SNAPSHOT_COMPARE, "findings", Op.EQUAL, 0, Severity.WARN),
 )
 
@@ -77,6 +80,6 @@ def exit_code_of_gate(result: GateResult, *, strict: bool) -> ExitCode:
 def exit_code_on(metric: str, verdict: Verdict, *, strict: bool) -> ExitCode:
     """The exit code of `verdict` on `metric`: a broken determinism gate has a code of its own."""
     code = exit_code_of(verdict, strict=strict)
-    if code is ExitCode.FAILED and metric == DETERMINISM:
+    if code is ExitCode.FAILED and metric in (DETERMINISM, NONDETERMINISTIC):
         return ExitCode.NONDETERMINISM
     return code

@@ -56,6 +56,8 @@ class StageContext:
     commands: Commands
     listener: Listener
     simulated: Simulated
+    # A folder of baselines that goes before the project's own: a server's, or none.
+    golden: Path | None = None
 
     @property
     def again(self) -> str:

@@ -26,9 +26,11 @@ from testops.domain.snapshot import (
     SnapshotKey,
     Standing,
 )
+from testops.domain.versions import Versions
 from testops.domain.workspace import Workspace
 from testops.runner.planning import Means
 from testops.telemetry.clock import Clock
+from testops.warroom.certificate_keys import SigningKey
 
 
 class Guard(Protocol):
@@ -233,3 +235,6 @@ class ApiServices:
     checks: Callable[[], Sequence[Check]]
     metrics: Callable[[], tuple[bytes, str]]
     version: str
+    versions: Versions
+    # The key that signs certificates; `BadInput` where the operator has to give one.
+    signing_key: Callable[[], SigningKey]

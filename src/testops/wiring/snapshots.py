@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from testops import engine, reports, snapshots
 from testops.domain.errors import BadInput
@@ -13,6 +14,7 @@ from testops.snapshots import Chosen, CompareResult, Replay, compare_command
 from testops.snapshots.causes import Reexecutor
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
 from testops.wiring.reviewing import opened
+from testops.wiring.versions import require_comparable, require_qualified
 
 
 class FileSnapshots:
@@ -104,13 +106,13 @@ def _compare(
     strict: bool,
     executor: Reexecutor | None,
 ) -> CompareResult:
+    def report(comparison: Mapping[str, Any]) -> Sequence[Path]:
+        require_comparable(comparison)
+        return reports.write_snapshot_diff(comparison, folder)
+
+    require_qualified()
     result = compare_command(
-        base,
-        target,
-        masks=masks,
-        strict=strict,
-        report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
-        executor=executor,
+        base, target, masks=masks, strict=strict, report=report, executor=executor
     )
     # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
     places = folder.parent / "snapshots"

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from testops.domain.review import Cause
 from testops.domain.verdict import ExitCode, combine_exit, exit_code_of
+from testops.snapshots.again import with_causes
 from testops.snapshots.canonical import Json
 from testops.snapshots.causes import Reexecutor
-from testops.snapshots.compare import Comparison, compare_paths, with_causes
+from testops.snapshots.compare import Comparison, compare_paths
+from testops.snapshots.memory import Memory
 
 _DELTAS_PRINTED_MAX = 10
 
@@ -68,12 +70,13 @@ def compare_command(
     strict: bool,
     report: Reporter,
     executor: Reexecutor | None = None,
+    memory: Memory | None = None,
 ) -> CompareResult:
     """Compare, find the cause where there is an `executor`, and report.
 
     BadInput and OutputNotWritable pass through for the caller to answer.
     """
-    comparison = compare_paths(base, target, masks=masks)
+    comparison = compare_paths(base, target, masks=masks, memory=memory)
     if executor is not None:
         comparison = with_causes(comparison, executor)
     reports = report(comparison.to_json())

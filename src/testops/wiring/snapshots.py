@@ -11,6 +11,9 @@ from testops.runner.ports import Comparison, Delta, Execution, Reexecution
 from testops.runner.projects import Project, project_around
 from testops.snapshots import Chosen, CompareResult, Replay, compare_command
 from testops.snapshots.causes import Reexecutor
+from testops.snapshots.memory import Memory
+from testops.snapshots.opening import open_bundle
+from testops.snapshots.store.opening import tree_index_home
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
 from testops.wiring.reviewing import opened
 
@@ -104,6 +107,8 @@ def _compare(
     strict: bool,
     executor: Reexecutor | None,
 ) -> CompareResult:
+    # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
+    places = folder.parent / "snapshots"
     result = compare_command(
         base,
         target,
@@ -111,9 +116,8 @@ def _compare(
         strict=strict,
         report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
         executor=executor,
+        memory=Memory(tree_index_home(places)),
     )
-    # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
-    places = folder.parent / "snapshots"
     review = opened(result.comparison.to_json(), base, snapshots_folder=places)
     return replace(result, review=review)
 
@@ -131,7 +135,7 @@ def replay(
     """Execute a bundle, or the one of a run, again with the project around `working_folder`."""
     project = project_around(working_folder)
     return snapshots.replay(
-        snapshots.read_bundle(bundle_called(source, project, working_folder)),
+        open_bundle(bundle_called(source, project, working_folder)),
         executor_of_project(project, wall_limit_s=wall_limit_s),
         chosen,
         masks=snapshots.NO_MASKS if masks is None else snapshots.load_masks(masks),

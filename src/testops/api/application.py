@@ -11,6 +11,7 @@ from starlette.responses import Response
 from testops.api import (
     artifacts,
     auth_routes,
+    certificates,
     operations,
     pages,
     runs,
@@ -18,6 +19,7 @@ from testops.api import (
     snapshots,
     stages,
     suites,
+    versions,
     workspaces,
 )
 from testops.api.answers import problems, tagged
@@ -30,6 +32,7 @@ from testops.api.routing import GuardedRoute, router, unprivileged
 _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
+    certificates.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,
@@ -37,6 +40,7 @@ _ROUTES = (
     snapshots.routes,
     schedules.routes,
     operations.routes,
+    versions.routes,
     pages.routes,
 )
 

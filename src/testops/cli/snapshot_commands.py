@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from testops.cli import snapshot_store
+from testops.cli.snapshot_migrate import migrate
 from testops.cli.snapshot_review import REVIEW_VERBS
 from testops.domain.seeds import SEED_COUNT
 from testops.domain.verdict import ExitCode
@@ -117,5 +119,5 @@ def _tell_progress(done: int, total: int) -> None:
         click.echo(f"replayed {done} of {total} executions", err=True)
 
 
-for _verb in REVIEW_VERBS:
+for _verb in (*snapshot_store.COMMANDS, *REVIEW_VERBS, migrate):
     snapshot.add_command(_verb)

@@ -405,9 +405,12 @@ def _identity_of(group: Group, *, by_place: bool) -> tuple[str | None, ...]:
 
 
 def _carried(group: Group, former: Group | None) -> Group:
-    if former is None or group.state is not GroupState.PENDING:
+    if former is None:
         return group
+    # What executing it again has told stays told: not every comparison executes.
+    if group.cause is Cause.UNKNOWN:
+        group = replace(group, cause=former.cause)
     # A mask stands in the file of masks now: where its delta is there still, it hides nothing.
-    if former.state is GroupState.MASKED:
+    if group.state is not GroupState.PENDING or former.state is GroupState.MASKED:
         return group
     return replace(group, state=former.state, decision=former.decision)

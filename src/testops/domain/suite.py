@@ -119,6 +119,8 @@ class LintStage(Stage):
 class UnitStage(Stage):
     """The project's own tests in its own environment, seeded, loopback only."""
 
+    _came_later: ClassVar[tuple[str, ...]] = (*_STAGE_CAME_LATER, "classify_failures")
+
     python: ProjectPath | None = Field(
         None, description="Interpreter of the project's environment; default: the one running."
     )
@@ -131,6 +133,10 @@ class UnitStage(Stage):
         default_factory=list, description="Folders whose coverage is measured; none: not measured."
     )
     environment: dict[str, str] = Field(default_factory=dict)
+    classify_failures: bool = Field(
+        True,
+        description="Repeat tests that failed, to say whether order or chance made them fail.",
+    )
 
 
 class Kernel(Strict):

@@ -16,6 +16,7 @@ from testops.domain.execution import (
     Taken,
     Watched,
 )
+from testops.domain.run_view import RunView
 from testops.runner.stage_jobs import Result, StageJob
 from testops.telemetry.clock import Clock
 
@@ -120,3 +121,6 @@ class WorkerPorts:
     duties: Sequence[Callable[[], None]] = ()
     # Told when an attempt has ended here.
     ended: Callable[[str, int], None] = lambda _run_id, _attempt: None
+    # Why a run must not be executed here (another engine, versions that nobody qualified); "": it
+    # may. `runner.versions` is the one that runners have.
+    refusal: Callable[[RunView], str] = lambda _run: ""

@@ -76,20 +76,21 @@ def approve(
     # The bundle before its record: killed between the two, the record names another identity than
     # the bundle has, which a comparison reports; the other order could vouch for a bundle that was
     # never stored.
-    write_bundle(baseline, bundle.header, bundle.files)
+    identity = write_bundle(baseline, bundle.header, bundle.files)
     record: dict[str, Json] = {
         "schema_version": RECORD_SCHEMA_VERSION,
         "suite": bundle.header.suite,
         "profile": bundle.header.profile,
         "engine_version": bundle.header.engine_version,
         "python": bundle.header.python,
-        "identity": bundle.identity,
+        "identity": identity,
         **decision.to_json(),
         "failing": failing,
         **_evidence_json(evidence),
+        **_migration_json(bundle, identity),
         "history": history,
     }
-    replace_file(record_path(baseline), _readable(record))
+    replace_file(record_path(baseline), readable(record))
     return baseline
 
 
@@ -102,6 +103,14 @@ def _evidence_json(evidence: Evidence) -> dict[str, Json]:
     return found
 
 
+def _migration_json(bundle: Bundle, identity: str) -> dict[str, Json]:
+    """What the bundle was before it was written in the newest schema; nothing when it was that."""
+    if identity == bundle.identity:
+        return {}
+    former: Json = {"identity": bundle.identity, "schema_version": bundle.schema_version}
+    return {"migrated_from": [former]}
+
+
 def approval_problem(bundle: Bundle) -> str:
     """Why a baseline file is not what its record says was approved; empty when it is, or has none.
 
@@ -110,10 +119,20 @@ def approval_problem(bundle: Bundle) -> str:
     path = record_path(bundle.origin)
     if not bundle.origin.name.endswith(SUFFIX) or not path.exists():
         return ""
-    identity = _read_record(path).get("identity")
-    if identity == bundle.identity:
+    record = read_record(path)
+    # Killed between the record and its bundle, a migration leaves what was approved in a schema of
+    # before: it is the same behaviour.
+    if bundle.identity in (record.get("identity"), *former_identities(record)):
         return ""
     return f"the baseline {bundle.origin} is not the bundle that {path.name} says was approved"
+
+
+def former_identities(record: Mapping[str, Json]) -> list[str]:
+    """The identities that a record's bundle had in earlier schemas, the oldest first."""
+    former = record.get("migrated_from", [])
+    items = former if isinstance(former, list) else []
+    found = [item.get("identity") for item in items if isinstance(item, dict)]
+    return [identity for identity in found if isinstance(identity, str)]
 
 
 def failing_executions(bundle: Bundle, *, allow_failing: bool) -> int:
@@ -141,7 +160,7 @@ def _history(baseline: Path) -> list[Json]:
     path = record_path(baseline)
     if not path.exists():
         return []
-    former = _read_record(path)
+    former = read_record(path)
     history = former.get("history", [])
     if not isinstance(history, list):
         raise BadInput("has a 'history' that is no list", where=str(path), fix=_RECORD_FIX)
@@ -152,7 +171,8 @@ def _history(baseline: Path) -> list[Json]:
 _RECORD_FIX = "restore it from version control"
 
 
-def _read_record(path: Path) -> Mapping[str, Json]:
+def read_record(path: Path) -> Mapping[str, Json]:
+    """The approval that stands in `path`; BadInput when it is none."""
     try:
         record = parse(path.read_bytes())
     except Refusal as refusal:
@@ -166,6 +186,7 @@ def _read_record(path: Path) -> Mapping[str, Json]:
     return record
 
 
-def _readable(record: Json) -> bytes:
+def readable(record: Json) -> bytes:
+    """`record` as it is kept."""
     # Committed and reviewed by people, so spread over lines; no hash is taken of it.
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()

@@ -18,14 +18,14 @@ from testops.snapshots.gzip_layer import compress, decompress
 from testops.snapshots.limits import LIMITS, Limits, size_text
 from testops.snapshots.manifest import (
     MANIFEST,
+    SCHEMA_VERSION,
     BundleHeader,
     FileDigest,
     digest_of,
-    verify_manifest,
-    write_manifest,
 )
 from testops.snapshots.paths import require_distinct, require_safe_path
 from testops.snapshots.refusal import FOREIGN_FIX, Refusal
+from testops.snapshots.schemas import known
 from testops.snapshots.tar import ByteStream, Member, read_members, require_room, write_tar
 
 SUFFIX = ".tar.gz"
@@ -36,7 +36,8 @@ _FOLDER_DEPTH_MAX = 8
 class Bundle:
     """A bundle that was read and believed: every digest held. `files` leaves the manifest out.
 
-    `files` may read each content when it is asked for, and then holds it against its digest again.
+    `files` are as the newest schema has them; `identity` is of what is stored, in `schema_version`.
+    They may be read when they are asked for, and are then held against `digests` again.
     """
 
     header: BundleHeader
@@ -44,8 +45,9 @@ class Bundle:
     files: Mapping[str, bytes]
     origin: Path
     digests: Mapping[str, FileDigest]
-    # Of the bytes of the manifest, which say everything else.
+    # Of the stored bytes of the manifest, which say everything else.
     manifest_sha256: str
+    schema_version: int = SCHEMA_VERSION
 
 
 def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes]) -> str:
@@ -55,7 +57,7 @@ def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes])
     that a reader keeps.
     """
     try:
-        tar = write_tar(_members(header, files))
+        tar = write_tar(members_of(header, files))
         packed = compress(tar)
         _require_readable(tar_bytes=len(tar), packed_bytes=len(packed), limits=LIMITS)
     except Refusal as refusal:
@@ -73,7 +75,7 @@ def read_bundle(path: Path) -> Bundle:
             members = dict(unpacked_files(path))
         else:
             members = {member.path: member.content for member in packed_members(path)}
-        header = verify_manifest(members)
+        found = known().understood(members)
     except Refusal as refusal:
         raise BadInput(refusal.problem, where=str(path), fix=refusal.fix) from refusal
     except OSError as error:
@@ -82,15 +84,14 @@ def read_bundle(path: Path) -> Bundle:
             where=str(path),
             fix="name an existing bundle that you may read",
         ) from error
-    files = {name: members[name] for name in sorted(members) if name != MANIFEST}
-    tar = write_tar({**files, MANIFEST: write_manifest(header, files)})
     return Bundle(
-        header=header,
-        identity=hashlib.sha256(tar).hexdigest(),
-        files=files,
+        header=found.header,
+        identity=hashlib.sha256(write_tar(found.stored)).hexdigest(),
+        files=found.files,
         origin=path,
-        digests={name: digest_of(content) for name, content in files.items()},
+        digests={name: digest_of(content) for name, content in found.files.items()},
         manifest_sha256=hashlib.sha256(members[MANIFEST]).hexdigest(),
+        schema_version=found.version,
     )
 
 
@@ -102,7 +103,7 @@ def unpack_bundle(source: Path, folder: Path) -> None:
     """
     bundle = read_bundle(source)
     _require_ours(folder)
-    replace_folder(folder, {**bundle.files, MANIFEST: write_manifest(bundle.header, bundle.files)})
+    replace_folder(folder, members_of(bundle.header, bundle.files))
 
 
 def is_unpacked(path: Path) -> bool:
@@ -110,8 +111,9 @@ def is_unpacked(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def _members(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    members = {**files, MANIFEST: write_manifest(header, files)}
+def members_of(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Everything that the newest schema puts into a bundle of `files`; Refusal when it cannot."""
+    members = {**files, MANIFEST: known().newest.manifest(header, files)}
     if MANIFEST in files:
         raise Refusal(f"a file named {MANIFEST} cannot be put into a bundle")
     require_distinct(members)

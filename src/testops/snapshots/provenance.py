@@ -6,7 +6,7 @@ record with that very identity is evidence for a bundle.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ class Verification:
         return 100 * self.identical / self.executions
 
 
-def run_record_of(runs: Path, identity: str, *, run_id: str | None = None) -> Mapping[str, Any]:
-    """The newest finished record in `runs` whose bundle is `identity`; empty where there is none.
+def run_record_of(
+    runs: Path, identities: Sequence[str], *, run_id: str | None = None
+) -> Mapping[str, Any]:
+    """The newest finished record in `runs` whose bundle has one of `identities`; empty: none.
 
     `run_id` goes before others, where it has one.
     """
-    found = [record for record in _records(runs) if record.get("bundle_identity") == identity]
+    found = [record for record in _records(runs) if record.get("bundle_identity") in identities]
     found = [record for record in found if record.get("state") == "finished"]
     named = [record for record in found if record.get("run_id") == run_id]
     return max(named or found, key=_age, default={})

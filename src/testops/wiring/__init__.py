@@ -26,6 +26,7 @@ from testops.wiring.machine import cpu_count
 from testops.wiring.person import person
 from testops.wiring.simulator import ToronSimulator
 from testops.wiring.snapshots import FileSnapshots
+from testops.wiring.versions import require_qualified
 
 __all__ = [
     "FileSnapshots",
@@ -35,13 +36,14 @@ __all__ = [
     "commands_in",
     "cpu_count",
     "draw_seed",
+    "installed_versions",
     "person",
-    "versions",
 ]
 
 
 def answer(request: Request, *, listener: Listener, told: Tell, door: str | None) -> Run:
     """The run that answers `request`, on this machine; `door` is how its caller starts it."""
+    require_qualified()
     with contextlib.ExitStack() as open_ones:
         tools = _tools(request, door, _keeper(request, open_ones, told))
         return answer_request(request, tools, listener=listener, told=told)
@@ -98,7 +100,7 @@ def check_suite(asked: str, *, working_folder: Path) -> Suite:
     return suite_file.suite
 
 
-def versions() -> Mapping[str, str]:
+def installed_versions() -> Mapping[str, str]:
     """Everything that a result depends on."""
     return {
         "ryuzen-testops": importlib.metadata.version("ryuzen-testops"),

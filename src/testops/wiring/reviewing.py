@@ -9,7 +9,7 @@ from typing import Any
 
 from testops import snapshots
 from testops.domain.errors import BadInput, IllegalMove
-from testops.domain.review import Group, GroupState, Review, ReviewState, decided
+from testops.domain.review import Cause, Group, GroupState, Review, ReviewState, decided
 from testops.domain.verdict import Verdict
 from testops.runner.projects import Project, project_around
 from testops.runner.suites import known_names, suite_named
@@ -18,6 +18,7 @@ from testops.snapshots.bundle import Bundle, is_unpacked, read_bundle
 from testops.snapshots.executions import read_executions
 from testops.snapshots.locate import bundles_at, pick_base
 from testops.snapshots.masks import Mask, load_masks
+from testops.snapshots.migrate import identities_of
 from testops.snapshots.provenance import provenance_of, require_verified, run_record_of
 from testops.snapshots.review import key_of, review_of
 from testops.snapshots.review_folder import ReviewFolder
@@ -180,9 +181,11 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
         failing_executions(bundle, allow_failing=allow_failing)
         named = _RUN_BUNDLE.fullmatch(bundle.origin.name)
         run_id = named[1] if named else None
-        record = run_record_of(desk.runs, bundle.identity, run_id=run_id)
+        record = run_record_of(desk.runs, identities_of(bundle), run_id=run_id)
         require_verified(bundle, desk.golden, record, rules)
         assert subject.review is not None
+        if not allow_failing:
+            _require_deterministic(subject.review)
         review = _countable(subject.review, rules).approve(decision)
         baseline = None
         if review.state is ReviewState.ACCEPTED:
@@ -208,6 +211,17 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
         review_file=None if file is None else shown(file),
         needed=rules.others([approval.who for approval in review.approvals]),
     )
+
+
+def _require_deterministic(review: Review) -> None:
+    """A behaviour that the same seed does not reach twice is no baseline: nothing can match it."""
+    for group in review.groups:
+        if group.cause is Cause.NONDETERMINISM and group.state is not GroupState.MASKED:
+            raise BadInput(
+                f"{group.name}: two executions of one seed disagree",
+                where=f"review {review.target[:16]}",
+                fix="mend or mask it, or approve with --allow-failing and say why in --why",
+            )
 
 
 def _countable(review: Review, rules: ReviewRules) -> Review:
@@ -317,7 +331,7 @@ def _subject(desk: Desk, source: str) -> Subject:
     stored = None
     if path is None:
         stored = _stored_called(desk, source)
-        path = _bundle_of(desk, stored.target)
+        path = _bundle_of(desk, stored)
         if path is None:
             return Subject(None, stored)
     bundle = read_bundle(path)
@@ -387,18 +401,17 @@ def _stored_called(desk: Desk, source: str) -> Review:
         names = ", ".join(review.target[:16] for review in found[:5])
         raise BadInput(f"{source!r} is several reviews ({names})", fix="give more of the id")
     raise BadInput(
-        f"there is no run, bundle or review {source!r} (looked in {desk.project.snapshots})",
+        f"there is no run or bundle {source!r}, nor a review of one (in {desk.project.snapshots})",
         fix="name a file, a run id that `testops run` printed, or see `testops snapshot review`",
     )
 
 
-def _bundle_of(desk: Desk, identity: str) -> Path | None:
-    """Where the bundle with `identity` is: what its run left, or the unpacked one of the last."""
-    record = run_record_of(desk.runs, identity)
-    candidates = [desk.project.snapshots / f"run-{record.get('run_id')}.tar.gz"]
-    candidates.append(desk.project.snapshots / "dev")
-    for path in candidates:
-        if path.exists() and read_bundle(path).identity == identity:
+def _bundle_of(desk: Desk, review: Review) -> Path | None:
+    """Where the bundle under review is: what a run left, or the unpacked one of the last run."""
+    run_ids = [review.opened_by_run, run_record_of(desk.runs, [review.target]).get("run_id")]
+    names = [f"run-{run_id}.tar.gz" for run_id in dict.fromkeys(run_ids) if run_id]
+    for path in (desk.project.snapshots / name for name in (*names, "dev")):
+        if path.exists() and read_bundle(path).identity == review.target:
             return path
     return None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from testops import engine, reports, snapshots
 from testops.domain.errors import BadInput
@@ -16,6 +17,7 @@ from testops.snapshots.opening import open_bundle
 from testops.snapshots.store.opening import tree_index_home
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
 from testops.wiring.reviewing import opened
+from testops.wiring.versions import require_comparable, require_qualified
 
 
 class FileSnapshots:
@@ -107,6 +109,11 @@ def _compare(
     strict: bool,
     executor: Reexecutor | None,
 ) -> CompareResult:
+    def report(comparison: Mapping[str, Any]) -> Sequence[Path]:
+        require_comparable(comparison)
+        return reports.write_snapshot_diff(comparison, folder)
+
+    require_qualified()
     # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
     places = folder.parent / "snapshots"
     result = compare_command(
@@ -114,7 +121,7 @@ def _compare(
         target,
         masks=masks,
         strict=strict,
-        report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
+        report=report,
         executor=executor,
         memory=Memory(tree_index_home(places)),
     )

@@ -45,9 +45,9 @@ def test_the_record_of_the_very_bundle_is_found_newest_first(tmp_path: Path) -> 
     keep(tmp_path, record("a" * 64, attempt=4) | {"state": "errored"}, attempt=4)
     keep(tmp_path, "{", attempt=5)
     keep(tmp_path, "[1]", attempt=6)
-    assert run_record_of(tmp_path, "a" * 64)["attempt"] == 2
-    assert run_record_of(tmp_path, "c" * 64) == {}
-    assert run_record_of(tmp_path / "nowhere", "a" * 64) == {}
+    assert run_record_of(tmp_path, ["f" * 64, "a" * 64])["attempt"] == 2
+    assert run_record_of(tmp_path, ["c" * 64]) == {}
+    assert run_record_of(tmp_path / "nowhere", ["a" * 64]) == {}
 
 
 def test_provenance_is_what_is_known_and_null_where_nothing_is(tmp_path: Path) -> None:

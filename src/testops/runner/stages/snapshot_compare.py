@@ -20,6 +20,7 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
         stage.golden, where="/stages/snapshot-compare/golden"
     )
     approve = f"{context.commands.testops} snapshot approve {context.bundle.name} --why REASON"
+    review = f"{context.commands.testops} snapshot review {context.bundle.name}"
     if not golden.is_dir():
         place = context.project.shown(golden)
         why = f"there is no approved baseline in {place}; to approve this run: {approve}"
@@ -50,16 +51,16 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
         # Found by executing again; its gate has the exit code of nondeterminism.
         Metric("nondeterministic", comparison.nondeterministic, artifacts[0]),
     )
-    return Ran(metrics, findings, artifacts, _notes(comparison, approve))
+    return Ran(metrics, findings, artifacts, _notes(comparison, approve, review))
 
 
-def _notes(comparison: Comparison, approve: str) -> tuple[str, ...]:
+def _notes(comparison: Comparison, approve: str, review: str) -> tuple[str, ...]:
     if not comparison.delta_count:
         return comparison.findings
     cause = f"cause: {comparison.cause.value}: {comparison.why}"
     if comparison.cause is Cause.NONDETERMINISM:
         return cause, comparison.fix
-    return cause, f"if this change is meant: {approve}"
+    return cause, f"to decide field by field: {review}", f"if all of it is meant: {approve}"
 
 
 def _again_of(context: StageContext, plan: SimPlan) -> Reexecution:

@@ -70,6 +70,8 @@ class Comparison:
     cause: Cause = Cause.UNKNOWN
     why: str = ""
     again: Sequence[Again] = ()
+    base_origin: Mapping[str, Json] | None = None
+    target_origin: Mapping[str, Json] | None = None
 
     @property
     def nondeterministic_count(self) -> int:
@@ -95,8 +97,8 @@ class Comparison:
             "fix": self.fix,
             "cause": self.cause.value,
             "why": self.why,
-            "base": _side(self.base),
-            "target": _side(self.target),
+            "base": _side(self.base, self.base_origin),
+            "target": _side(self.target, self.target_origin),
             "executions": {
                 "compared": self.compared_count,
                 "equal": self.compared_count - self.differing_count,
@@ -273,7 +275,12 @@ def _notes(base: Bundle, target: Bundle, *, same_python: bool) -> list[str]:
     return notes
 
 
-def _side(bundle: Bundle | None) -> Json:
+def _side(bundle: Bundle | None, origin: Mapping[str, Json] | None) -> Json:
     if bundle is None:
         return None
-    return {"path": str(bundle.origin), "identity": bundle.identity, **bundle.header.to_json()}
+    return {
+        "path": str(bundle.origin),
+        "identity": bundle.identity,
+        **bundle.header.to_json(),
+        **({"approved": None, "provenance": None} if origin is None else origin),
+    }

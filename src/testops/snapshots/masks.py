@@ -298,6 +298,14 @@ def _child(value: Json, part: str | int) -> Json:
             return None
 
 
+def masks_text(audit: MaskAudit) -> str:
+    """What the masks hid, in one sentence; empty without masks."""
+    if not audit.counts:
+        return ""
+    fields = "1 field" if audit.hidden == 1 else f"{audit.hidden} fields"
+    return f"masks hid {fields}, {audit.changed} of them changed"
+
+
 def mask_findings(counts: Sequence[MaskCount]) -> list[Mapping[str, str]]:
     """What a person should know about the masks of a comparison."""
     findings: list[Mapping[str, str]] = [

@@ -14,8 +14,10 @@ from testops.snapshots import Chosen, CompareResult, Replay, compare_command
 from testops.snapshots.causes import Reexecutor
 from testops.snapshots.memory import Memory
 from testops.snapshots.opening import open_bundle
+from testops.snapshots.origins import Here
 from testops.snapshots.store.opening import tree_index_home
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
+from testops.wiring.machine import programs
 from testops.wiring.reviewing import opened
 from testops.wiring.versions import require_comparable, require_qualified
 
@@ -62,7 +64,9 @@ class FileSnapshots:
         again: Reexecution | None,
     ) -> Comparison:
         executor = None if again is None else executor_of_run(again)
-        result = _compare(base, target, masks, reports, strict=False, executor=executor)
+        result = _compare(
+            base, target, masks, reports, strict=False, executor=executor, is_origin=True
+        )
         found = result.comparison
         return Comparison(
             verdict=found.verdict,
@@ -108,6 +112,7 @@ def _compare(
     *,
     strict: bool,
     executor: Reexecutor | None,
+    is_origin: bool = False,
 ) -> CompareResult:
     def report(comparison: Mapping[str, Any]) -> Sequence[Path]:
         require_comparable(comparison)
@@ -124,6 +129,7 @@ def _compare(
         report=report,
         executor=executor,
         memory=Memory(tree_index_home(places)),
+        here=Here(places / "runs", programs(), is_origin=is_origin),
     )
     review = opened(result.comparison.to_json(), base, snapshots_folder=places)
     return replace(result, review=review)

@@ -294,8 +294,9 @@ def test_too_many_members_are_refused() -> None:
         for index in range(4):
             tar.addfile(plain(f"kernels/a/{index}-0.json"))
     stream = ByteStream(iter([buffer.getvalue()]))
+    limits = Limits(member_count_max=3)
     with pytest.raises(Refusal, match="more than 3 members"):
-        list(read_members(stream, limits=Limits(member_count_max=3), require_path=require_safe_path))
+        list(read_members(stream, limits=limits, require_path=require_safe_path))
 
 
 def test_a_pax_header_that_redirects_a_member_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 
 from testops.domain.run import RunState
 from testops.domain.run_view import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST
-from testops.domain.suite import Name, Seed, Strict
+from testops.domain.shapes import Name, Strict
+from testops.domain.suite import Seed
 from testops.domain.verdict import Verdict
 
 # No control characters: PostgreSQL has no NUL, and a label is shown in one line.
@@ -182,17 +183,55 @@ class StageShown(Wire):
     reason: str
 
 
-class GateShown(Wire):
-    """What one gate said."""
+class WaivedShown(Wire):
+    """The waiver that made a failing gate a warning."""
 
+    owner: str
+    reason: str
+    expires: str
+    ticket: str | None = None
+
+
+class GateShown(Wire):
+    """What one gate said; `margin` is how far the value is from the threshold, positive: it holds.
+
+    What stands with a default is missing in runs of releases before it.
+    """
+
+    name: str = ""
+    kind: str = "absolute"
     stage: str
     metric: str
     op: str
-    threshold: float
+    threshold: float | None
+    unit: str = ""
     severity: str
+    weight: float = 1
+    key: bool = False
     verdict: Verdict
     value: float | None
+    margin: float | None = None
+    source: str = ""
     reason: str
+    waiver: WaivedShown | None = None
+    baseline_runs: list[str] = Field(default_factory=list)
+    statistics: dict[str, Any] | None = None
+
+
+class PolicyRefShown(Wire):
+    """The policy that a run was judged by; `digest` is the sha256 of its canonical JSON."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class ScoreShown(Wire):
+    """The weights that were achieved, in percent; from `pass` on the run passes."""
+
+    value: float
+    pass_at: float = Field(alias="pass")
+    warn: float
 
 
 class RunSummary(Wire):
@@ -229,6 +268,9 @@ class RunShown(RunSummary):
 
     stages: list[StageShown]
     gates: list[GateShown]
+    policy: PolicyRefShown | None = None
+    score: ScoreShown | None = None
+    waivers_unused: list[str] = Field(default_factory=list)
 
 
 class RunList(Wire):
@@ -249,11 +291,16 @@ class KernelPlanned(Wire):
 class GatePlanned(Wire):
     """A rule that would be applied."""
 
+    name: str
+    kind: str
+    condition: str
     stage: str
     metric: str
     op: str
-    threshold: float
+    threshold: float | None
     severity: str
+    weight: float
+    key: bool
 
 
 class StagePlanned(Wire):

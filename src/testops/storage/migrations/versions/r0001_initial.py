@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("bundle", sa.Text(), nullable=True),
         sa.Column("bundle_identity", sa.Text(), nullable=True),
+        sa.Column("judgement", sa.Text(), nullable=True),
         sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("first_seq", sa.Integer(), server_default="1", nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),

@@ -37,7 +37,7 @@ def place_of(services: ApiServices, workspace: Workspace) -> Place:
 
 def body_of(asked: TestRunAsked) -> dict[str, Any]:
     """The request as it is kept: without what nobody said."""
-    return asked.model_dump(mode="json", exclude_none=True)
+    return asked.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def planned_run(services: ApiServices, body: dict[str, Any]) -> Planned:

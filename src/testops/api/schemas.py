@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from testops.domain.policy import PolicyAsked
 from testops.domain.run import RunState
 from testops.domain.run_view import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST
 from testops.domain.shapes import Name, Strict
 from testops.domain.suite import Seed
 from testops.domain.verdict import Verdict
+from testops.domain.waiver import WaiverEntry
 
 # No control characters: PostgreSQL has no NUL, and a label is shown in one line.
 _LINE = r"^[^\x00-\x1f\x7f]*$"
@@ -86,6 +88,9 @@ class TestRunAsked(Strict):
     )
     seeds: SeedsAsked | None = None
     build: BuildAsked | None = None
+    policy: PolicyAsked | None = Field(
+        None, description="What judges the run; goes before the suite's own."
+    )
     stages: list[StageWord] | None = Field(
         None, min_length=1, max_length=4, description="Only these stages of the suite."
     )
@@ -420,6 +425,52 @@ class ScheduleList(Wire):
     """The schedules that the caller may see."""
 
     schedules: list[ScheduleShown]
+
+
+class PolicyShown(Wire):
+    """One version of a policy; `digest` is the sha256 of the definition's canonical JSON."""
+
+    name: str
+    version: int
+    digest: str
+    definition: dict[str, Any]
+    created_by: str
+    created_at: str
+
+
+class PolicyList(Wire):
+    """Policies, or the versions of one, each as it is."""
+
+    policies: list[PolicyShown]
+
+
+class WaiverAsked(WaiverEntry):
+    """A waiver to keep; who sends it is recorded beside its owner."""
+
+    workspace: WorkspaceName = "default"
+
+
+class WaiverShown(Wire):
+    """A waiver; `state` is what it is now."""
+
+    waiver_id: str
+    workspace: str
+    suite: str
+    gate: str
+    owner: str
+    reason: str
+    expires: str
+    up_to: float | None
+    ticket: str
+    created_by: str
+    created_at: str
+    state: Literal["active", "expired"]
+
+
+class WaiverList(Wire):
+    """The waivers that the caller may see, the newest first."""
+
+    waivers: list[WaiverShown]
 
 
 class WorkspaceShown(Wire):

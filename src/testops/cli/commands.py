@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import gates as gate_commands
 from testops.cli import keys as access_commands
 from testops.cli import serving_commands, snapshot_commands, starter
 from testops.cli.display import display_for
@@ -39,6 +40,9 @@ def testops() -> None:
 def _run_options(command: Command) -> Command:
     options = (
         click.option("--profile", metavar="NAME", help="Data and network profile."),
+        click.option(
+            "--policy", metavar="NAME", help="What judges it: of policies/, or server:NAME."
+        ),
         click.option("--seed", metavar="N", help="SIM_SEED of this run, or `random`."),
         click.option("--chaos-seed", metavar="N", help="CHAOS_SEED of this run, or `random`."),
         click.option("--seeds", metavar="A:B", help="Simulate the seeds A to B-1."),
@@ -83,6 +87,7 @@ def _run_there(
     *,
     upload: bool,
     profile: str | None,
+    policy: str | None,
     seed: str | None,
     chaos_seed: str | None,
     seeds: str | None,
@@ -99,6 +104,7 @@ def _run_there(
         key=os.environ.get("TESTOPS_API_KEY") or None,
         suite=suite,
         profile=profile,
+        policy=policy,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
         environment=dict(os.environ),
         workspace=workspace,
@@ -126,6 +132,7 @@ def _run_suite(
     only: frozenset[StageName] | None,
     door: str | None,
     profile: str | None,
+    policy: str | None,
     seed: str | None,
     chaos_seed: str | None,
     seeds: str | None,
@@ -139,6 +146,7 @@ def _run_suite(
         working_folder=Path.cwd(),
         environment=dict(os.environ),
         profile=profile,
+        policy=policy,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
         jobs=jobs or wiring.cpu_count(),
         strict=strict,
@@ -328,6 +336,8 @@ def versions() -> None:
 
 
 testops.add_command(snapshot_commands.snapshot)
+testops.add_command(gate_commands.gates)
+testops.add_command(gate_commands.waivers)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

@@ -122,6 +122,7 @@ class Run:
     finished_at: str | None = None
     reason: str = ""
     policy: PolicyRef | None = None
+    policy_definition: Mapping[str, Any] | None = None
     score: Score | None = None
     # Of waivers that did nothing in this run, and why: they should go.
     waivers_unused: tuple[str, ...] = ()
@@ -159,8 +160,11 @@ class Run:
 
     def to_full_json(self) -> dict[str, Any]:
         """`to_json` with every stage and gate so that it can be read back, and judged again."""
+        shown = self.to_json()
+        if self.policy is not None:
+            shown["policy"] |= {"definition": self.policy_definition}
         return {
-            **self.to_json(),
+            **shown,
             "stages": [stage.to_full_json() for stage in self.stages],
             "gates": [gate.to_full_json() for gate in self.gates],
         }

@@ -35,3 +35,25 @@ class Score:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Score":
         return cls(body["value"], body["pass"], body["warn"])
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPolicy:
+    """One version of a policy as a server keeps it."""
+
+    name: str
+    version: int
+    digest: str
+    definition: Mapping[str, Any]
+    created_by: str
+    created_at: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+            "definition": dict(self.definition),
+            "created_by": self.created_by,
+            "created_at": self.created_at,
+        }

@@ -12,6 +12,7 @@ from testops.runner.builds import build_of
 from testops.runner.history import FileHistory
 from testops.runner.pipeline import run_pipeline
 from testops.runner.planning import Asked, Means, Planned, find, settle
+from testops.runner.policies import definition_of
 from testops.runner.ports import Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.records import RunStore
@@ -139,6 +140,7 @@ def _judge(planned: Planned, clock: Clock, waivers: Sequence[Waiver]) -> Judge:
 
 
 def _queued(planned: Planned, clock: Clock) -> Run:
+    named = planned.found.named
     return Run(
         run_id=planned.run_id,
         attempt=0,
@@ -150,5 +152,6 @@ def _queued(planned: Planned, clock: Clock) -> Run:
         engine_version=planned.engine_version,
         reproduce=planned.reproduce,
         started_at=clock.now().isoformat(),
-        policy=None if planned.found.named is None else planned.found.named.ref,
+        policy=None if named is None else named.ref,
+        policy_definition=None if named is None else definition_of(named.policy),
     )

@@ -44,6 +44,8 @@ from testops.storage.runs import RunsStore
 from testops.storage.waivers import WaiverStore
 from testops.storage.workspaces import WorkspaceStore
 from testops.telemetry.clock import SystemClock
+from testops.wiring.certificates import kept_key
+from testops.wiring.versions import in_force
 
 ClientOf = Callable[..., httpx.Client]
 ROOT = Principal("root", "system", "root", Role.SECURITY)
@@ -199,6 +201,8 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
         checks=lambda: [Check("database", ok=True), Check("runner", ok=False, required=False)],
         metrics=lambda: (b"# EOF\n", "application/openmetrics-text; version=1.0.0"),
         version="0.1.0",
+        versions=in_force(),
+        signing_key=lambda: kept_key(tmp_path / "data", {}, may_draw=True).key,
     )
     keys = Keys(store, clock, draw)
     sessions = Sessions(store, clock, draw, access)

@@ -34,6 +34,8 @@ def app_over(access: Access) -> FastAPI:
         checks=list,
         metrics=lambda: (b"", "text/plain"),
         version="0",
+        versions=away,
+        signing_key=away,
     )
     app = create_api(services, more=[routes])
     app.state.access = AccessServices(

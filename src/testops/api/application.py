@@ -11,6 +11,7 @@ from starlette.responses import Response
 from testops.api import (
     artifacts,
     auth_routes,
+    certificates,
     gates,
     operations,
     pages,
@@ -19,6 +20,7 @@ from testops.api import (
     snapshots,
     stages,
     suites,
+    versions,
     waivers,
     workspaces,
 )
@@ -32,6 +34,7 @@ from testops.api.routing import GuardedRoute, router, unprivileged
 _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
+    certificates.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,
@@ -41,6 +44,7 @@ _ROUTES = (
     gates.routes,
     waivers.routes,
     operations.routes,
+    versions.routes,
     pages.routes,
 )
 

@@ -17,10 +17,12 @@ from testops.domain.policy import Policy
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.domain.schedule import NewSchedule, Schedule
 from testops.domain.scoring import KeptPolicy
+from testops.domain.versions import Versions
 from testops.domain.waiver import Waiver
 from testops.domain.workspace import Workspace
 from testops.runner.planning import Means
 from testops.telemetry.clock import Clock
+from testops.warroom.certificate_keys import SigningKey
 
 
 class Guard(Protocol):
@@ -206,3 +208,6 @@ class ApiServices:
     checks: Callable[[], Sequence[Check]]
     metrics: Callable[[], tuple[bytes, str]]
     version: str
+    versions: Versions
+    # The key that signs certificates; `BadInput` where the operator has to give one.
+    signing_key: Callable[[], SigningKey]

@@ -47,6 +47,7 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This method is not allowed here"
 TOO_SLOW = Kind("request-timeout", 408, "The request arrived too slowly")
 IN_FLIGHT = Kind("idempotency-in-flight", 409, "The first request with this key is not done")
 CONFLICT = Kind("conflict", 409, "The state does not allow it")
+UNQUALIFIED = Kind("unqualified-versions", 409, "These versions were not qualified together")
 OUTDATED = Kind("precondition-failed", 412, "Somebody changed it since you read it")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 WRONG_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body must be JSON")

@@ -22,13 +22,17 @@ from testops.api.problems import (
     INVALID,
     MALFORMED,
     NOT_FOUND,
+    UNQUALIFIED,
     WRONG_MEDIA_TYPE,
     Problem,
     error_at,
 )
 from testops.domain.access import Permission, Principal
+from testops.domain.versions import Unqualified
 
 DEPTH_MAX = 60
+# How a dashboard says which version it is.
+UI_HEADER = "testops-ui"
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -118,6 +122,7 @@ class GuardedRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             await self._admit(request)
+            self._require_qualified_ui(request)
             self._require_known_query(request)
             strict = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
@@ -129,6 +134,18 @@ class GuardedRoute(APIRoute):
             return response
 
         return handle
+
+    def _require_qualified_ui(self, request: Request) -> None:
+        """A dashboard that says its version is answered only where the matrix has both."""
+        asked_by = request.headers.get(UI_HEADER)
+        # The matrix itself is for everybody: it says which one to load.
+        if asked_by is None or self.path == "/v1/version-matrix":
+            return
+        services: ApiServices = request.app.state.services
+        try:
+            services.versions.matrix.require_ui(asked_by, services.versions.running)
+        except Unqualified as error:
+            raise Problem(UNQUALIFIED, str(error)) from error
 
     def _require_known_query(self, request: Request) -> None:
         """A filter that is misspelt must not select everything."""

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from testops.api.answers import encode, problems
 from testops.api.ports import ApiServices
-from testops.api.problems import CONFLICT, INVALID, NOT_FOUND, Problem, error_at
+from testops.api.problems import CONFLICT, INVALID, NOT_FOUND, UNQUALIFIED, Problem, error_at
 from testops.api.routing import Admitted, Caller, missing, permits, router
 from testops.api.runs import existing_run
 from testops.api.schemas import CompareAsked, ComparisonShown
@@ -17,7 +17,9 @@ from testops.domain.errors import BadInput
 from testops.domain.execution import Artifact
 from testops.domain.run_view import RunView
 from testops.domain.verdict import exit_code_of
-from testops.snapshots import compare_paths
+from testops.domain.versions import Unqualified
+from testops.runner.versions import sides_of
+from testops.snapshots import Comparison, compare_paths
 
 routes = router("snapshots")
 
@@ -78,12 +80,20 @@ def _compare(
         ]
         try:
             comparison = compare_paths(paths[0], paths[1], masks=masks_file)
+            _require_comparable(services, comparison)
         except BadInput as error:
             detail = str(error).replace(f"{folder}/", "")
             raise Problem(INVALID, detail, errors=[error_at("body", "/masks", detail)]) from error
         shown = comparison.to_json() | {"exit_code": int(exit_code_of(comparison.verdict))}
         # The command line names files there; here nobody has them.
         return answer_without(shown, f"{folder}/")
+
+
+def _require_comparable(services: ApiServices, comparison: Comparison) -> None:
+    try:
+        services.versions.matrix.require_comparable(*sides_of(comparison.to_json()))
+    except Unqualified as error:
+        raise Problem(UNQUALIFIED, str(error)) from error
 
 
 def answer_without(shown: object, folder: str) -> Response:

@@ -135,6 +135,7 @@ class AttemptExecutor:
     def execute(self, taken: Taken, active: Active) -> None:
         """Execute what is left of the attempt and end it."""
         try:
+            self._require_qualified(taken)
             ending = self._stages(taken, active)
         except Stopped as stopped:
             match stopped.why:
@@ -147,6 +148,10 @@ class AttemptExecutor:
         except BadInput as error:
             ending = Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.BAD_INPUT, str(error))
         self._insist(lambda: self._ports.executions.finish(taken, ending))
+
+    def _require_qualified(self, taken: Taken) -> None:
+        if refusal := self._ports.refusal(taken.run):
+            raise BadInput(f"this run is not executed here: {refusal}")
 
     def _stages(self, taken: Taken, active: Active) -> Ending:
         run = taken.run
@@ -407,6 +412,10 @@ class AttemptExecutor:
 
     def execute_chunk(self, taken: Taken, chunk: Chunk, active: Active) -> None:
         """Execute some seeds of a run that another may hold, and settle them."""
+        if refusal := self._ports.refusal(taken.run):
+            # As its run would be ended here: a part of another engine must not get into a bundle.
+            self._settle(chunk, None, f"not executed: {refusal}")
+            return
         suite = Suite.model_validate(taken.run.question["suite"])
         stage = suite.stages.named()[StageName.SIM]
         place = self._insist(lambda: self._ports.places.prepare(taken))

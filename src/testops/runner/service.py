@@ -16,6 +16,7 @@ from testops.runner.policies import definition_of
 from testops.runner.ports import Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.records import RunStore
+from testops.runner.run_reports import forget_reports, leave_reports
 from testops.runner.seeding import SeedFlags
 from testops.runner.stages.context import Commands, Simulated, StageContext
 from testops.runner.waivers import load_waivers
@@ -77,8 +78,12 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
         judge = _judge(planned, tools.clock, waivers)
         # What programs under test see as their folder, and what messages call a file, must not
         # depend on where in the project the person stands.
-        with contextlib.chdir(found.project.root):
-            return run_pipeline(queued, context, store, judge, strict=request.strict)
+        project = found.project
+        with contextlib.chdir(project.root):
+            forget_reports(project)
+            run = run_pipeline(queued, context, store, judge, strict=request.strict)
+            leave_reports(run, project, context.simulated.kernels, told=told)
+            return run
 
 
 def _asked(request: Request) -> Asked:

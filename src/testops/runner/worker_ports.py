@@ -17,6 +17,7 @@ from testops.domain.execution import (
     Watched,
 )
 from testops.domain.history import History
+from testops.domain.run_view import RunView
 from testops.domain.waiver import Waiver
 from testops.runner.stage_jobs import Result, StageJob
 from testops.telemetry.clock import Clock
@@ -141,3 +142,6 @@ class WorkerPorts:
     duties: Sequence[Callable[[], None]] = ()
     # Told when an attempt has ended here.
     ended: Callable[[str, int], None] = lambda _run_id, _attempt: None
+    # Why a run must not be executed here (another engine, versions that nobody qualified); "": it
+    # may. `runner.versions` is the one that runners have.
+    refusal: Callable[[RunView], str] = lambda _run: ""

@@ -16,9 +16,10 @@ from testops.domain.errors import BadInput
 from testops.snapshots.atomic import replace_file, replace_folder
 from testops.snapshots.gzip_layer import compress, decompress
 from testops.snapshots.limits import LIMITS, Limits, size_text
-from testops.snapshots.manifest import MANIFEST, BundleHeader, verify_manifest, write_manifest
+from testops.snapshots.manifest import MANIFEST, SCHEMA_VERSION, BundleHeader
 from testops.snapshots.paths import require_distinct, require_safe_path
 from testops.snapshots.refusal import FOREIGN_FIX, Refusal
+from testops.snapshots.schemas import known
 from testops.snapshots.tar import ByteStream, read_tar, require_room, write_tar
 
 SUFFIX = ".tar.gz"
@@ -27,12 +28,16 @@ _FOLDER_DEPTH_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that was read and believed: every digest held. `files` leaves the manifest out."""
+    """A bundle that was read and believed: every digest held. `files` leaves the manifest out.
+
+    `files` are as the newest schema has them; `identity` is of what is stored, in `schema_version`.
+    """
 
     header: BundleHeader
     identity: str
     files: Mapping[str, bytes]
     origin: Path
+    schema_version: int = SCHEMA_VERSION
 
 
 def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes]) -> str:
@@ -42,7 +47,7 @@ def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes])
     that a reader keeps.
     """
     try:
-        tar = write_tar(_members(header, files))
+        tar = write_tar(members_of(header, files))
         packed = compress(tar)
         _require_readable(tar_bytes=len(tar), packed_bytes=len(packed), limits=LIMITS)
     except Refusal as refusal:
@@ -57,7 +62,7 @@ def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`, a `.tar.gz` or an unpacked folder; BadInput says why it is refused."""
     try:
         members = _read_folder(path) if path.is_dir() else _read_file(path)
-        header = verify_manifest(members)
+        found = known().understood(members)
     except Refusal as refusal:
         raise BadInput(refusal.problem, where=str(path), fix=refusal.fix) from refusal
     except OSError as error:
@@ -66,9 +71,8 @@ def read_bundle(path: Path) -> Bundle:
             where=str(path),
             fix="name an existing bundle that you may read",
         ) from error
-    files = {name: members[name] for name in sorted(members) if name != MANIFEST}
-    tar = write_tar({**files, MANIFEST: write_manifest(header, files)})
-    return Bundle(header=header, identity=hashlib.sha256(tar).hexdigest(), files=files, origin=path)
+    identity = hashlib.sha256(write_tar(found.stored)).hexdigest()
+    return Bundle(found.header, identity, found.files, path, found.version)
 
 
 def unpack_bundle(source: Path, folder: Path) -> None:
@@ -79,7 +83,7 @@ def unpack_bundle(source: Path, folder: Path) -> None:
     """
     bundle = read_bundle(source)
     _require_ours(folder)
-    replace_folder(folder, {**bundle.files, MANIFEST: write_manifest(bundle.header, bundle.files)})
+    replace_folder(folder, members_of(bundle.header, bundle.files))
 
 
 def is_unpacked(path: Path) -> bool:
@@ -87,8 +91,9 @@ def is_unpacked(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def _members(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    members = {**files, MANIFEST: write_manifest(header, files)}
+def members_of(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Everything that the newest schema puts into a bundle of `files`; Refusal when it cannot."""
+    members = {**files, MANIFEST: known().newest.manifest(header, files)}
     if MANIFEST in files:
         raise Refusal(f"a file named {MANIFEST} cannot be put into a bundle")
     require_distinct(members)

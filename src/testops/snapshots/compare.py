@@ -6,17 +6,28 @@ and virtual time are not, because the interpreter's own event loop takes part in
 is how often a property was asked: `behaviour_of`).
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from testops.domain.review import Cause
 from testops.domain.verdict import Verdict
 from testops.snapshots.approve import approval_problem
 from testops.snapshots.bundle import Bundle
-from testops.snapshots.canonical import Json, form, integer_json
-from testops.snapshots.differ import Change, diff
+from testops.snapshots.canonical import Json
+from testops.snapshots.causes import (
+    REEXECUTED_MAX,
+    SAME_CODE_FIX,
+    Again,
+    Reached,
+    Reexecutor,
+    cause_of,
+    chosen_of,
+    execute_again,
+    refusal_of,
+)
+from testops.snapshots.deltas import Delta, deltas_of, reproduce_command
 from testops.snapshots.executions import ExecutionId, ExecutionRecord, read_executions
 from testops.snapshots.locate import (
     NoBaseline,
@@ -33,7 +44,6 @@ from testops.snapshots.masks import (
     load_masks,
     mask_findings,
 )
-from testops.snapshots.pointers import pointer
 from testops.snapshots.traces import Divergence, first_divergence
 
 # What a report holds; what was found beyond is counted.
@@ -43,74 +53,6 @@ DIVERGENCES_REPORTED_MAX = 20
 _IDS_REPORTED_MAX = 100
 _VALUE_LENGTH_MAX = 2000
 _TEXT_VALUE_LENGTH_MAX = 160
-
-# Kernel and seeds are the key of a record, and `source` says where it stood, not what it did.
-_BEHAVIOUR = ("verdict", "outputs", "properties", "failure", "faults")
-_INTERPRETER = ("trace_digest", "steps", "virtual_ns")
-_LINE = re.compile(r":\d+(?= in |$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """One difference of one execution. `field` is a pointer into its kernel file.
-
-    `old_field` is None when the baseline has nothing there, `field` names the target's place, or
-    the baseline's when the target has nothing there.
-    """
-
-    kind: str
-    execution: ExecutionId
-    field: str
-    old_field: str | None
-    has_new: bool
-    old: Json
-    new: Json
-    percent: float | None
-    note: str
-    reproduce: str
-
-    def text(self) -> str:
-        """One line that needs no other: kernel, seed, field, old and new value, how to see it."""
-        note = f" ({self.note})" if self.note else ""
-        return (
-            f"kernel {self.execution.text()}: {self.field} {self.what()}{note}; "
-            f"reproduce: {self.reproduce}"
-        )
-
-    def what(self) -> str:
-        """What happened, with the values."""
-        old, new = _short(self.old), _short(self.new)
-        match self.kind:
-            case "added":
-                return f"was absent, is {new}"
-            case "removed":
-                return f"was {old}, is absent"
-            case "moved":
-                return f"moved from index {old} to {new}"
-            case "drifted" if self.percent is not None:
-                return f"was {old}, is {new} ({self.percent:+.4g} %)"
-            case "retyped":
-                return f"was {_typed(self.old)}, is {_typed(self.new)}"
-            case "trace":
-                return f"outputs are equal, but the trace differs: was {old}, is {new}"
-            case _:
-                return f"was {old}, is {new}"
-
-    def to_json(self) -> dict[str, Json]:
-        return {
-            "kind": self.kind,
-            **self.execution.to_json(),
-            "field": self.field,
-            "old_field": self.old_field,
-            "old": _bounded(self.old) if self.old_field is not None else None,
-            "new": _bounded(self.new) if self.has_new else None,
-            "has_old": self.old_field is not None,
-            "has_new": self.has_new,
-            "percent": self.percent,
-            "note": self.note,
-            "reproduce": self.reproduce,
-            "text": self.text(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +87,18 @@ class Comparison:
     mask_counts: Sequence[MaskCount]
     findings: Sequence[Mapping[str, str]]
     notes: Sequence[str]
+    differing: Sequence[ExecutionId] = ()
+    cause: Cause = Cause.UNKNOWN
+    why: str = ""
+    again: Sequence[Again] = ()
+
+    @property
+    def nondeterministic_count(self) -> int:
+        """Executions that were found nondeterministic when they were executed again."""
+        moved = (Reached.UNSTABLE, Reached.NO)
+        if self.cause is not Cause.NONDETERMINISM:
+            return 0
+        return sum(one.reached in moved for one in self.again)
 
     @property
     def base_identity(self) -> str | None:
@@ -160,6 +114,8 @@ class Comparison:
             "verdict": self.verdict.value,
             "reason": self.reason,
             "fix": self.fix,
+            "cause": self.cause.value,
+            "why": self.why,
             "base": _side(self.base),
             "target": _side(self.target),
             "executions": {
@@ -175,6 +131,7 @@ class Comparison:
             "deltas": [delta.to_json() for delta in self.deltas],
             "summary": [dict(line) for line in self.summary],
             "divergences": [item.to_json() for item in self.divergences],
+            "again": [item.to_json() for item in self.again],
             "masks": {
                 "file": str(self.masks.origin) if self.masks.origin is not None else None,
                 "version": self.masks.version,
@@ -248,7 +205,7 @@ def compare_bundles(base: Bundle, target: Bundle, *, masks: Masks = NO_MASKS) ->
         delta_count=tally.delta_count,
         summary=tally.summary(),
         compared_count=tally.compared_count,
-        differing_count=tally.differing_count,
+        differing_count=len(tally.differing),
         only_in_base=only_in_base,
         only_in_target=only_in_target,
         divergences=tally.divergences,
@@ -256,7 +213,53 @@ def compare_bundles(base: Bundle, target: Bundle, *, masks: Masks = NO_MASKS) ->
         mask_counts=counts,
         findings=findings,
         notes=_notes(base, target, same_python=same_python),
+        differing=tally.differing,
+        why=NOT_AGAIN if tally.delta_count else "",
     )
+
+
+def with_causes(
+    comparison: Comparison, executor: Reexecutor, *, limit: int = REEXECUTED_MAX
+) -> Comparison:
+    """The comparison with the cause of its deltas: at most `limit` executions are executed again.
+
+    Nondeterminism found in one execution decides for all; what was not executed again is unknown.
+    """
+    if not comparison.delta_count:
+        return comparison
+    header = comparison.target.header
+    if refused := refusal_of(header, executor):
+        return replace(comparison, why=f"not executed again: {refused}")
+    chosen = chosen_of(comparison.differing, limit=limit)
+    records = read_executions(comparison.target)
+    found = execute_again([records[one] for one in chosen], header, executor, comparison.masks)
+    same_code = executor.is_same_code(comparison.target.identity)
+    causes = {one.execution: cause_of(one, same_code=same_code) for one in found}
+    left_out = f"not executed again: {len(chosen)} of {len(comparison.differing)} were"
+    unasked = (Cause.UNKNOWN, left_out)
+    deltas = []
+    for delta in comparison.deltas:
+        cause, why = causes.get(delta.execution, unasked)
+        deltas.append(replace(delta, cause=cause, why=why))
+    decisive = next(one for one in _DECIDES if one in {cause for cause, _ in causes.values()})
+    first = next(one for one in found if causes[one.execution][0] is decisive)
+    why = f"{first.execution.text()}: {causes[first.execution][1]}"
+    fix = _fix_of(first, records) if decisive is Cause.NONDETERMINISM else comparison.fix
+    return replace(comparison, deltas=deltas, cause=decisive, why=why, fix=fix, again=found)
+
+
+_DECIDES = (Cause.NONDETERMINISM, Cause.REGRESSION, Cause.UNKNOWN)
+NOT_AGAIN = "not executed again"
+
+
+def _fix_of(first: Again, records: Mapping[ExecutionId, ExecutionRecord]) -> str:
+    """Approving is no way out of nondeterminism: the next run would differ from that baseline."""
+    identity, source = first.execution, records[first.execution].source
+    mend = f"make {first.where} give one value under one seed" if first.where else SAME_CODE_FIX
+    if source is None:
+        return mend
+    seeds = f"--seeds {identity.sim_seed}:{identity.sim_seed + 1}"
+    return f"{mend}; see it with `toron verify {source} {seeds} --chaos-seed {identity.chaos_seed}`"
 
 
 class _Tally:
@@ -268,16 +271,16 @@ class _Tally:
         self.deltas: list[Delta] = []
         self.delta_count = 0
         self.compared_count = 0
-        self.differing_count = 0
+        self.differing: list[ExecutionId] = []
         self.divergences: list[TraceDivergence] = []
         self._by_field: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, old: ExecutionRecord, new: ExecutionRecord, counts: Sequence[MaskCount]) -> None:
         self.compared_count += 1
-        deltas = list(self._deltas(old, new, counts))
+        deltas = self._deltas(old, new, counts)
         if not deltas:
             return
-        self.differing_count += 1
+        self.differing.append(new.id)
         self.delta_count += len(deltas)
         room = min(DELTAS_PER_EXECUTION_MAX, DELTAS_REPORTED_MAX - len(self.deltas))
         self.deltas += deltas[:room]
@@ -289,19 +292,10 @@ class _Tally:
 
     def _deltas(
         self, old: ExecutionRecord, new: ExecutionRecord, counts: Sequence[MaskCount]
-    ) -> Iterator[Delta]:
+    ) -> list[Delta]:
         documents = apply_masks(counts, new.path, (dict(old.document), dict(new.document)))
-        reproduce = reproduce_command(new, self.target)
-        behaviour = [
-            behaviour_of(document, across_pythons=not self.same_python) for document in documents
-        ]
-        changes = diff(behaviour[0], behaviour[1])
-        yield from (_delta_of(change, new.id, reproduce) for change in changes)
-        # What a program does and which way it took there are one change, not two: the trace is
-        # only news of its own when nothing else moved.
-        if not changes and self.same_python:
-            traces = [_section(document, _INTERPRETER) for document in documents]
-            yield from _trace_delta(diff(traces[0], traces[1]), traces, new.id, reproduce)
+        reproduce = reproduce_command(new, self.target.header)
+        return deltas_of(documents, new.id, reproduce, same_python=self.same_python)
 
     def summary(self) -> list[Mapping[str, Json]]:
         """The fields that moved, each with the number of executions in which it did."""
@@ -310,93 +304,6 @@ class _Tally:
             {"kernel": kernel, "field": field, "kind": kind, "executions": count}
             for (kernel, field, kind), count in ordered[:DELTAS_REPORTED_MAX]
         ]
-
-
-def behaviour_of(document: Json, *, across_pythons: bool) -> dict[str, Json]:
-    """What of a kernel file is compared as behaviour.
-
-    A failure's line number is left out, since a comment above it moves it. Across Pythons, so is
-    what counts the interpreter's steps: when a failure came, and how often a property was asked.
-    """
-    behaviour = _section(document, _BEHAVIOUR)
-    failure = behaviour.get("failure")
-    if isinstance(failure, dict):
-        left_out = ("where", "virtual_ns") if across_pythons else ("where",)
-        kept = {name: value for name, value in failure.items() if name not in left_out}
-        if isinstance(where := failure.get("where"), str):
-            kept["where"] = _LINE.sub("", where)
-        behaviour["failure"] = kept
-    properties = behaviour.get("properties")
-    if across_pythons and isinstance(properties, dict):
-        behaviour["properties"] = {
-            name: _property_across_pythons(value) for name, value in properties.items()
-        }
-    return behaviour
-
-
-def _property_across_pythons(value: Json) -> Json:
-    if not isinstance(value, dict):
-        return value
-    rest = {name: item for name, item in value.items() if name not in ("pass", "fail")}
-    return {**rest, "fails": bool(value.get("fail"))}
-
-
-def _section(document: Json, names: Iterable[str]) -> dict[str, Json]:
-    assert isinstance(document, dict), document
-    return {name: document[name] for name in names if name in document}
-
-
-def _delta_of(change: Change, identity: ExecutionId, reproduce: str) -> Delta:
-    place = change.new_place if change.new_place is not None else change.old_place
-    assert place is not None, change
-    return Delta(
-        kind=change.kind.value,
-        execution=identity,
-        field=pointer(place),
-        old_field=pointer(change.old_place) if change.old_place is not None else None,
-        has_new=change.new_place is not None,
-        old=change.old,
-        new=change.new,
-        percent=change.percent,
-        note=change.note,
-        reproduce=reproduce,
-    )
-
-
-def _trace_delta(
-    changes: Sequence[Change],
-    traces: Sequence[Mapping[str, Json]],
-    identity: ExecutionId,
-    reproduce: str,
-) -> Iterator[Delta]:
-    if not changes:
-        return
-    moved = [pointer(change.new_place or change.old_place or ())[1:] for change in changes]
-    field = "trace_digest" if "trace_digest" in moved else moved[0]
-    old, new = traces
-    yield Delta(
-        kind="trace",
-        execution=identity,
-        field=f"/{field}",
-        old_field=f"/{field}",
-        has_new=True,
-        old=old.get(field),
-        new=new.get(field),
-        percent=None,
-        note=", ".join(
-            f"{name} {old.get(name)} -> {new.get(name)}" for name in moved if name != field
-        ),
-        reproduce=reproduce,
-    )
-
-
-def reproduce_command(record: ExecutionRecord, bundle: Bundle) -> str:
-    """What to type to see this execution again."""
-    seeds = f"--seed {record.id.sim_seed} --chaos-seed {record.id.chaos_seed}"
-    if record.source is not None:
-        return f"toron run {record.source} {seeds}"
-    header = bundle.header
-    return f"python sim/run_suite.py --profile {header.profile} --suite {header.suite} {seeds}"
 
 
 def _judge(
@@ -409,7 +316,7 @@ def _judge(
     approve = approve_command(target.origin)
     if tally.delta_count:
         deltas = _count(tally.delta_count, "delta")
-        executions = _count(tally.differing_count, "execution")
+        executions = _count(len(tally.differing), "execution")
         reason = f"{deltas} in {executions}; first: {tally.deltas[0].text()}"
         return Verdict.FAIL, reason, f"mend the change; if it is meant, `{approve}`"
     missing = [
@@ -470,32 +377,3 @@ def _side(bundle: Bundle | None) -> Json:
     if bundle is None:
         return None
     return {"path": str(bundle.origin), "identity": bundle.identity, **bundle.header.to_json()}
-
-
-def _bounded(value: Json) -> Json:
-    """The value itself, or its beginning and its length when a report cannot hold it."""
-    spelled = form(value)
-    if len(spelled) <= _VALUE_LENGTH_MAX:
-        return integer_json(value) if type(value) is int else value
-    return {"truncated": spelled[:_VALUE_LENGTH_MAX], "length": len(spelled)}
-
-
-def _short(value: Json) -> str:
-    spelled = form(value)
-    if len(spelled) <= _TEXT_VALUE_LENGTH_MAX:
-        return spelled
-    return f"{spelled[:_TEXT_VALUE_LENGTH_MAX]}… ({len(spelled)} characters)"
-
-
-def _typed(value: Json) -> str:
-    match value:
-        case None | bool():
-            return _short(value)
-        case int() | float():
-            return f"the number {_short(value)}"
-        case str():
-            return f"the text {_short(value)}"
-        case list():
-            return f"the list {_short(value)}"
-        case dict():
-            return f"the object {_short(value)}"

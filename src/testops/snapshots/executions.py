@@ -106,14 +106,15 @@ def execution_files(
                 fix="name each kernel and each seed once",
             )
         source = (sources or {}).get(identity.kernel) or execution.outcome.get("source")
-        files[path] = canonical(_document(identity, execution.outcome, source))
+        files[path] = canonical(document_of(identity, execution.outcome, source))
         trace = execution.outcome.get("trace")
         if trace and execution.outcome["verdict"] == Verdict.FAIL:
             files[f"traces/{identity.stem}.ndjson"] = write_trace(trace)
     return files
 
 
-def _document(identity: ExecutionId, outcome: Mapping[str, Any], source: str | None) -> Json:
+def document_of(identity: ExecutionId, outcome: Mapping[str, Any], source: str | None) -> Json:
+    """The kernel file of an outcome, before it is spelled; BadInput for what is not JSON."""
     document: dict[str, Json] = dict(identity.to_json())
     for name in (*_REQUIRED[3:], "faults"):
         if name == "faults" and name not in outcome:

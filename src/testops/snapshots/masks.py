@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from testops.domain.errors import BadInput
-from testops.snapshots.canonical import Json, canonical, form, parse
-from testops.snapshots.limits import MIB, size_text
+from testops.snapshots.canonical import Json, canonical, form
+from testops.snapshots.documents import load_document
+from testops.snapshots.limits import MIB
 from testops.snapshots.pointers import Place, pointer, segments
-from testops.snapshots.refusal import Refusal
 
 MASKED = "<masked>"
 _FILE_BYTES_MAX = MIB
 _RULE_COUNT_MAX = 1000
 _POINTER_LENGTH_MAX = 1000
 _FIX = "write masks as a list of {files: GLOB, pointer: /POINTER, reason: TEXT}"
-_SECTIONS = ("outputs", "properties", "verdict", "failure")
+SECTIONS = ("outputs", "properties", "verdict", "failure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,7 @@ class Mask:
     files: str
     pointer: str
     reason: str
+    who: str = ""
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -85,7 +84,7 @@ class MaskCount:
 
 def load_masks(path: Path) -> Masks:
     """The masks in a YAML or JSON file; BadInput points at what is wrong in it."""
-    document = _load_document(path)
+    document = load_document(path, bytes_max=_FILE_BYTES_MAX, noun="masks", fix=_FIX)
     if not isinstance(document, dict):
         raise BadInput("is not a mapping with 'masks'", where=str(path), fix=_FIX)
     for name in document:
@@ -112,64 +111,21 @@ def masks_version(path: Path | None) -> str:
     return (load_masks(path) if path is not None else NO_MASKS).version
 
 
-def _load_document(path: Path) -> Any:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadInput(
-            f"cannot be read ({error.strerror or error})",
-            where=str(path),
-            fix="name an existing file of masks",
-        ) from error
-    if len(raw) > _FILE_BYTES_MAX:
-        raise BadInput(f"has {size_text(len(raw))}", where=str(path), fix="keep masks few")
-    try:
-        if path.suffix == ".json":
-            return parse(raw)
-        return yaml.load(raw, _StrictLoader)  # noqa: S506 - a SafeLoader
-    except Refusal as refusal:
-        raise BadInput(refusal.problem, where=str(path), fix=_FIX) from refusal
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        problem = f"is not YAML: {error.problem or error.context}{place}"
-        raise BadInput(problem, where=str(path), fix=_FIX) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BadInput(f"is not YAML: {error}", where=str(path), fix=_FIX) from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys, of which PyYAML silently takes the last."""
-
-
-def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key.value!r} is there twice", key.start_mark
-            )
-        seen.add(str(key.value))
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats
-)
-
-
 def _mask(path: Path, place: Place, item: Any) -> Mask:
     if not isinstance(item, dict):
         raise _bad(path, place, "is not a mapping")
     for name in item:
-        if name not in ("files", "pointer", "reason"):
+        if name not in ("files", "pointer", "reason", "who"):
             raise _bad(path, (*place, str(name)), "is an unknown field")
     for name in ("files", "pointer", "reason"):
         value = item.get(name)
         if not isinstance(value, str) or not value.strip():
             problem = "is missing" if value is None else "is not a text, or an empty one"
             raise _bad(path, (*place, name), problem)
-    rule = Mask(files=item["files"], pointer=item["pointer"], reason=item["reason"].strip())
+    who = item.get("who", "")
+    if not isinstance(who, str):
+        raise _bad(path, (*place, "who"), "is not a text")
+    rule = Mask(item["files"], item["pointer"], item["reason"].strip(), who.strip())
     if len(rule.pointer) > _POINTER_LENGTH_MAX:
         raise _bad(path, (*place, "pointer"), f"is longer than {_POINTER_LENGTH_MAX} characters")
     try:
@@ -217,7 +173,7 @@ def _count(count: MaskCount, places: set[Place], documents: tuple[Json, Json]) -
     for place in sorted(places, key=pointer):
         count.hits += 1
         count.hid += _spelling_at(old, place) != _spelling_at(new, place)
-        count.is_broad |= len(place) == 1 and place[0] in _SECTIONS
+        count.is_broad |= len(place) == 1 and place[0] in SECTIONS
 
 
 def _matches(value: Json, wanted: tuple[str, ...], at: Place = ()) -> Iterator[Place]:

@@ -21,6 +21,13 @@ _PAX_BYTES_MAX = 16 * 1024
 # PAX facts that say nothing about content. Everything else in a PAX header is refused: `linkpath`,
 # `size` and the sparse keys change what a member is.
 _PAX_HARMLESS = frozenset({"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"})
+_UNUSED_NUMBERS = {
+    "uid": slice(108, 116),
+    "gid": slice(116, 124),
+    "mtime": slice(136, 148),
+    "device": slice(329, 337),
+    "device minor": slice(337, 345),
+}
 _KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -139,15 +146,16 @@ def read_members(
     """
     seen: set[str] = set()
     long_path: str | None = None
+    has_pax = False
     while header := _next_header(stream):
         size = _octal(header[124:136], "size")
         path = long_path or _path_of(header)
         if header[156:157] == b"x":
-            if long_path is not None:
+            if has_pax:
                 raise Refusal("its tar has two PAX headers in a row")
-            long_path = _pax_path(stream, size)
+            has_pax, long_path = True, _pax_path(stream, size)
             continue
-        long_path = None
+        has_pax, long_path = False, None
         _require_plain(path, header)
         require_path(path)
         if path in seen:
@@ -156,7 +164,7 @@ def read_members(
         require_room(path, size, member_count=len(seen), limits=limits)
         executable = _octal(header[100:108], "mode") & 0o100 != 0
         yield Member(path, _content(stream, size, path), executable)
-    if long_path is not None:
+    if has_pax:
         raise Refusal("its tar ends after a PAX header")
     _require_only_padding(stream)
 
@@ -186,6 +194,11 @@ def _next_header(stream: ByteStream) -> bytes | None:
         raise Refusal("a tar header in it does not match its checksum")
     if header[257:262] != b"ustar":
         raise Refusal("it holds something that is not a ustar or PAX header")
+    for name, field in _UNUSED_NUMBERS.items():
+        # They count for nothing; but another reader takes what is no number there for the end of
+        # the archive, and would see less in it than we do.
+        if header[field].strip(b"\0 "):
+            _octal(header[field], name)
     return header
 
 

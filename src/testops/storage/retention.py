@@ -23,8 +23,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from testops.domain.run import TERMINAL
+from testops.snapshots.objects.s3 import S3Shelf
 from testops.storage.api_tables import idempotency_key
 from testops.storage.belonging import belongs
+from testops.storage.blobs import remove_objects
 from testops.storage.database import BUSY_TIMEOUT_S, Database, Moment
 from testops.storage.tables import (
     artifact,
@@ -95,14 +97,17 @@ class Freed:
 
 
 class Retention:
-    """Passes over one database, and the data folder of this machine."""
+    """Passes over one database, the data folder of this machine, and the object store if any."""
 
-    def __init__(self, database: Database, data: Path, forget: Forget) -> None:
+    def __init__(
+        self, database: Database, data: Path, forget: Forget, *, shelf: S3Shelf | None = None
+    ) -> None:
         self._database = database
         self._data = data
         self._runs = data / "runs"
         self._blobs = data / "blobs"
         self._forget = forget
+        self._shelf = shelf
 
     def choose(self, policy: Policy, *, only: str | None = None) -> Sequence[Chosen]:
         """The runs that `policy` lets go, oldest first; of each workspace, or of `only` one."""
@@ -277,6 +282,8 @@ class Retention:
                 for digest in digests:
                     if digest in files:
                         files[digest].unlink(missing_ok=True)
+                if self._shelf is not None:
+                    remove_objects(self._shelf, digests)
                 tell(f"removed {len(digests)} contents")
             count += len(digests)
             if len(digests) < _BATCH:

@@ -36,9 +36,12 @@ from testops.storage.waivers import WaiverStore
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.http import MeasuredApp
 from testops.telemetry.metrics import Metrics
+from testops.warroom.certificate_keys import SigningKey
 from testops.wiring.access import Access, access_over, local_operator
+from testops.wiring.certificates import kept_key
 from testops.wiring.planning import means
 from testops.wiring.roles import Store
+from testops.wiring.versions import in_force
 
 Scope = Any
 Receive = Callable[[], Any]
@@ -62,6 +65,7 @@ class Served:
 
     def __init__(self, store: Store, environment: Mapping[str, str], *, with_api: bool) -> None:
         self.store = store
+        self._environment = environment
         self.clock = SystemClock()
         self.access = access_over(store.database, store.settings.data, environment)
         self.metrics = Metrics(
@@ -106,6 +110,8 @@ class Served:
             checks=self._checks,
             metrics=self._page,
             version=importlib.metadata.version("ryuzen-testops"),
+            versions=in_force(),
+            signing_key=self._signing_key,
         )
         app = create_api(services, more=[access_routes])
         app.state.access = AccessServices(
@@ -114,6 +120,11 @@ class Served:
         # Without an issuer its library is not even imported.
         app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
         return MeasuredApp(app, self.metrics, self.clock)
+
+    def _signing_key(self) -> SigningKey:
+        """One machine draws its own; several that share a PostgreSQL must be given the same."""
+        data, may_draw = self.store.settings.data, self.store.database.is_sqlite
+        return kept_key(data, self._environment, may_draw=may_draw).key
 
     def _page(self) -> tuple[bytes, str]:
         media_type, body = self.metrics.page("application/openmetrics-text")

@@ -77,7 +77,7 @@ GREEN: dict[StageName, dict[str, float]] = {
         "kernels_inconclusive": 0,
         "kernels_warned": 0,
     },
-    StageName.SNAPSHOT_COMPARE: {"deltas": 0, "findings": 0},
+    StageName.SNAPSHOT_COMPARE: {"deltas": 0, "nondeterministic": 0, "findings": 0},
 }
 
 

@@ -17,6 +17,7 @@ from testops.api import (
     pages,
     runs,
     schedules,
+    snapshot_reviews,
     snapshots,
     stages,
     suites,
@@ -39,6 +40,8 @@ _ROUTES = (
     suites.routes,
     workspaces.routes,
     stages.routes,
+    # Before `snapshots`, whose identity would take their words.
+    snapshot_reviews.routes,
     snapshots.routes,
     schedules.routes,
     gates.routes,

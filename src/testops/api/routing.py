@@ -6,7 +6,7 @@ neither cannot be built. All of it happens before a byte of the body is read.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -84,7 +84,13 @@ class Caller:
         except Refused as refused:
             raise missing(what) from refused
 
-    async def done(self, action: str, target: str, workspace: str) -> None:
+    async def done(
+        self,
+        action: str,
+        target: str,
+        workspace: str,
+        detail: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
         """Note what the caller did."""
         entry = entry_of(
             self.principal,
@@ -93,6 +99,7 @@ class Caller:
             target=target,
             workspace=workspace,
             client=self.request.client,
+            detail=detail,
         )
         await run_in_threadpool(self.services.audit.append, entry)
 

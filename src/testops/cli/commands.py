@@ -293,6 +293,17 @@ def remove_workspace(name: str, data: Path | None) -> ExitCode:
     return page.remove(name, data, echo=click.echo)
 
 
+@workspaces.command(name="approvals")
+@click.argument("name")
+@click.argument("count", metavar="N", type=click.IntRange(1, 20))
+@_data_option
+def require_approvals(name: str, count: int, data: Path | None) -> ExitCode:
+    """Say how many different people must approve a baseline of the workspace."""
+    from testops.cli import workspaces as page
+
+    return page.approvals(name, count, data, echo=click.echo)
+
+
 @workspaces.command(name="allow-commands")
 @click.argument("name")
 @click.option("--no", "refused", is_flag=True, help="Allow them no longer.")

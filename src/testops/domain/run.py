@@ -75,11 +75,15 @@ class Question:
     workspace: str = DEFAULT_WORKSPACE
     # Name, version, digest and definition of the policy that judges it, where there is one.
     policy: Mapping[str, Any] | None = None
+    # The identity of the bundle that snapshot-compare compares with; None: the approved baseline.
+    baseline: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         # The same words about two projects are two questions, even where a build was only stated.
         # The default one is not named: a command line knows no other, and ids stay what they were.
         own = {} if self.workspace == DEFAULT_WORKSPACE else {"workspace": self.workspace}
+        if self.baseline is not None:
+            own["baseline"] = self.baseline
         return {
             "suite": self.suite,
             "profile": self.profile,

@@ -92,6 +92,14 @@ class Places(Protocol):
         """Put files into the shared store."""
         ...
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        """A folder of what the bundle `identity` is to be compared with, before the project's own.
+
+        None where the project's own folder of baselines says it. `BadInput` when a baseline that
+        was named is not kept any more.
+        """
+        ...
+
     def keep_chunk(self, path: Path) -> str: ...
     def fetch_chunk(self, sha256: str, place: Place) -> Path: ...
 

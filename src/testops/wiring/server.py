@@ -28,10 +28,11 @@ from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import is_event_path
 from testops.sse_gateway.server import Server, config_for, listener
 from testops.sse_gateway.threads import Threads
-from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
+from testops.storage.api_store import IdempotencyStore, ScheduleStore
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
 from testops.storage.policies import PolicyStore
+from testops.storage.snapshots import SnapshotStore
 from testops.storage.waivers import WaiverStore
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.http import MeasuredApp
@@ -40,7 +41,7 @@ from testops.warroom.certificate_keys import SigningKey
 from testops.wiring.access import Access, access_over, local_operator
 from testops.wiring.certificates import kept_key
 from testops.wiring.planning import means
-from testops.wiring.roles import Store
+from testops.wiring.roles import Store, collector_of
 from testops.wiring.versions import in_force
 
 Scope = Any
@@ -97,7 +98,8 @@ class Served:
             guard=access.guard,
             audit=access.store,
             runs=store.runs,
-            bundles=BundleStore(store.database),
+            snapshots=SnapshotStore(store.database),
+            collector=collector_of(store),
             contents=store.blobs,
             workspaces=store.workspaces,
             schedules=ScheduleStore(store.database),

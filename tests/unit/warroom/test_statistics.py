@@ -11,6 +11,7 @@ The expected numbers were made with scipy 1.17.1 and numpy:
 import itertools
 import math
 import statistics
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,7 @@ samples = st.lists(numbers, min_size=1, max_size=30)
 
 
 @pytest.mark.parametrize("case", SCIPY, ids=lambda case: f"{len(case[0])}-{len(case[1])}")
-def test_the_numbers_are_those_of_scipy(case: tuple[list[float], ...]) -> None:
+def test_the_numbers_are_those_of_scipy(case: Any) -> None:
     new, old, u, greater, less, both, shift = case
     for worse, p in zip(
         (Worse.HIGHER, Worse.LOWER, Worse.DIFFERENT), (greater, less, both), strict=True

@@ -103,6 +103,9 @@ class Disk:
     def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
         return [Artifact(path.name, "0" * 64, 1, "text/plain") for path in left]
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        return None
+
     def keep_chunk(self, path: Path) -> str:
         return path.name
 

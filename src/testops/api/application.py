@@ -13,6 +13,7 @@ from testops.api import (
     auth_routes,
     operations,
     pages,
+    reports,
     runs,
     schedules,
     snapshots,
@@ -30,6 +31,7 @@ from testops.api.routing import GuardedRoute, router, unprivileged
 _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
+    reports.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,

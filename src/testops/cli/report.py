@@ -1,28 +1,54 @@
-"""`testops report`: what a run left, as a page, as text, as JSON; and runs beside each other."""
+"""`testops report`: one run as a page, as Markdown or as JSON, and many runs as trends."""
 
-import json
 from pathlib import Path
 
 import click
 
 from testops.domain.errors import BadInput
 from testops.domain.verdict import ExitCode
+from testops.runner.files import write_atomically
 from testops.runner.projects import project_around
-from testops.runner.records import RunStore
 
 
 @click.group()
 def report() -> None:
-    """What runs left: one of them as a page, many of them as trends, and files of other tools."""
+    """What runs left: one of them as a page, many of them as trends."""
 
 
 @report.command(name="run")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--attempt", type=click.IntRange(min=1), help="Which attempt; default: the newest.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write there; default: reports/run.html, or reports/run-ID.html of a run you name.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")
-def run(run_id: str, as_json: bool) -> ExitCode:
-    """Report RUN, by its id."""
-    record = RunStore(project_around(Path.cwd())).latest(run_id)
-    if record is None:
-        raise BadInput(f"there is no run {run_id!r}", where="RUN", fix="ls snapshots/runs")
-    click.echo(json.dumps(record, ensure_ascii=False, indent=2) if as_json else record["reason"])
+@click.option("--markdown", is_flag=True, help="Print Markdown, short enough for a comment.")
+def run(
+    run_id: str | None, attempt: int | None, out: Path | None, as_json: bool, markdown: bool
+) -> ExitCode:
+    """Report RUN, an id or its beginning; without it the run that was begun last.
+
+    The page is one file that needs no other, not even a network. Each `testops run` writes its own
+    to reports/run.html.
+    """
+    from testops.wiring.reporting import recorded_run
+
+    if as_json and markdown:
+        raise BadInput("two formats", where="--json, --markdown", fix="ask for one of them")
+    project = project_around(Path.cwd())
+    found = recorded_run(project, run_id, attempt)
+    if as_json or markdown:
+        text = found.json() if as_json else found.markdown()
+        if out is None:
+            click.echo(text, nl=False)
+            return ExitCode.HOLDS
+    else:
+        text = found.html()
+        # The page of the newest run stays what it says, unless that one is asked for.
+        name = "run.html" if run_id is None else f"run-{found.run['run_id']}.html"
+        out = out or project.reports / name
+    write_atomically(out, text.encode("utf-8", "backslashreplace"))
+    click.echo(f"wrote {out}", err=as_json)
     return ExitCode.HOLDS

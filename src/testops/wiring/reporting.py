@@ -1,0 +1,85 @@
+"""The reports of runs on this machine: the page of each run as it ends, and what is asked later."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testops import wiring
+from testops.domain.errors import OutputNotWritable
+from testops.domain.run import Run
+from testops.reports.files import write_reports
+from testops.reports.run_beside import beside_run
+from testops.reports.run_model import Beside
+from testops.reports.run_page import NAME, render_run
+from testops.reports.run_text import run_json, run_markdown
+from testops.runner.planning import Planned
+from testops.runner.projects import Project
+from testops.runner.record_lookup import find_recorded
+from testops.telemetry.events import Event, Listener, RunFinished, RunStarted, Tell
+
+
+def page_keeper(told: Tell) -> Callable[[Planned], Listener]:
+    """Who writes `reports/run.html` of a run; that it cannot be written is a line and no more."""
+
+    def keeper(planned: Planned) -> Listener:
+        project = planned.found.project
+
+        def hear(event: Event) -> None:
+            # At the start as well: what a killed run leaves must not be the page of another one.
+            if isinstance(event, RunStarted | RunFinished):
+                try:
+                    write_page(event.run, project)
+                except OutputNotWritable as error:
+                    told(f"warning: this run has no report page: {error}")
+
+        return hear
+
+    return keeper
+
+
+def write_page(run: Run, project: Project) -> Path:
+    """Write the page of `run`, as it is now, into the reports of its project."""
+    shown = run.to_json()
+    shown["stages"] = [stage.to_full_json() for stage in run.stages]
+    record = f"snapshots/runs/{run.run_id}/attempt-{run.attempt}.json"
+    beside = beside_run(
+        shown,
+        project.output or project.root,
+        record=record,
+        versions=wiring.versions(),
+        link=True,
+    )
+    return write_reports(project.reports, {NAME: render_run(shown, beside)})[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReports:
+    """What can be said of one recorded run."""
+
+    run: Mapping[str, Any]
+    beside: Beside
+    folder: Path
+
+    def html(self) -> str:
+        return render_run(self.run, self.beside)
+
+    def markdown(self) -> str:
+        return run_markdown(self.run, self.beside)
+
+    def json(self) -> str:
+        return json.dumps(run_json(self.run, self.beside), ensure_ascii=False, indent=2) + "\n"
+
+
+def recorded_run(project: Project, asked: str | None, attempt: int | None) -> RunReports:
+    """The reports of a run that a person names; `BadInput` when there is none of that name."""
+    found = find_recorded(project, asked, attempt)
+    # The versions of now are not those of then: a record has its engine's and no other.
+    beside = beside_run(
+        found.run,
+        project.output or project.root,
+        record=project.shown(found.path),
+        link=True,
+    )
+    return RunReports(found.run, beside, project.reports)

@@ -11,7 +11,7 @@ import click
 from testops import wiring
 from testops.cli import keys as access_commands
 from testops.cli import report as report_commands
-from testops.cli import serving_commands, snapshot_commands, starter
+from testops.cli import report_import, serving_commands, snapshot_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -341,6 +341,8 @@ def versions() -> None:
 
 
 testops.add_command(snapshot_commands.snapshot)
+report_commands.report.add_command(report_import.import_)
+report_commands.report.add_command(report_import.export)
 testops.add_command(report_commands.report)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)

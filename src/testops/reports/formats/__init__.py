@@ -1,0 +1,1 @@
+"""The files that other tools write and read: a module a format, into and out of our values."""

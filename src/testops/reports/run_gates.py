@@ -9,7 +9,7 @@ from testops.reports.page_text import number, one_line
 
 # What decides comes first; a waived failure after everything that still counts.
 _ORDER = {"fail": 0, "inconclusive": 1, "warn": 2, "pass": 3}
-_OPS = {">=": "≥", ">": ">", "<=": "≤", "<": "<", "==": "=", "!=": "≠"}
+OPS = {">=": "≥", ">": ">", "<=": "≤", "<": "<", "==": "=", "!=": "≠"}
 _MINUS = "\N{MINUS SIGN}"
 _KINDS = {"relative": "relative", "statistical": "statistical"}
 
@@ -61,7 +61,13 @@ def facts_of(stages: Iterable[Mapping[str, Any]]) -> Facts:
 
 def guessed_unit(metric: str) -> str:
     """The unit that a metric's name says, for records that keep none."""
-    endings = (("_percent", "%"), ("_ms", "ms"), ("_s", "s"), ("_bytes", "bytes"))
+    endings = (
+        ("_percent", "%"),
+        ("_per_s", "1/s"),
+        ("_ms", "ms"),
+        ("_s", "s"),
+        ("_bytes", "bytes"),
+    )
     return next((unit for ending, unit in endings if metric.endswith(ending)), "")
 
 
@@ -84,6 +90,10 @@ def _row(gate: Mapping[str, Any], facts: Facts) -> GateRow:
     fact = facts.get((stage, metric))
     unit = str(gate.get("unit") or (fact.unit if fact else guessed_unit(metric)))
     margin = margin_of(gate)
+    reason = str(gate.get("reason", ""))
+    source = str(gate.get("source") or (fact.source if fact else ""))
+    # A reason that names its source is not shown where the gate holds.
+    source = "" if source in reason and gate.get("verdict") != "pass" else source
     return GateRow(
         verdict=str(gate.get("verdict", "inconclusive")),
         name=_name(gate, stage, metric),
@@ -92,8 +102,8 @@ def _row(gate: Mapping[str, Any], facts: Facts) -> GateRow:
         value="not measured" if gate.get("value") is None else number(gate["value"], unit),
         margin="" if margin is None else _margin_text(margin, unit),
         part=None if margin is None else _part(margin, gate),
-        source=str(gate.get("source") or (fact.source if fact else "")),
-        reason=str(gate.get("reason", "")),
+        source=source,
+        reason=reason,
         tags=_tags(gate),
         key=bool(gate.get("key")),
         waiver=_waiver(gate.get("waiver")),
@@ -108,7 +118,7 @@ def _name(gate: Mapping[str, Any], stage: str, metric: str) -> str:
 
 def _condition(gate: Mapping[str, Any], unit: str) -> str:
     op = str(gate.get("op", ""))
-    return f"{_OPS.get(op, op)} {number(gate.get('threshold'), unit)}".strip()
+    return f"{OPS.get(op, op)} {number(gate.get('threshold'), unit)}".strip()
 
 
 def margin_of(gate: Mapping[str, Any]) -> float | None:

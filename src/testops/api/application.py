@@ -11,6 +11,7 @@ from starlette.responses import Response
 from testops.api import (
     artifacts,
     auth_routes,
+    gates,
     operations,
     pages,
     reports,
@@ -19,6 +20,7 @@ from testops.api import (
     snapshots,
     stages,
     suites,
+    waivers,
     workspaces,
 )
 from testops.api.answers import problems, tagged
@@ -38,6 +40,8 @@ _ROUTES = (
     stages.routes,
     snapshots.routes,
     schedules.routes,
+    gates.routes,
+    waivers.routes,
     operations.routes,
     pages.routes,
 )

@@ -28,6 +28,9 @@ def request_again(view: RunView, mode: str, draw_seed: Callable[[], int]) -> dic
     }
     if question.get("salt") is not None:
         body["salt"] = question["salt"]
+    if question.get("policy") is not None:
+        # As it was: what a server calls by its name may have another version by now.
+        body["policy"] = question["policy"]["definition"]
     if view.build.stated:
         stated = {"commit": view.build.commit, "version": view.build.version}
         body["build"] = {name: value for name, value in stated.items() if value is not None}

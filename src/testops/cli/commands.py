@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import gates as gate_commands
 from testops.cli import keys as access_commands
 from testops.cli import report as report_commands
 from testops.cli import report_import, serving_commands, snapshot_commands, starter
@@ -40,6 +41,9 @@ def testops() -> None:
 def _run_options(command: Command) -> Command:
     options = (
         click.option("--profile", metavar="NAME", help="Data and network profile."),
+        click.option(
+            "--policy", metavar="NAME", help="What judges it: of policies/, or server:NAME."
+        ),
         click.option("--seed", metavar="N", help="SIM_SEED of this run, or `random`."),
         click.option("--chaos-seed", metavar="N", help="CHAOS_SEED of this run, or `random`."),
         click.option("--seeds", metavar="A:B", help="Simulate the seeds A to B-1."),
@@ -84,6 +88,7 @@ def _run_there(
     *,
     upload: bool,
     profile: str | None,
+    policy: str | None,
     seed: str | None,
     chaos_seed: str | None,
     seeds: str | None,
@@ -100,6 +105,7 @@ def _run_there(
         key=os.environ.get("TESTOPS_API_KEY") or None,
         suite=suite,
         profile=profile,
+        policy=policy,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
         environment=dict(os.environ),
         workspace=workspace,
@@ -127,6 +133,7 @@ def _run_suite(
     only: frozenset[StageName] | None,
     door: str | None,
     profile: str | None,
+    policy: str | None,
     seed: str | None,
     chaos_seed: str | None,
     seeds: str | None,
@@ -140,6 +147,7 @@ def _run_suite(
         working_folder=Path.cwd(),
         environment=dict(os.environ),
         profile=profile,
+        policy=policy,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
         jobs=jobs or wiring.cpu_count(),
         strict=strict,
@@ -344,6 +352,8 @@ testops.add_command(snapshot_commands.snapshot)
 report_commands.report.add_command(report_import.import_)
 report_commands.report.add_command(report_import.export)
 testops.add_command(report_commands.report)
+testops.add_command(gate_commands.gates)
+testops.add_command(gate_commands.waivers)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

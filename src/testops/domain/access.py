@@ -40,6 +40,10 @@ class Permission(StrEnum):
     SCHEDULES_MANAGE = "schedules.manage"
     INCIDENTS_READ = "incidents.read"
     INCIDENTS_MANAGE = "incidents.manage"
+    POLICIES_READ = "policies.read"
+    POLICIES_MANAGE = "policies.manage"
+    WAIVERS_READ = "waivers.read"
+    WAIVERS_MANAGE = "waivers.manage"
     WORKSPACES_READ = "workspaces.read"
     WORKSPACES_MANAGE = "workspaces.manage"
     RELEASES_MANAGE = "releases.manage"
@@ -57,6 +61,8 @@ _VIEWS = frozenset(
         Permission.SNAPSHOTS_READ,
         Permission.SCHEDULES_READ,
         Permission.INCIDENTS_READ,
+        Permission.POLICIES_READ,
+        Permission.WAIVERS_READ,
         Permission.WORKSPACES_READ,
         Permission.METRICS_READ,
         Permission.SELF_MANAGE,
@@ -72,6 +78,8 @@ _MAINTAINS = _OPERATES | {
     Permission.RUNS_PIN,
     Permission.SNAPSHOTS_APPROVE,
     Permission.SCHEDULES_MANAGE,
+    Permission.POLICIES_MANAGE,
+    Permission.WAIVERS_MANAGE,
     Permission.WORKSPACES_MANAGE,
     Permission.RELEASES_MANAGE,
 }

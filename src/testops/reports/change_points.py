@@ -13,6 +13,7 @@ Everything is a function of the values alone: the permutations come from a fixed
 same history gives the same points on every machine. ADR 0022 has what else was looked at.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def _drifts(values: Sequence[float], places: Sequence[int]) -> bool:
     edges = [0, *places, len(values)]
     ways = [
         _tau(values[begin:end])
-        for begin, end in zip(edges, edges[1:], strict=False)
+        for begin, end in itertools.pairwise(edges)
         if end - begin > SEGMENT_MIN
     ]
     return bool(ways) and (min(ways) >= _DRIFT_TAU or max(ways) <= -_DRIFT_TAU)

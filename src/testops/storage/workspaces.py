@@ -22,6 +22,7 @@ from testops.runner.sandbox import remove_tree
 from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
 from testops.storage.tables import attempt, run, workspace
+from testops.storage.waivers import withdraw_of_workspace
 
 
 class Named(Protocol):
@@ -117,6 +118,7 @@ class WorkspaceStore:
         with self._database.write() as connection:
             _require_idle(connection, name)
             gone = connection.execute(workspace.delete().where(workspace.c.name == name))
+            withdraw_of_workspace(connection, name, self._database.moment(connection).text)
             return gone.rowcount > 0
 
     def allow_commands(self, name: str, *, allowed: bool) -> bool:

@@ -34,6 +34,7 @@ from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
 from testops.wiring import cpu_count
+from testops.wiring.gates import StoredGrounds
 
 log = logging.getLogger("testops.store")
 
@@ -230,6 +231,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         # What a suite runs must not reach the database that judges it.
         run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
+        grounds=StoredGrounds(store.database),
         duties=(*beside.duties, *_sweeps(store)),
         ended=beside.ended,
     )

@@ -31,6 +31,8 @@ from testops.sse_gateway.threads import Threads
 from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
+from testops.storage.policies import PolicyStore
+from testops.storage.waivers import WaiverStore
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.http import MeasuredApp
 from testops.telemetry.metrics import Metrics
@@ -86,6 +88,7 @@ class Served:
 
     def _build_api(self) -> Application:
         store, access = self.store, self.access
+        policies = PolicyStore(store.database)
         services = ApiServices(
             guard=access.guard,
             audit=access.store,
@@ -96,7 +99,9 @@ class Served:
             schedules=ScheduleStore(store.database),
             idempotency=IdempotencyStore(store.database),
             leases=store.leases,
-            means=means(),
+            means=means(policies.called),
+            policies=policies,
+            waivers=WaiverStore(store.database),
             clock=self.clock,
             checks=self._checks,
             metrics=self._page,

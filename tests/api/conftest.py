@@ -38,6 +38,7 @@ from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleSto
 from testops.storage.blobs import FolderBlobs
 from testops.storage.database import Database, open_database
 from testops.storage.executions import ExecutionsStore
+from testops.storage.history import WorkspaceHistory
 from testops.storage.leases import LeaseStore
 from testops.storage.policies import PolicyStore
 from testops.storage.runs import RunsStore
@@ -181,6 +182,7 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
         runs=RunsStore(database, lambda _, submission: submitted.append(submission)),
         bundles=BundleStore(database),
         contents=blobs,
+        history_of=lambda workspace: WorkspaceHistory(database, workspace),
         workspaces=workspaces,
         schedules=ScheduleStore(database),
         idempotency=IdempotencyStore(database),

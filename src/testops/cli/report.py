@@ -1,5 +1,6 @@
 """`testops report`: one run as a page, as Markdown or as JSON, and many runs as trends."""
 
+import json
 from pathlib import Path
 
 import click
@@ -51,4 +52,58 @@ def run(
         out = out or project.reports / name
     write_atomically(out, text.encode("utf-8", "backslashreplace"))
     click.echo(f"wrote {out}", err=as_json)
+    return ExitCode.HOLDS
+
+
+@report.command()
+@click.argument("suite", metavar="[SUITE]", required=False)
+@click.option("--metric", "metrics", multiple=True, metavar="STAGE.METRIC", help="Only these.")
+@click.option("--profile", metavar="NAME", help="Only runs with that profile.")
+@click.option(
+    "--runs",
+    "count",
+    type=click.IntRange(1, 500),
+    default=100,
+    show_default=True,
+    help="So many runs, the newest.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write there; default: reports/trends.html.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print one line for each value.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")
+def trends(
+    suite: str | None,
+    metrics: tuple[str, ...],
+    profile: str | None,
+    count: int,
+    out: Path | None,
+    as_csv: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Show how what SUITE measures moved over its runs, and between which commits.
+
+    Each metric with what is usual for runs that passed, what a gate wants, and where it changed to
+    another level.
+    """
+    from testops.wiring.reporting import TrendsAsked, recorded_trends, trends_html
+
+    if as_csv and as_json:
+        raise BadInput("two formats", where="--csv, --json", fix="ask for one of them")
+    project = project_around(Path.cwd())
+    found = recorded_trends(project, TrendsAsked(suite, profile, metrics, count))
+    if as_csv or as_json:
+        spelled = json.dumps(found.to_json(), ensure_ascii=False, indent=2) + "\n"
+        text = found.to_csv() if as_csv else spelled
+        if out is None:
+            click.echo(text, nl=False)
+            return ExitCode.HOLDS
+    else:
+        out = out or project.reports / "trends.html"
+        text = trends_html(found, project, out)
+    write_atomically(out, text.encode("utf-8", "backslashreplace"))
+    changes = [(one, change) for one in found.series for change in one.changes]
+    click.echo(f"wrote {out}: {len(found.runs)} runs, {len(changes)} changes", err=as_json)
     return ExitCode.HOLDS

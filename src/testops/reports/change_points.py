@@ -24,15 +24,17 @@ RUNS_MIN = 8
 # A level that was seen less often is not one yet.
 SEGMENT_MIN = 3
 ALPHA = 0.01
-PERMUTATIONS = 999
+PERMUTATIONS = 499
 # Longer series would be slow in pure Python, and nobody reads so many points.
 RUNS_MAX = 500
 _PENALTY = 1.5
+# How far a point may be from where the ranks see it.
+_NEAR = 5
 # As monotone as this within every level is a slope.
 _DRIFT_TAU = 0.6
 # So many permutations that do as much, and `ALPHA` is out of reach: no more are drawn (Besag and
 # Clifford, Biometrika 78, 1991).
-_ENOUGH = 25
+_ENOUGH = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,41 @@ def change_points(values: Sequence[float]) -> tuple[ChangePoint, ...]:
     tested = _convincing(values, places)
     if _drifts(values, [place for place, _ in tested]):
         return ()
+    tested = _placed(values, tested)
     edges = [0, *(place for place, _ in tested), len(values)]
     return tuple(
         ChangePoint(place, median(values[before:place]), median(values[place:after]), p)
         for before, (place, p), after in zip(edges, tested, edges[2:], strict=False)
     )
+
+
+def _placed(
+    values: Sequence[float], tested: Sequence[tuple[int, float]]
+) -> list[tuple[int, float]]:
+    """Each point moved to where two medians explain the values best.
+
+    Ranks say that there is a step; beyond the others' largest value they do not say how far, and
+    so are less sure than the values are of where it is.
+    """
+    ends = [*(place for place, _ in tested[1:]), len(values)]
+    moved: list[tuple[int, float]] = []
+    for (place, p), after in zip(tested, ends, strict=False):
+        # From where the one before was moved to: two points never pass each other.
+        before = moved[-1][0] if moved else 0
+        near = range(
+            max(before + SEGMENT_MIN, place - _NEAR), min(after - SEGMENT_MIN, place + _NEAR) + 1
+        )
+        spread = [
+            (_deviation(values[before:at]) + _deviation(values[at:after]), abs(at - place), at)
+            for at in near
+        ]
+        moved.append((min(spread)[2], p))
+    return moved
+
+
+def _deviation(values: Sequence[float]) -> float:
+    middle = median(values)
+    return sum(abs(value - middle) for value in values)
 
 
 def _drifts(values: Sequence[float], places: Sequence[int]) -> bool:

@@ -7,7 +7,7 @@ Where the runs are kept belongs to the `History` port.
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -180,6 +180,19 @@ def _cell(value: object) -> str:
     """A cell that no spreadsheet takes for a formula (CWE-1236)."""
     text = str(value)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def limits_of(gates: Iterable[Mapping[str, Any]]) -> Mapping[MetricName, Limit]:
+    """What the gates of a run (their JSON) want; a ground that moves with history is no line."""
+    found: dict[MetricName, Limit] = {}
+    for gate in gates:
+        threshold = gate.get("threshold")
+        if gate.get("kind", "absolute") != "absolute" or not isinstance(threshold, int | float):
+            continue
+        found.setdefault(
+            (StageName(gate["stage"]), str(gate["metric"])), Limit(Op(gate["op"]), threshold)
+        )
+    return found
 
 
 def trends_of(

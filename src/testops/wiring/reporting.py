@@ -1,22 +1,29 @@
 """The reports of runs on this machine: the page of each run as it ends, and what is asked later."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from testops import wiring
-from testops.domain.errors import OutputNotWritable
+from testops.domain.errors import BadInput, OutputNotWritable
+from testops.domain.history import PastRun
 from testops.domain.run import Run
 from testops.reports.files import write_reports
 from testops.reports.run_beside import beside_run
 from testops.reports.run_model import Beside
 from testops.reports.run_page import NAME, render_run
 from testops.reports.run_text import run_json, run_markdown
+from testops.reports.trends import RUNS_DEFAULT, Trends, limits_of, trends_of
+from testops.reports.trends_page import render_trends
+from testops.runner.history import FileHistory
 from testops.runner.planning import Planned
 from testops.runner.projects import Project
 from testops.runner.record_lookup import find_recorded
+from testops.runner.records import RunStore
+from testops.runner.suites import load_suite
 from testops.telemetry.events import Event, Listener, RunFinished, RunStarted, Tell
 
 
@@ -41,8 +48,7 @@ def page_keeper(told: Tell) -> Callable[[Planned], Listener]:
 
 def write_page(run: Run, project: Project) -> Path:
     """Write the page of `run`, as it is now, into the reports of its project."""
-    shown = run.to_json()
-    shown["stages"] = [stage.to_full_json() for stage in run.stages]
+    shown = run.to_full_json()
     record = f"snapshots/runs/{run.run_id}/attempt-{run.attempt}.json"
     beside = beside_run(
         shown,
@@ -83,3 +89,54 @@ def recorded_run(project: Project, asked: str | None, attempt: int | None) -> Ru
         link=True,
     )
     return RunReports(found.run, beside, project.reports)
+
+
+@dataclass(frozen=True, slots=True)
+class TrendsAsked:
+    """Which runs and metrics somebody wants to see; None and empty: the usual ones."""
+
+    suite: str | None
+    profile: str | None = None
+    metrics: tuple[str, ...] = ()
+    count: int = RUNS_DEFAULT
+
+
+def recorded_trends(project: Project, asked: TrendsAsked) -> Trends:
+    """The trends of a suite by the records of this project; `BadInput` when there are none."""
+    suite = asked.suite or load_suite(None, working_folder=project.root).suite.name
+    store = RunStore(project)
+    trends = trends_of(
+        FileHistory(store),
+        suite=suite,
+        profile=asked.profile,
+        metrics=asked.metrics,
+        limits=limits_of(_newest_gates(store, suite)),
+        count=asked.count,
+    )
+    if not trends.runs:
+        known = sorted({str(record.get("suite")) for record in store.newest_first()})
+        raise BadInput(
+            f"no run of suite {suite!r} has ended here",
+            where="SUITE",
+            fix=f"name one of {', '.join(known)}" if known else f"run it: testops run {suite}",
+        )
+    return trends
+
+
+def _newest_gates(store: RunStore, suite: str) -> Any:
+    for record in store.newest_first():
+        if record.get("suite") == suite and record.get("state") == "finished":
+            return record.get("gates") or ()
+    return ()
+
+
+def trends_html(trends: Trends, project: Project, out: Path) -> str:
+    """The page that will be written to `out`; each point leads to the record of its run."""
+
+    def href(run: PastRun) -> str:
+        record = project.snapshots / "runs" / run.run_id / f"attempt-{run.attempt}.json"
+        if not record.is_file():
+            return ""
+        return Path(os.path.relpath(record, out.absolute().parent)).as_posix()
+
+    return render_trends(trends, href)

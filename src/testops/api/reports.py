@@ -24,7 +24,13 @@ from testops.domain.history import PastRun
 from testops.domain.run import RunState
 from testops.domain.run_view import RunFilter, RunView
 from testops.reports.page import policy
-from testops.reports.run_beside import COMPARISON, DETERMINISM, FILE_BYTES_MAX, of_the_run
+from testops.reports.run_beside import (
+    COMPARISON,
+    DETERMINISM,
+    FILE_BYTES_MAX,
+    HARDENING,
+    of_the_run,
+)
 from testops.reports.run_model import Beside, Left
 from testops.reports.run_page import render_run
 from testops.reports.trends import RUNS_DEFAULT, Trends, limits_of, trends_of
@@ -78,6 +84,7 @@ def _page(services: ApiServices, view: RunView) -> str:
     beside = Beside(
         comparison=of_the_run(run, _json(services, by_path.get(COMPARISON))),
         determinism=_json(services, by_path.get(DETERMINISM)),
+        hardening=_json(services, by_path.get(HARDENING)),
         artifacts=[_left(view, one) for one in found],
         record=f"/v1/test-runs/{view.run_id}",
     )

@@ -107,3 +107,56 @@ def trends(
     changes = [(one, change) for one in found.series for change in one.changes]
     click.echo(f"wrote {out}: {len(found.runs)} runs, {len(changes)} changes", err=as_json)
     return ExitCode.HOLDS
+
+
+_FILES = click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
+)
+_FOLDER = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write there; default: reports/.",
+)
+
+
+@report.command()
+@_FILES
+@click.option("--suite", metavar="NAME", help="Compare with the load of its passed runs.")
+@_FOLDER
+def performance(files: tuple[Path, ...], suite: str | None, folder: Path | None) -> ExitCode:
+    """Show what load tests measured: FILEs of k6, Hyperfoil or hyperfine as performance.html.
+
+    Percentiles are shown as each file tells them and never averaged.
+    """
+    from testops.wiring.reporting import report_performance
+
+    project = project_around(Path.cwd())
+    for path in report_performance(files, project, folder or project.reports, suite=suite):
+        click.echo(f"wrote {path}")
+    return ExitCode.HOLDS
+
+
+@report.command()
+@_FILES
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")
+def hardening(files: tuple[Path, ...], folder: Path | None, as_json: bool) -> ExitCode:
+    """Show how phases 4 to 9 stand by FILEs of recorded results: hardening.json and .html.
+
+    A check without a result is not measured, and results older than a week are stale.
+    """
+    from testops.reports.hardening import hardening_json
+    from testops.wiring.reporting import report_hardening
+
+    target = folder or project_around(Path.cwd()).reports
+    phases, written = report_hardening(files, target)
+    if as_json:
+        click.echo(json.dumps(hardening_json(phases), ensure_ascii=False, indent=2))
+        return ExitCode.HOLDS
+    for phase in phases:
+        verdict = "not measured" if phase.verdict is None else phase.verdict.value
+        measured = f"{len(phase.expected) - len(phase.missing)} of {len(phase.expected)} checks"
+        click.echo(f"{phase.number} {phase.name:<18} {verdict:<13} {measured}")
+    for path in written:
+        click.echo(f"wrote {path}")
+    return ExitCode.HOLDS

@@ -55,6 +55,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     made.filters |= {
+        "age": page_text.age,
         "bounded": page_text.bounded,
         "line": page_text.one_line,
         "number": page_text.number,

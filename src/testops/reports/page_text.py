@@ -44,6 +44,8 @@ def number(value: object, unit: str = "") -> str:
         text = f"{value:,.1f}"
     else:
         text = f"{value:.4g}"
+    if unit == "1/s":
+        return f"{text}/s"
     gap = "" if unit in ("", "%") else " "
     return f"{text}{gap}{unit}"
 
@@ -52,6 +54,8 @@ def duration(seconds: float | None) -> str:
     """Seconds as hours, minutes and seconds, with two parts at most."""
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         return "–"
+    if seconds == 0:
+        return "0 s"
     if seconds < 10:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)
@@ -60,6 +64,17 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago something was, in one part."""
+    if not isinstance(seconds, int | float):
+        return "–"
+    for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return "under a minute"
 
 
 def size(count: int) -> str:

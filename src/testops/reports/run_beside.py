@@ -19,6 +19,8 @@ FILE_BYTES_MAX = 16 * 1024 * 1024
 _COARSE = timedelta(seconds=2)
 COMPARISON = "reports/snapshot_diff.json"
 DETERMINISM = "reports/determinism.json"
+HARDENING = "reports/hardening.json"
+PERFORMANCE = "reports/performance.json"
 
 
 def beside_run(
@@ -37,6 +39,8 @@ def beside_run(
     return Beside(
         comparison=of_the_run(run, _json(root / COMPARISON) if COMPARISON in own else None),
         determinism=_json(root / DETERMINISM) if DETERMINISM in own else None,
+        hardening=_json(root / HARDENING) if HARDENING in own else None,
+        performance=_json(root / PERFORMANCE) if PERFORMANCE in own else None,
         versions=versions or {},
         artifacts=[_left(root, path, here=path in own, link=link) for path in named],
         record=record,

@@ -53,6 +53,7 @@ class Beside:
     comparison: Mapping[str, Any] | None = None
     determinism: Mapping[str, Any] | None = None
     hardening: Mapping[str, Any] | None = None
+    performance: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     artifacts: Sequence[Left] = ()
     # Where the whole of it is, for what the page leaves out.

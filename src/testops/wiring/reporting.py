@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,17 @@ from testops.domain.errors import BadInput, OutputNotWritable
 from testops.domain.history import PastRun
 from testops.domain.run import Run
 from testops.reports.files import write_reports
+from testops.reports.formats.reading import read_source
+from testops.reports.hardening import Check, Phase, checks_in, phases_of
+from testops.reports.hardening_page import write_hardening
+from testops.reports.imports import import_report
+from testops.reports.performance_page import NAME as PERFORMANCE_NAME
+from testops.reports.performance_page import (
+    measured_in,
+    render_performance,
+    usual_performance,
+    write_performance,
+)
 from testops.reports.run_beside import beside_run
 from testops.reports.run_model import Beside
 from testops.reports.run_page import NAME, render_run
@@ -24,6 +35,7 @@ from testops.runner.projects import Project
 from testops.runner.record_lookup import find_recorded
 from testops.runner.records import RunStore
 from testops.runner.suites import load_suite
+from testops.telemetry.clock import SystemClock
 from testops.telemetry.events import Event, Listener, RunFinished, RunStarted, Tell
 
 
@@ -37,7 +49,7 @@ def page_keeper(told: Tell) -> Callable[[Planned], Listener]:
             # At the start as well: what a killed run leaves must not be the page of another one.
             if isinstance(event, RunStarted | RunFinished):
                 try:
-                    write_page(event.run, project)
+                    write_pages(event.run, project)
                 except OutputNotWritable as error:
                     told(f"warning: this run has no report page: {error}")
 
@@ -46,8 +58,8 @@ def page_keeper(told: Tell) -> Callable[[Planned], Listener]:
     return keeper
 
 
-def write_page(run: Run, project: Project) -> Path:
-    """Write the page of `run`, as it is now, into the reports of its project."""
+def write_pages(run: Run, project: Project) -> None:
+    """Write the pages of `run`, as it is now, into the reports of its project."""
     shown = run.to_full_json()
     record = f"snapshots/runs/{run.run_id}/attempt-{run.attempt}.json"
     beside = beside_run(
@@ -57,7 +69,19 @@ def write_page(run: Run, project: Project) -> Path:
         versions=wiring.versions(),
         link=True,
     )
-    return write_reports(project.reports, {NAME: render_run(shown, beside)})[0]
+    write_reports(project.reports, {NAME: render_run(shown, beside)})
+    if beside.performance is not None:
+        _write_performance(shown, beside.performance, project)
+
+
+def _write_performance(run: Mapping[str, Any], body: Mapping[str, Any], project: Project) -> None:
+    """The page of what the load stage of `run` measured, against the last passed runs."""
+    measured = measured_in(body)
+    suite, profile = str(run.get("suite")), str(run.get("profile"))
+    usual = usual_performance(FileHistory(RunStore(project)), suite=suite, profile=profile)
+    of = f"suite {suite}, run {run.get('run_id')}"
+    page = render_performance(measured, usual=usual, gates=run.get("gates") or (), of=of)
+    write_reports(project.reports, {PERFORMANCE_NAME: page})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +164,42 @@ def trends_html(trends: Trends, project: Project, out: Path) -> str:
         return Path(os.path.relpath(record, out.absolute().parent)).as_posix()
 
     return render_trends(trends, href)
+
+
+def report_performance(
+    files: Sequence[Path], project: Project, folder: Path, *, suite: str | None
+) -> list[Path]:
+    """The page of load tests that other tools recorded; `BadInput` where a file has none.
+
+    With a `suite` it is compared with what the load stages of its passed runs usually measure.
+    """
+    measured = []
+    for path in files:
+        found = import_report(read_source(path, shown=str(path)), root=project.root)
+        if found.performance is None:
+            raise BadInput(
+                f"it is {found.format.value}, and no load test",
+                where=str(path),
+                fix="give a summary or points of k6, Hyperfoil or hyperfine",
+            )
+        measured.append(found.performance)
+    usual = {}
+    if suite is not None:
+        usual = usual_performance(FileHistory(RunStore(project)), suite=suite, profile=None)
+    names = ", ".join(path.name for path in files[:3]) + (", …" if len(files) > 3 else "")
+    page = render_performance(measured, usual=usual, of=names)
+    return write_performance(folder, page, measured)
+
+
+def report_hardening(files: Sequence[Path], folder: Path) -> tuple[Sequence[Phase], list[Path]]:
+    """The phases by recorded results, as of now; `BadInput` names file and field."""
+    checks: list[Check] = []
+    for path in files:
+        source = read_source(path, shown=str(path))
+        try:
+            body = json.loads(source.content)
+        except (ValueError, RecursionError):
+            raise BadInput("it is not JSON", where=str(path), fix="correct it") from None
+        checks += checks_in(body, where=str(path))
+    phases = phases_of(checks, at=SystemClock().now())
+    return phases, write_hardening(phases, folder)

@@ -133,7 +133,7 @@ def test_a_bug_of_the_page_is_a_warning_and_changes_no_verdict(
     def broken(*_: object) -> NoReturn:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(reporting, "write_page", broken)
+    monkeypatch.setattr(reporting, "write_pages", broken)
     assert say("run", "core")[0] == 0
     assert "the run goes on without it" in caplog.text
 

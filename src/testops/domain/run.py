@@ -121,6 +121,8 @@ class Run:
     started_at: str | None = None
     finished_at: str | None = None
     reason: str = ""
+    # The programs that a behaviour depends on beside the code: `python` and `sqlite`, to the patch.
+    environment: Mapping[str, str] | None = None
 
     def moved_to(self, state: RunState, **changes: Any) -> "Run":
         """The run in `state`, with `changes`; an illegal move raises and names both ends."""
@@ -148,4 +150,5 @@ class Run:
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "reason": self.reason,
+            **({} if self.environment is None else {"environment": dict(self.environment)}),
         }

@@ -12,7 +12,9 @@ from testops import wiring
 from testops.domain.run import RUN_ID_LENGTH
 from testops.runner.files import write_new
 from testops.runner.projects import Project, project_around
+from testops.snapshots.migrate import Migration
 from testops.snapshots.store import checking, collecting
+from testops.snapshots.store.migrating import migrate_store
 from testops.snapshots.store.opening import VARIABLE, open_store, tree_index_home
 from testops.snapshots.store.references import bundle_references, record_references
 from testops.snapshots.store.service import (
@@ -77,6 +79,16 @@ class ProjectStore:
             return checking.check_store(self.store)
         index = TreeIndex(tree_index_home(self.project.snapshots))
         return checking.check_folders([self.folder / path for path in paths], index)
+
+    def migrate(self, *, dry_run: bool) -> Sequence[Migration]:
+        """What this project keeps, in the newest schema too."""
+        return migrate_store(
+            self.store,
+            self.holder,
+            who=person(),
+            token=lambda: f"{wiring.draw_seed():016x}",
+            dry_run=dry_run,
+        )
 
     def collect(self, *, grace: timedelta, dry_run: bool) -> collecting.Collected:
         """Remove what nothing refers to, and the indexes of folders that are gone."""

@@ -12,6 +12,7 @@ from testops.api import (
     artifacts,
     auth_routes,
     certificates,
+    gates,
     operations,
     pages,
     runs,
@@ -21,6 +22,7 @@ from testops.api import (
     stages,
     suites,
     versions,
+    waivers,
     workspaces,
 )
 from testops.api.answers import problems, tagged
@@ -42,6 +44,8 @@ _ROUTES = (
     snapshot_reviews.routes,
     snapshots.routes,
     schedules.routes,
+    gates.routes,
+    waivers.routes,
     operations.routes,
     versions.routes,
     pages.routes,

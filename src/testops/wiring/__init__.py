@@ -22,7 +22,7 @@ from testops.runner.stages.context import Commands
 from testops.runner.suites import load_suite, resolve_sim
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.events import Listener, Tell
-from testops.wiring.machine import cpu_count
+from testops.wiring.machine import cpu_count, programs
 from testops.wiring.person import person
 from testops.wiring.simulator import ToronSimulator
 from testops.wiring.snapshots import FileSnapshots
@@ -89,6 +89,7 @@ def _tools(
         python=sys.executable,
         commands_in=lambda project: commands_in(project, request.working_folder, door),
         keeper=keeper,
+        programs=programs(),
     )
 
 

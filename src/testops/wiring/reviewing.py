@@ -201,6 +201,7 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
                 allow_failing=allow_failing,
                 evidence=Evidence(review.approvals, provenance_of(bundle, record)),
             )
+            desk.folder.supersede_others(review)
         file = _keep(desk, review)
     shown = desk.project.shown
     return Approved(

@@ -12,9 +12,11 @@ from testops.api import (
     artifacts,
     auth_routes,
     certificates,
+    gates,
     operations,
     pages,
     report_files,
+    reports,
     runs,
     schedules,
     snapshot_reviews,
@@ -22,6 +24,7 @@ from testops.api import (
     stages,
     suites,
     versions,
+    waivers,
     workspaces,
 )
 from testops.api.answers import problems, tagged
@@ -35,6 +38,7 @@ _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
     certificates.routes,
+    reports.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,
@@ -44,6 +48,8 @@ _ROUTES = (
     snapshots.routes,
     schedules.routes,
     report_files.routes,
+    gates.routes,
+    waivers.routes,
     operations.routes,
     versions.routes,
     pages.routes,

@@ -24,8 +24,8 @@ from testops.domain.access import Permission
 from testops.domain.errors import BadInput
 from testops.domain.execution import Artifact
 from testops.domain.run_view import RunFilter, RunView
+from testops.domain.shapes import Strict
 from testops.domain.stage import StageName, StageState
-from testops.domain.suite import Strict
 from testops.reports.flaky import TestRun, flaky_report
 from testops.reports.formats.reading import Source
 from testops.reports.imports import NO_PROJECT, Format, import_report

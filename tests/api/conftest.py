@@ -41,11 +41,14 @@ from testops.storage.api_store import IdempotencyStore, ScheduleStore
 from testops.storage.blobs import FolderBlobs
 from testops.storage.database import Database, open_database
 from testops.storage.executions import ExecutionsStore
+from testops.storage.history import WorkspaceHistory
 from testops.storage.leases import LeaseStore
+from testops.storage.policies import PolicyStore
 from testops.storage.retention import Retention
 from testops.storage.runs import RunsStore
 from testops.storage.snapshot_gc import BundleCollector
 from testops.storage.snapshots import SnapshotStore
+from testops.storage.waivers import WaiverStore
 from testops.storage.workspaces import WorkspaceStore
 from testops.telemetry.clock import SystemClock
 from testops.wiring.certificates import kept_key
@@ -192,6 +195,7 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
     def draw(count: int) -> bytes:
         return hashlib.sha256(str(next(draws)).encode()).digest()[:count]
 
+    policies = PolicyStore(database)
     services = ApiServices(
         guard=guard,
         audit=store,
@@ -201,16 +205,20 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
             database, Retention(database, tmp_path, lambda _: None).remove_contents
         ),
         contents=blobs,
+        history_of=lambda workspace: WorkspaceHistory(database, workspace),
         workspaces=workspaces,
         schedules=ScheduleStore(database),
         idempotency=IdempotencyStore(database),
         leases=LeaseStore(database),
+        policies=policies,
+        waivers=WaiverStore(database),
         means=Means(
             kernels_in=functions_in,
             engine_version="toron-v2.5H+.2",
             draw_seed=lambda: 1000 + next(draws),
             build_of=SharedBuilds(read).build_of,
             run_command=lambda _: "testops run",
+            policy_called=policies.called,
         ),
         clock=clock,
         checks=lambda: [Check("database", ok=True), Check("runner", ok=False, required=False)],

@@ -28,6 +28,8 @@ def app_over(access: Access) -> FastAPI:
         schedules=away,
         idempotency=away,
         leases=away,
+        policies=away,
+        waivers=away,
         means=away,
         clock=access.clock,
         checks=list,

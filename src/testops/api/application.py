@@ -12,8 +12,10 @@ from testops.api import (
     artifacts,
     auth_routes,
     certificates,
+    gates,
     operations,
     pages,
+    reports,
     runs,
     schedules,
     snapshot_reviews,
@@ -21,6 +23,7 @@ from testops.api import (
     stages,
     suites,
     versions,
+    waivers,
     workspaces,
 )
 from testops.api.answers import problems, tagged
@@ -34,6 +37,7 @@ _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
     certificates.routes,
+    reports.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,
@@ -42,6 +46,8 @@ _ROUTES = (
     snapshot_reviews.routes,
     snapshots.routes,
     schedules.routes,
+    gates.routes,
+    waivers.routes,
     operations.routes,
     versions.routes,
     pages.routes,

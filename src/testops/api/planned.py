@@ -13,7 +13,7 @@ from testops.domain.snapshot import KeptBundle
 from testops.domain.workspace import Workspace, WorkspaceKind
 from testops.runner.asking import Place, asked_of
 from testops.runner.planning import Planned, plan
-from testops.warroom.gates import rules_for
+from testops.warroom.rules import Rules
 
 _SEEDS_SHOWN_MAX = 100
 
@@ -40,7 +40,7 @@ def place_of(services: ApiServices, workspace: Workspace) -> Place:
 
 def body_of(asked: TestRunAsked) -> dict[str, Any]:
     """The request as it is kept: without what nobody said."""
-    return asked.model_dump(mode="json", exclude_none=True)
+    return asked.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def planned_run(services: ApiServices, body: dict[str, Any]) -> Planned:
@@ -87,8 +87,8 @@ def plan_shown(planned: Planned, existing: RunView | None) -> dict[str, Any]:
     """The plan as a dry run answers it."""
     sim = planned.found.sim
     kernels = () if sim is None else sim.kernels
-    own = [gate.as_rule() for gate in planned.found.suite_file.suite.gates]
-    rules = [rule for stage in planned.stages for rule in rules_for(stage, own)]
+    by = Rules.of(planned.found.suite_file.suite, planned.found.policy)
+    rules = [rule for stage in planned.stages for rule in by.for_stage(stage)]
     return {
         "run_id": planned.run_id,
         "existing": None if existing is None else existing.state.value,
@@ -119,11 +119,16 @@ def plan_shown(planned: Planned, existing: RunView | None) -> dict[str, Any]:
         "executions": len(planned.sim_seeds) * len(kernels),
         "gates": [
             {
+                "name": rule.name,
+                "kind": rule.kind.value,
+                "condition": rule.condition,
                 "stage": rule.stage.value,
                 "metric": rule.metric,
                 "op": rule.op.value,
                 "threshold": rule.threshold,
                 "severity": rule.severity.value,
+                "weight": rule.weight,
+                "key": rule.key,
             }
             for rule in rules
         ],

@@ -12,10 +12,13 @@ from testops.access.asked import Asked
 from testops.access.audit import Entry
 from testops.domain.access import Permission, Principal
 from testops.domain.execution import Artifact, Lease
+from testops.domain.history import History
 from testops.domain.idempotency import Claim
+from testops.domain.policy import Policy
 from testops.domain.review import Decision, Review
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.domain.schedule import NewSchedule, Schedule
+from testops.domain.scoring import KeptPolicy
 from testops.domain.snapshot import (
     Baseline,
     BundleFilter,
@@ -27,6 +30,7 @@ from testops.domain.snapshot import (
     Standing,
 )
 from testops.domain.versions import Versions
+from testops.domain.waiver import Waiver
 from testops.domain.workspace import Workspace
 from testops.runner.planning import Means
 from testops.telemetry.clock import Clock
@@ -189,6 +193,39 @@ class Schedules(Protocol):
     def remove(self, schedule_id: str, *, version: int | None) -> bool: ...
 
 
+class Policies(Protocol):
+    """The named policies; every version is kept."""
+
+    def all(self) -> Sequence[KeptPolicy]: ...
+    def get(self, name: str, version: int | None = None) -> KeptPolicy | None:
+        """That version, or the newest."""
+        ...
+
+    def versions(self, name: str) -> Sequence[KeptPolicy]: ...
+    def put(
+        self,
+        name: str,
+        definition: Policy,
+        digest_of: Callable[[Policy], str],
+        *,
+        base: int | None,
+        by: str,
+    ) -> KeptPolicy | None:
+        """The next version; None when the newest is not `base`."""
+        ...
+
+    def remove(self, name: str, *, base: int | None, by: str) -> bool: ...
+
+
+class Waivers(Protocol):
+    """The waivers."""
+
+    def all(self, workspaces: frozenset[str] | None) -> Sequence[Waiver]: ...
+    def get(self, waiver_id: str) -> Waiver | None: ...
+    def add(self, new: Waiver, *, workspace: str, by: str) -> Waiver: ...
+    def withdraw(self, waiver_id: str, *, by: str) -> bool: ...
+
+
 class Idempotency(Protocol):
     """What became of requests that named a key."""
 
@@ -226,10 +263,14 @@ class ApiServices:
     snapshots: Snapshots
     collector: Collector
     contents: Contents
+    # What the runs of a workspace measured.
+    history_of: Callable[[str], History]
     workspaces: Workspaces
     schedules: Schedules
     idempotency: Idempotency
     leases: Leases
+    policies: Policies
+    waivers: Waivers
     means: Means
     clock: Clock
     checks: Callable[[], Sequence[Check]]

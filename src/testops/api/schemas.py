@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from testops.domain.policy import PolicyAsked
 from testops.domain.run import RunState
 from testops.domain.run_view import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST
-from testops.domain.suite import Name, Seed, Strict
+from testops.domain.shapes import Name, Strict
+from testops.domain.suite import Seed
 from testops.domain.verdict import Verdict
+from testops.domain.waiver import WaiverEntry
 
 # No control characters: PostgreSQL has no NUL, and a label is shown in one line.
 _LINE = r"^[^\x00-\x1f\x7f]*$"
@@ -87,6 +90,9 @@ class TestRunAsked(Strict):
     )
     seeds: SeedsAsked | None = None
     build: BuildAsked | None = None
+    policy: PolicyAsked | None = Field(
+        None, description="What judges the run; goes before the suite's own."
+    )
     stages: list[StageWord] | None = Field(
         None, min_length=1, max_length=4, description="Only these stages of the suite."
     )
@@ -188,17 +194,55 @@ class StageShown(Wire):
     reason: str
 
 
-class GateShown(Wire):
-    """What one gate said."""
+class WaivedShown(Wire):
+    """The waiver that made a failing gate a warning."""
 
+    owner: str
+    reason: str
+    expires: str
+    ticket: str | None = None
+
+
+class GateShown(Wire):
+    """What one gate said; `margin` is how far the value is from the threshold, positive: it holds.
+
+    What stands with a default is missing in runs of releases before it.
+    """
+
+    name: str = ""
+    kind: str = "absolute"
     stage: str
     metric: str
     op: str
-    threshold: float
+    threshold: float | None
+    unit: str = ""
     severity: str
+    weight: float = 1
+    key: bool = False
     verdict: Verdict
     value: float | None
+    margin: float | None = None
+    source: str = ""
     reason: str
+    waiver: WaivedShown | None = None
+    baseline_runs: list[str] = Field(default_factory=list)
+    statistics: dict[str, Any] | None = None
+
+
+class PolicyRefShown(Wire):
+    """The policy that a run was judged by; `digest` is the sha256 of its canonical JSON."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class ScoreShown(Wire):
+    """The weights that were achieved, in percent; from `pass` on the run passes."""
+
+    value: float
+    pass_at: float = Field(alias="pass")
+    warn: float
 
 
 class RunSummary(Wire):
@@ -235,6 +279,9 @@ class RunShown(RunSummary):
 
     stages: list[StageShown]
     gates: list[GateShown]
+    policy: PolicyRefShown | None = None
+    score: ScoreShown | None = None
+    waivers_unused: list[str] = Field(default_factory=list)
 
 
 class RunList(Wire):
@@ -255,11 +302,16 @@ class KernelPlanned(Wire):
 class GatePlanned(Wire):
     """A rule that would be applied."""
 
+    name: str
+    kind: str
+    condition: str
     stage: str
     metric: str
     op: str
-    threshold: float
+    threshold: float | None
     severity: str
+    weight: float
+    key: bool
 
 
 class StagePlanned(Wire):
@@ -379,6 +431,52 @@ class ScheduleList(Wire):
     """The schedules that the caller may see."""
 
     schedules: list[ScheduleShown]
+
+
+class PolicyShown(Wire):
+    """One version of a policy; `digest` is the sha256 of the definition's canonical JSON."""
+
+    name: str
+    version: int
+    digest: str
+    definition: dict[str, Any]
+    created_by: str
+    created_at: str
+
+
+class PolicyList(Wire):
+    """Policies, or the versions of one, each as it is."""
+
+    policies: list[PolicyShown]
+
+
+class WaiverAsked(WaiverEntry):
+    """A waiver to keep; who sends it is recorded beside its owner."""
+
+    workspace: WorkspaceName = "default"
+
+
+class WaiverShown(Wire):
+    """A waiver; `state` is what it is now."""
+
+    waiver_id: str
+    workspace: str
+    suite: str
+    gate: str
+    owner: str
+    reason: str
+    expires: str
+    up_to: float | None
+    ticket: str
+    created_by: str
+    created_at: str
+    state: Literal["active", "expired"]
+
+
+class WaiverList(Wire):
+    """The waivers that the caller may see, the newest first."""
+
+    waivers: list[WaiverShown]
 
 
 class WorkspaceShown(Wire):

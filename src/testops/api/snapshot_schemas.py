@@ -6,7 +6,7 @@ from pydantic import Field
 
 from testops.api.schemas import Wire, WorkspaceName
 from testops.domain.review import FIELD_LENGTH_MAX, TEXT_LENGTH_MAX
-from testops.domain.suite import Strict
+from testops.domain.shapes import Strict
 
 Why = Annotated[
     str,

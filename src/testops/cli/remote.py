@@ -31,6 +31,7 @@ class Asked:
     key: str | None
     suite: str | None
     profile: str | None
+    policy: str | None
     seeds: SeedFlags
     environment: Mapping[str, str]
     workspace: str
@@ -78,6 +79,9 @@ def _body(asked: Asked, draw_seed: Callable[[], int]) -> dict[str, Any]:
     body: dict[str, Any] = {"suite": asked.suite, "workspace": asked.workspace}
     if asked.profile is not None:
         body["profile"] = asked.profile
+    if asked.policy is not None:
+        name = asked.policy.removeprefix("server:")
+        body["policy"] = name if name == asked.policy else {"server": name}
     seeds = _seeds(asked, draw_seed)
     return {**body, "seeds": seeds} if seeds else body
 

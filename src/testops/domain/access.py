@@ -44,6 +44,10 @@ class Permission(StrEnum):
     SCHEDULES_MANAGE = "schedules.manage"
     INCIDENTS_READ = "incidents.read"
     INCIDENTS_MANAGE = "incidents.manage"
+    POLICIES_READ = "policies.read"
+    POLICIES_MANAGE = "policies.manage"
+    WAIVERS_READ = "waivers.read"
+    WAIVERS_MANAGE = "waivers.manage"
     WORKSPACES_READ = "workspaces.read"
     WORKSPACES_MANAGE = "workspaces.manage"
     RELEASES_MANAGE = "releases.manage"
@@ -61,6 +65,8 @@ _VIEWS = frozenset(
         Permission.SNAPSHOTS_READ,
         Permission.SCHEDULES_READ,
         Permission.INCIDENTS_READ,
+        Permission.POLICIES_READ,
+        Permission.WAIVERS_READ,
         Permission.WORKSPACES_READ,
         Permission.METRICS_READ,
         Permission.SELF_MANAGE,
@@ -78,6 +84,8 @@ _MAINTAINS = _OPERATES | {
     Permission.SNAPSHOTS_APPROVE,
     Permission.SNAPSHOTS_MANAGE,
     Permission.SCHEDULES_MANAGE,
+    Permission.POLICIES_MANAGE,
+    Permission.WAIVERS_MANAGE,
     Permission.WORKSPACES_MANAGE,
     Permission.RELEASES_MANAGE,
 }

@@ -108,6 +108,8 @@ class Ending:
     reason: str = ""
     bundle: str | None = None
     bundle_identity: str | None = None
+    # Of the run as a whole: its score, the gates of stages that it has not, idle waivers.
+    judgement: Mapping[str, Any] | None = None
 
 
 def cancelled(by: str) -> Ending:

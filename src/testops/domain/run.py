@@ -8,6 +8,7 @@ from typing import Any
 
 from testops.domain.errors import InternalError
 from testops.domain.gate import GateResult
+from testops.domain.scoring import PolicyRef, Score
 from testops.domain.seeds import Seeds
 from testops.domain.stage import StageReport
 from testops.domain.verdict import ExitCode, Verdict
@@ -72,6 +73,8 @@ class Question:
     stages: tuple[str, ...]
     salt: str | None = None
     workspace: str = DEFAULT_WORKSPACE
+    # Name, version, digest and definition of the policy that judges it, where there is one.
+    policy: Mapping[str, Any] | None = None
     # The identity of the bundle that snapshot-compare compares with; None: the approved baseline.
     baseline: str | None = None
 
@@ -91,6 +94,7 @@ class Question:
             "stages": list(self.stages),
             "salt": self.salt,
             **own,
+            **({} if self.policy is None else {"policy": self.policy}),
         }
 
 
@@ -121,6 +125,13 @@ class Run:
     started_at: str | None = None
     finished_at: str | None = None
     reason: str = ""
+    # The programs that a behaviour depends on beside the code: `python` and `sqlite`, to the patch.
+    environment: Mapping[str, str] | None = None
+    policy: PolicyRef | None = None
+    policy_definition: Mapping[str, Any] | None = None
+    score: Score | None = None
+    # Of waivers that did nothing in this run, and why: they should go.
+    waivers_unused: tuple[str, ...] = ()
 
     def moved_to(self, state: RunState, **changes: Any) -> "Run":
         """The run in `state`, with `changes`; an illegal move raises and names both ends."""
@@ -148,4 +159,19 @@ class Run:
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "reason": self.reason,
+            **({} if self.environment is None else {"environment": dict(self.environment)}),
+            "policy": None if self.policy is None else self.policy.to_json(),
+            "score": None if self.score is None else self.score.to_json(),
+            "waivers_unused": list(self.waivers_unused),
+        }
+
+    def to_full_json(self) -> dict[str, Any]:
+        """`to_json` with every stage and gate so that it can be read back, and judged again."""
+        shown = self.to_json()
+        if self.policy is not None:
+            shown["policy"] |= {"definition": self.policy_definition}
+        return {
+            **shown,
+            "stages": [stage.to_full_json() for stage in self.stages],
+            "gates": [gate.to_full_json() for gate in self.gates],
         }

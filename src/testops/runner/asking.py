@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from testops.domain.policy import PolicyAsked
 from testops.domain.run import Build
 from testops.domain.run_view import PRIORITY_DEFAULT, NewRun, RunView
 from testops.domain.schedule import Schedule
 from testops.domain.stage import StageName
 from testops.runner.planning import Asked, Means, Planned, plan
 from testops.runner.seeding import SeedFlags
+
+_POLICY: TypeAdapter[PolicyAsked] = TypeAdapter(PolicyAsked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
         folder=place.root,
         profile=body.get("profile"),
         seeds=_seeds(body.get("seeds") or {}),
+        policy=_policy(body.get("policy")),
         only=None if stages is None else frozenset(StageName(stage) for stage in stages),
         build=_build(body.get("build")),
         salt=body.get("salt"),
@@ -106,6 +112,10 @@ def _seeds(given: Mapping[str, Any]) -> SeedFlags:
         chaos=None if chaos is None else str(chaos),
         sim_range=given.get("sim_range"),
     )
+
+
+def _policy(given: Any) -> PolicyAsked | None:
+    return None if given is None else _POLICY.validate_python(given)
 
 
 def _build(given: Mapping[str, Any] | None) -> Build | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from testops.domain.errors import BadInput
 from testops.domain.execution import Artifact
+from testops.domain.policy import DETERMINISM
 from testops.domain.review import Review
 from testops.domain.run_view import RunView
 from testops.domain.snapshot import NewBundle, SnapshotKey
@@ -22,7 +23,6 @@ from testops.snapshots import read_bundle, read_executions
 from testops.snapshots.provenance import verification_in
 from testops.snapshots.review import review_of
 from testops.snapshots.review_rules import DETERMINISM_PERCENT_MIN
-from testops.warroom.gates import DETERMINISM
 
 DIFF_REPORT = "snapshot_diff.json"
 _REPORT_BYTES_MAX = 64_000_000

@@ -147,14 +147,13 @@ class ChunkFile:
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """The stage answered. `report` is `StageReport.to_full_json()`, each gate as `to_full_json()`.
+    """The stage answered. `report` is `StageReport.to_full_json()`, not judged yet.
 
     A job with a chunk leaves `chunk` instead of a report. `refused` are the first outside
     connections that the sandbox refused, `refused_count` is all of them.
     """
 
     report: Mapping[str, Any]
-    gates: Sequence[Mapping[str, Any]]
     artifacts: Sequence[Path] = ()
     bundle: Path | None = None
     bundle_identity: str | None = None

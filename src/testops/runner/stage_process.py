@@ -204,7 +204,6 @@ def _result_of(body: Mapping[str, Any], refused: Sequence[str], count: int) -> R
         return StageCrashed(body["message"], "error", body["error"], refused)
     return StageDone(
         report=body["report"],
-        gates=body["gates"],
         artifacts=tuple(Path(path) for path in body["artifacts"]),
         bundle=None if body["bundle"] is None else Path(body["bundle"]),
         bundle_identity=body["bundle_identity"],

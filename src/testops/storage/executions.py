@@ -17,6 +17,7 @@ from testops.domain.execution import (
     overdue,
 )
 from testops.domain.run import RunState
+from testops.domain.run_view import gate_shown
 from testops.storage.database import Database, column_text
 from testops.storage.events import append
 from testops.storage.run_rows import OPEN, end_attempt, take_run, text_of, view_of_run
@@ -107,7 +108,9 @@ class ExecutionsStore:
     def record(self, taken: Taken, kept: StageRecord) -> None:
         """Keep the one result of a stage, with its events and artifacts; `Fenced` when not ours."""
         run_id, number = taken.run.run_id, taken.run.attempt
-        events = [NewEvent(EventType.GATE_EVALUATED, {"gate": dict(gate)}) for gate in kept.gates]
+        events = [
+            NewEvent(EventType.GATE_EVALUATED, {"gate": gate_shown(gate)}) for gate in kept.gates
+        ]
         events.append(NewEvent(EventType.STAGE_FINISHED, _told_of(kept.report)))
         with self._database.write() as connection:
             moment = append(connection, self._database, run_id, events, fence=taken.fence)

@@ -46,6 +46,8 @@ run = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("bundle", sa.Text),
     sa.Column("bundle_identity", sa.Text),
+    # Of the newest attempt as a whole, in JSON: score, gates without a stage, idle waivers.
+    sa.Column("judgement", sa.Text),
     # The number of the newest event: raised in the transaction that appends one.
     sa.Column("last_seq", sa.Integer, nullable=False),
     # Events before it were removed by retention.

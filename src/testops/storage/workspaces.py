@@ -23,6 +23,7 @@ from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
 from testops.storage.snapshot_tables import baseline, review
 from testops.storage.tables import attempt, run, workspace
+from testops.storage.waivers import withdraw_of_workspace
 
 
 class Named(Protocol):
@@ -120,6 +121,7 @@ class WorkspaceStore:
         with self._database.write() as connection:
             _require_idle(connection, name)
             gone = connection.execute(workspace.delete().where(workspace.c.name == name))
+            withdraw_of_workspace(connection, name, self._database.moment(connection).text)
             # What was approved is of the project that goes. Another one of that name must not be
             # judged by it, nor show its reviews; who approved what stays in the audit log.
             for of_project in (review, baseline):

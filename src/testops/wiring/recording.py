@@ -41,6 +41,7 @@ from testops.telemetry.events import (
     StageFinished,
     StageStarted,
 )
+from testops.warroom.verdicts import judgement_json
 from testops.wiring import cpu_count
 from testops.wiring.roles import Store, open_store, settings_for
 
@@ -100,6 +101,7 @@ class _Kept:
                     self._mine, stage.value, self._executor.executor_id
                 )
             case GateEvaluated(result=result):
+                # Those of stages that the run has not come after the last, and go with its end.
                 self._gates.append(result)
             case StageFinished(report=report):
                 self._flush()
@@ -184,6 +186,19 @@ class _Kept:
             return None
         return left_bundle(self._mine.run, path, kept[path], None, record.report, record.gates)
 
+    @staticmethod
+    def _judgement(run: Run) -> Mapping[str, Any] | None:
+        """What no stage's record has: the score, the gates of stages that it has not."""
+        if run.state is not RunState.FINISHED:
+            return None
+        have = {
+            stage.name
+            for stage in run.stages
+            if stage.state not in (StageState.NOT_IN_SUITE, StageState.NOT_ASKED)
+        }
+        absent = [gate for gate in run.gates if gate.rule.stage not in have]
+        return judgement_json(run.score, absent, run.waivers_unused)
+
     def _finish(self, run: Run) -> None:
         assert run.verdict is not None
         ending = Ending(
@@ -193,6 +208,7 @@ class _Kept:
             run.reason,
             run.bundle,
             run.bundle_identity,
+            self._judgement(run),
         )
         if self._cancelled_by is not None and run.state is RunState.CANCELLED:
             ending = cancelled(self._cancelled_by)

@@ -39,6 +39,7 @@ from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
 from testops.wiring import cpu_count
+from testops.wiring.gates import StoredGrounds
 from testops.wiring.versions import matrix, require_qualified, running
 
 log = logging.getLogger("testops.store")
@@ -241,6 +242,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         # What a suite runs must not reach the database that judges it.
         run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
+        grounds=StoredGrounds(store.database),
         duties=(*beside.duties, *_sweeps(store)),
         ended=beside.ended,
         refusal=lambda run: refusal_of(run, matrix(), running()),

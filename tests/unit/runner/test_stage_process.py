@@ -41,7 +41,7 @@ job = json.load(sys.stdin)
 def tell(**body):
     os.write(int(sys.argv[1]), json.dumps(body).encode() + b"\\n")
 def done(**report):
-    tell(type="result", error="", report=report, gates=[], artifacts=[], bundle=None,
+    tell(type="result", error="", report=report, artifacts=[], bundle=None,
          bundle_identity=None, chunk=None)
 """
 

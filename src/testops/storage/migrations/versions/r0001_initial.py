@@ -155,6 +155,16 @@ def upgrade() -> None:
     op.create_index(op.f("ix_login_link_expires_ms"), "login_link", ["expires_ms"], unique=False)
     op.create_index(op.f("ix_login_link_key_id"), "login_link", ["key_id"], unique=False)
     op.create_table(
+        "policy",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("definition", sa.Text(), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_policy")),
+    )
+    op.create_table(
         "review",
         sa.Column("review_id", sa.Text(), nullable=False),
         sa.Column("workspace", sa.Text(), nullable=False),
@@ -202,6 +212,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("bundle", sa.Text(), nullable=True),
         sa.Column("bundle_identity", sa.Text(), nullable=True),
+        sa.Column("judgement", sa.Text(), nullable=True),
         sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("first_seq", sa.Integer(), server_default="1", nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
@@ -267,6 +278,26 @@ def upgrade() -> None:
         sa.Column("suite", sa.Text(), nullable=False),
         sa.Column("last_turn", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("priority", "suite", name=op.f("pk_turn")),
+    )
+    op.create_table(
+        "waiver",
+        sa.Column("waiver_id", sa.Text(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("suite", sa.Text(), nullable=False),
+        sa.Column("gate", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("expires", sa.Text(), nullable=False),
+        sa.Column("up_to", sa.Float(), nullable=True),
+        sa.Column("ticket", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.Column("withdrawn_by", sa.Text(), nullable=True),
+        sa.Column("withdrawn_at", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("waiver_id", name=op.f("pk_waiver")),
+    )
+    op.create_index(
+        op.f("ix_waiver_workspace_suite"), "waiver", ["workspace", "suite"], unique=False
     )
     op.create_table(
         "workspace",
@@ -421,6 +452,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_artifact_sha256"), table_name="artifact")
     op.drop_table("artifact")
     op.drop_table("workspace")
+    op.drop_index(op.f("ix_waiver_workspace_suite"), table_name="waiver")
+    op.drop_table("waiver")
     op.drop_table("turn")
     op.drop_index(op.f("ix_session_key_id"), table_name="session")
     op.drop_index(op.f("ix_session_expires_ms"), table_name="session")
@@ -437,6 +470,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_review_workspace_base"), table_name="review")
     op.drop_index(op.f("ix_review_created_ms_review_id"), table_name="review")
     op.drop_table("review")
+    op.drop_table("policy")
     op.drop_index(op.f("ix_login_link_key_id"), table_name="login_link")
     op.drop_index(op.f("ix_login_link_expires_ms"), table_name="login_link")
     op.drop_table("login_link")

@@ -289,6 +289,13 @@ def test_same_is_equality_of_the_spelling(one: Any, other: Any) -> None:
 
 
 def test_values_that_python_calls_equal_are_not_the_same() -> None:
-    for one, other in ((True, 1), (1, 1.0), (0.0, -0.0), ([True], [1]), ({"a": 1}, {"a": 1.0})):
+    pairs: list[tuple[Json, Json]] = [
+        (True, 1),
+        (1, 1.0),
+        (0.0, -0.0),
+        ([True], [1]),
+        ({"a": 1}, {"a": 1.0}),
+    ]
+    for one, other in pairs:
         assert not same(one, other)
     assert same({"a": 1, "b": 2}, {"b": 2, "a": 1})

@@ -16,9 +16,9 @@ from testops.domain.errors import BadInput
 from testops.domain.verdict import Verdict
 from testops.snapshots import (
     Comparison,
+    canonical,
     compare_paths,
     execution_files,
-    executions,
     read_bundle,
     unpack_bundle,
     write_bundle,
@@ -49,13 +49,13 @@ def memory(tmp_path: Path) -> Memory:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every content that is parsed as an execution."""
     seen: list[bytes] = []
-    real = executions.parse
+    real = canonical.parse
 
     def parse(raw: bytes) -> Any:
         seen.append(raw)
         return real(raw)
 
-    monkeypatch.setattr(executions, "parse", parse)
+    monkeypatch.setattr("testops.snapshots.executions.parse", parse)
     return seen
 
 
@@ -141,7 +141,7 @@ def test_an_edit_under_a_manifest_that_is_remembered_is_found(
     settle()
     assert compared(base, target, memory).verdict is Verdict.PASS
     edit(target / "kernels/ledger/4-3.json")
-    with pytest.raises(BadInput, match="its sha256 in|is listed in|is not listed in"):
+    with pytest.raises(BadInput, match=r"its sha256 in|is listed in|is not listed in"):
         compared(base, target, memory)
 
 

@@ -90,7 +90,10 @@ def test_a_divided_simulation_has_the_bundle_of_an_undivided_one(tmp_path: Path)
     report = "reports/determinism.json"
     texts = [(folder / report).read_text() for folder in (whole.output, divided.output)]
     assert texts[0] == texts[1]
-    assert list(assembled.gates) == list(undivided.gates)
+    first, second = dict(assembled.report["metrics"]), dict(undivided.report["metrics"])
+    # How long an execution took is of the machine, and of the moment.
+    assert first.pop("execution_wall_s") > 0 < second.pop("execution_wall_s")
+    assert first == second
     short = run(replace(divided, executions=tuple(files[1:]), output=tmp_path / "short"))
     assert not isinstance(short, StageDone)
     assert "are in no chunk" in str(short)

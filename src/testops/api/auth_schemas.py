@@ -9,7 +9,7 @@ from testops.access.sessions import LINK_S_MAX
 from testops.access.settings import ROTATION_OVERLAP_S
 from testops.api.schemas import Wire
 from testops.domain.access import Role
-from testops.domain.suite import Name, Strict
+from testops.domain.shapes import Name, Strict
 
 HolderName = Annotated[
     str,

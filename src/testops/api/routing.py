@@ -6,7 +6,7 @@ neither cannot be built. All of it happens before a byte of the body is read.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -22,13 +22,11 @@ from testops.api.problems import (
     INVALID,
     MALFORMED,
     NOT_FOUND,
-    UNQUALIFIED,
     WRONG_MEDIA_TYPE,
     Problem,
     error_at,
 )
 from testops.domain.access import Permission, Principal
-from testops.domain.versions import Unqualified
 
 DEPTH_MAX = 60
 # How a dashboard says which version it is.
@@ -84,7 +82,13 @@ class Caller:
         except Refused as refused:
             raise missing(what) from refused
 
-    async def done(self, action: str, target: str, workspace: str) -> None:
+    async def done(
+        self,
+        action: str,
+        target: str,
+        workspace: str,
+        detail: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
         """Note what the caller did."""
         entry = entry_of(
             self.principal,
@@ -93,6 +97,7 @@ class Caller:
             target=target,
             workspace=workspace,
             client=self.request.client,
+            detail=detail,
         )
         await run_in_threadpool(self.services.audit.append, entry)
 
@@ -142,10 +147,7 @@ class GuardedRoute(APIRoute):
         if asked_by is None or self.path == "/v1/version-matrix":
             return
         services: ApiServices = request.app.state.services
-        try:
-            services.versions.matrix.require_ui(asked_by, services.versions.running)
-        except Unqualified as error:
-            raise Problem(UNQUALIFIED, str(error)) from error
+        services.versions.matrix.require_ui(asked_by, services.versions.running)
 
     def _require_known_query(self, request: Request) -> None:
         """A filter that is misspelt must not select everything."""

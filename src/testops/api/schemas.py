@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from testops.domain.policy import PolicyAsked
 from testops.domain.run import RunState
 from testops.domain.run_view import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST
-from testops.domain.suite import Name, Seed, Strict
+from testops.domain.shapes import Name, Strict
+from testops.domain.suite import Seed
 from testops.domain.verdict import Verdict
+from testops.domain.waiver import WaiverEntry
 
 # No control characters: PostgreSQL has no NUL, and a label is shown in one line.
 _LINE = r"^[^\x00-\x1f\x7f]*$"
@@ -18,6 +21,8 @@ Line = Annotated[str, Field(pattern=_LINE, min_length=1, max_length=200)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=_LINE, max_length=200)]
 WorkspaceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+# The id of a run, or the identity of a bundle.
+BundleName = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
 StageWord = Literal["lint", "unit", "sim", "snapshot-compare"]
 SeedAsked = Seed | Literal["random"]
 SuiteAsked = (
@@ -85,10 +90,17 @@ class TestRunAsked(Strict):
     )
     seeds: SeedsAsked | None = None
     build: BuildAsked | None = None
+    policy: PolicyAsked | None = Field(
+        None, description="What judges the run; goes before the suite's own."
+    )
     stages: list[StageWord] | None = Field(
         None, min_length=1, max_length=4, description="Only these stages of the suite."
     )
     salt: Line | None = Field(None, description="Another salt is another run.")
+    baseline: BundleName | None = Field(
+        None,
+        description="Compare with this bundle, whatever is approved: its identity, or its run.",
+    )
     workspace: WorkspaceName = "default"
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=32)
     priority: int = Field(
@@ -129,8 +141,8 @@ class MasksAsked(Strict):
 class CompareAsked(Strict):
     """Two bundles: each the id of a run, or the identity of a bundle."""
 
-    base: Annotated[str, Field(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
-    target: Annotated[str, Field(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
+    base: BundleName
+    target: BundleName
     masks: MasksAsked | None = None
 
 
@@ -182,17 +194,55 @@ class StageShown(Wire):
     reason: str
 
 
-class GateShown(Wire):
-    """What one gate said."""
+class WaivedShown(Wire):
+    """The waiver that made a failing gate a warning."""
 
+    owner: str
+    reason: str
+    expires: str
+    ticket: str | None = None
+
+
+class GateShown(Wire):
+    """What one gate said; `margin` is how far the value is from the threshold, positive: it holds.
+
+    What stands with a default is missing in runs of releases before it.
+    """
+
+    name: str = ""
+    kind: str = "absolute"
     stage: str
     metric: str
     op: str
-    threshold: float
+    threshold: float | None
+    unit: str = ""
     severity: str
+    weight: float = 1
+    key: bool = False
     verdict: Verdict
     value: float | None
+    margin: float | None = None
+    source: str = ""
     reason: str
+    waiver: WaivedShown | None = None
+    baseline_runs: list[str] = Field(default_factory=list)
+    statistics: dict[str, Any] | None = None
+
+
+class PolicyRefShown(Wire):
+    """The policy that a run was judged by; `digest` is the sha256 of its canonical JSON."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class ScoreShown(Wire):
+    """The weights that were achieved, in percent; from `pass` on the run passes."""
+
+    value: float
+    pass_at: float = Field(alias="pass")
+    warn: float
 
 
 class RunSummary(Wire):
@@ -229,6 +279,9 @@ class RunShown(RunSummary):
 
     stages: list[StageShown]
     gates: list[GateShown]
+    policy: PolicyRefShown | None = None
+    score: ScoreShown | None = None
+    waivers_unused: list[str] = Field(default_factory=list)
 
 
 class RunList(Wire):
@@ -249,11 +302,16 @@ class KernelPlanned(Wire):
 class GatePlanned(Wire):
     """A rule that would be applied."""
 
+    name: str
+    kind: str
+    condition: str
     stage: str
     metric: str
     op: str
-    threshold: float
+    threshold: float | None
     severity: str
+    weight: float
+    key: bool
 
 
 class StagePlanned(Wire):
@@ -375,12 +433,59 @@ class ScheduleList(Wire):
     schedules: list[ScheduleShown]
 
 
+class PolicyShown(Wire):
+    """One version of a policy; `digest` is the sha256 of the definition's canonical JSON."""
+
+    name: str
+    version: int
+    digest: str
+    definition: dict[str, Any]
+    created_by: str
+    created_at: str
+
+
+class PolicyList(Wire):
+    """Policies, or the versions of one, each as it is."""
+
+    policies: list[PolicyShown]
+
+
+class WaiverAsked(WaiverEntry):
+    """A waiver to keep; who sends it is recorded beside its owner."""
+
+    workspace: WorkspaceName = "default"
+
+
+class WaiverShown(Wire):
+    """A waiver; `state` is what it is now."""
+
+    waiver_id: str
+    workspace: str
+    suite: str
+    gate: str
+    owner: str
+    reason: str
+    expires: str
+    up_to: float | None
+    ticket: str
+    created_by: str
+    created_at: str
+    state: Literal["active", "expired"]
+
+
+class WaiverList(Wire):
+    """The waivers that the caller may see, the newest first."""
+
+    waivers: list[WaiverShown]
+
+
 class WorkspaceShown(Wire):
     """A workspace."""
 
     name: str
     kind: str
     allow_commands: bool
+    approvals_required: int
 
 
 class WorkspaceKept(WorkspaceShown):
@@ -463,3 +568,7 @@ class ComparisonShown(Wire):
     exit_code: int
     delta_count: int
     deltas: list[dict[str, Any]]
+    cause: str = Field(
+        "unknown",
+        description="regression, nondeterminism, or unknown: as a run found by executing it again.",
+    )

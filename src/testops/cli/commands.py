@@ -18,6 +18,7 @@ from testops.cli import (
     starter,
     versions,
 )
+from testops.cli import gates as gate_commands
 from testops.cli import keys as access_commands
 from testops.cli import report as report_commands
 from testops.cli.display import display_for
@@ -48,6 +49,9 @@ def testops() -> None:
 def _run_options(command: Command) -> Command:
     options = (
         click.option("--profile", metavar="NAME", help="Data and network profile."),
+        click.option(
+            "--policy", metavar="NAME", help="What judges it: of policies/, or server:NAME."
+        ),
         click.option("--seed", metavar="N", help="SIM_SEED of this run, or `random`."),
         click.option("--chaos-seed", metavar="N", help="CHAOS_SEED of this run, or `random`."),
         click.option("--seeds", metavar="A:B", help="Simulate the seeds A to B-1."),
@@ -92,6 +96,7 @@ def _run_there(
     *,
     upload: bool,
     profile: str | None,
+    policy: str | None,
     seed: str | None,
     chaos_seed: str | None,
     seeds: str | None,
@@ -108,6 +113,7 @@ def _run_there(
         key=os.environ.get("TESTOPS_API_KEY") or None,
         suite=suite,
         profile=profile,
+        policy=policy,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
         environment=dict(os.environ),
         workspace=workspace,
@@ -135,6 +141,7 @@ def _run_suite(
     only: frozenset[StageName] | None,
     door: str | None,
     profile: str | None,
+    policy: str | None,
     seed: str | None,
     chaos_seed: str | None,
     seeds: str | None,
@@ -148,6 +155,7 @@ def _run_suite(
         working_folder=Path.cwd(),
         environment=dict(os.environ),
         profile=profile,
+        policy=policy,
         seeds=SeedFlags(sim=seed, chaos=chaos_seed, sim_range=seeds),
         jobs=jobs or wiring.cpu_count(),
         strict=strict,
@@ -167,7 +175,19 @@ def _show(done: Run, *, report_path: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(body)
     else:
-        print_summary(done)
+        print_summary(done, report=_page_of(done))
+
+
+def _page_of(done: Run) -> str:
+    """Where the report page of this run is; empty where it could not be written."""
+    from testops.reports.run_page import NAME
+
+    path = project_around(Path.cwd()).reports / NAME
+    try:
+        is_own = f"Run {done.run_id}, attempt {done.attempt}." in path.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
+    return f"reports/{NAME}" if is_own else ""
 
 
 @testops.group(invoke_without_command=True)
@@ -285,6 +305,17 @@ def remove_workspace(name: str, data: Path | None) -> ExitCode:
     return page.remove(name, data, echo=click.echo)
 
 
+@workspaces.command(name="approvals")
+@click.argument("name")
+@click.argument("count", metavar="N", type=click.IntRange(1, 20))
+@_data_option
+def require_approvals(name: str, count: int, data: Path | None) -> ExitCode:
+    """Say how many different people must approve a baseline of the workspace."""
+    from testops.cli import workspaces as page
+
+    return page.approvals(name, count, data, echo=click.echo)
+
+
 @workspaces.command(name="allow-commands")
 @click.argument("name")
 @click.option("--no", "refused", is_flag=True, help="Allow them no longer.")
@@ -333,6 +364,8 @@ def retention(
 
 
 testops.add_command(snapshot_commands.snapshot)
+testops.add_command(gate_commands.gates)
+testops.add_command(gate_commands.waivers)
 testops.add_command(certificates.certificate)
 testops.add_command(certificates.verify_certificate)
 testops.add_command(versions.versions)

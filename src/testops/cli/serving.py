@@ -25,6 +25,7 @@ from testops.runner.worker import Worker
 from testops.telemetry.clock import SystemClock
 from testops.wiring import duties, roles
 from testops.wiring.access import SERVER_URL_FILE, local_operator, server_url
+from testops.wiring.gates import server_policies
 from testops.wiring.planning import means
 from testops.wiring.server import Address, Served
 
@@ -199,7 +200,7 @@ def serve_runner(settings: roles.Settings, environment: Mapping[str, str], *, ec
     ):
         beside = roles.Beside(
             duties=(
-                duties.schedules(store, means()),
+                duties.schedules(store, means(server_policies(store.database))),
                 duties.tidying(store, policy_of({}, environment), SystemClock()),
             ),
             ended=duties.traced(store, environment, wiring.installed_versions()["ryuzen-testops"]),

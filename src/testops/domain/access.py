@@ -35,11 +35,19 @@ class Permission(StrEnum):
     SUITES_READ = "suites.read"
     SNAPSHOTS_READ = "snapshots.read"
     SNAPSHOTS_COMPARE = "snapshots.compare"
+    # Keep the bundle of a run, check what is kept, and execute it again.
+    SNAPSHOTS_CAPTURE = "snapshots.capture"
     SNAPSHOTS_APPROVE = "snapshots.approve"
+    # Pin, let go, and remove what nobody holds.
+    SNAPSHOTS_MANAGE = "snapshots.manage"
     SCHEDULES_READ = "schedules.read"
     SCHEDULES_MANAGE = "schedules.manage"
     INCIDENTS_READ = "incidents.read"
     INCIDENTS_MANAGE = "incidents.manage"
+    POLICIES_READ = "policies.read"
+    POLICIES_MANAGE = "policies.manage"
+    WAIVERS_READ = "waivers.read"
+    WAIVERS_MANAGE = "waivers.manage"
     WORKSPACES_READ = "workspaces.read"
     WORKSPACES_MANAGE = "workspaces.manage"
     RELEASES_MANAGE = "releases.manage"
@@ -57,6 +65,8 @@ _VIEWS = frozenset(
         Permission.SNAPSHOTS_READ,
         Permission.SCHEDULES_READ,
         Permission.INCIDENTS_READ,
+        Permission.POLICIES_READ,
+        Permission.WAIVERS_READ,
         Permission.WORKSPACES_READ,
         Permission.METRICS_READ,
         Permission.SELF_MANAGE,
@@ -66,12 +76,16 @@ _OPERATES = _VIEWS | {
     Permission.RUNS_CREATE,
     Permission.RUNS_CANCEL,
     Permission.SNAPSHOTS_COMPARE,
+    Permission.SNAPSHOTS_CAPTURE,
     Permission.INCIDENTS_MANAGE,
 }
 _MAINTAINS = _OPERATES | {
     Permission.RUNS_PIN,
     Permission.SNAPSHOTS_APPROVE,
+    Permission.SNAPSHOTS_MANAGE,
     Permission.SCHEDULES_MANAGE,
+    Permission.POLICIES_MANAGE,
+    Permission.WAIVERS_MANAGE,
     Permission.WORKSPACES_MANAGE,
     Permission.RELEASES_MANAGE,
 }

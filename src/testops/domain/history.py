@@ -14,7 +14,8 @@ class PastRun:
     """One ended attempt. `metrics` and `samples` are by stage and name of the metric.
 
     `finished_at` is RFC 3339 in UTC. `samples` has the single measurements behind a metric, where
-    its stage kept them.
+    its stage kept them. `waived` are the metrics that were let through by a waiver: such a value is
+    no ground for what comes after it.
     """
 
     run_id: str
@@ -28,6 +29,7 @@ class PastRun:
     engine_version: str
     metrics: Mapping[StageName, Mapping[str, float]] = field(default_factory=dict)
     samples: Mapping[StageName, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    waived: frozenset[tuple[StageName, str]] = frozenset()
 
 
 class History(Protocol):

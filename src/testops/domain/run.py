@@ -8,6 +8,7 @@ from typing import Any
 
 from testops.domain.errors import InternalError
 from testops.domain.gate import GateResult
+from testops.domain.scoring import PolicyRef, Score
 from testops.domain.seeds import Seeds
 from testops.domain.stage import StageReport
 from testops.domain.verdict import ExitCode, Verdict
@@ -72,11 +73,17 @@ class Question:
     stages: tuple[str, ...]
     salt: str | None = None
     workspace: str = DEFAULT_WORKSPACE
+    # Name, version, digest and definition of the policy that judges it, where there is one.
+    policy: Mapping[str, Any] | None = None
+    # The identity of the bundle that snapshot-compare compares with; None: the approved baseline.
+    baseline: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         # The same words about two projects are two questions, even where a build was only stated.
         # The default one is not named: a command line knows no other, and ids stay what they were.
         own = {} if self.workspace == DEFAULT_WORKSPACE else {"workspace": self.workspace}
+        if self.baseline is not None:
+            own["baseline"] = self.baseline
         return {
             "suite": self.suite,
             "profile": self.profile,
@@ -87,6 +94,7 @@ class Question:
             "stages": list(self.stages),
             "salt": self.salt,
             **own,
+            **({} if self.policy is None else {"policy": self.policy}),
         }
 
 
@@ -119,6 +127,11 @@ class Run:
     reason: str = ""
     # The programs that a behaviour depends on beside the code: `python` and `sqlite`, to the patch.
     environment: Mapping[str, str] | None = None
+    policy: PolicyRef | None = None
+    policy_definition: Mapping[str, Any] | None = None
+    score: Score | None = None
+    # Of waivers that did nothing in this run, and why: they should go.
+    waivers_unused: tuple[str, ...] = ()
 
     def moved_to(self, state: RunState, **changes: Any) -> "Run":
         """The run in `state`, with `changes`; an illegal move raises and names both ends."""
@@ -147,4 +160,18 @@ class Run:
             "finished_at": self.finished_at,
             "reason": self.reason,
             **({} if self.environment is None else {"environment": dict(self.environment)}),
+            "policy": None if self.policy is None else self.policy.to_json(),
+            "score": None if self.score is None else self.score.to_json(),
+            "waivers_unused": list(self.waivers_unused),
+        }
+
+    def to_full_json(self) -> dict[str, Any]:
+        """`to_json` with every stage and gate so that it can be read back, and judged again."""
+        shown = self.to_json()
+        if self.policy is not None:
+            shown["policy"] |= {"definition": self.policy_definition}
+        return {
+            **shown,
+            "stages": [stage.to_full_json() for stage in self.stages],
+            "gates": [gate.to_full_json() for gate in self.gates],
         }

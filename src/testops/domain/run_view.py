@@ -95,6 +95,12 @@ class RunView:
     deadline_ms: int | None
     stages: Sequence[StageView] = ()
     gates: Sequence[Mapping[str, Any]] = ()
+    # What was judged of the run as a whole: its score, and the gates of stages that it has not.
+    judgement: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def _every_gate(self) -> Sequence[Mapping[str, Any]]:
+        return (*self.gates, *self.judgement.get("gates", ()))
 
     @property
     def events_url(self) -> str:
@@ -111,7 +117,10 @@ class RunView:
             "profile": self.profile,
             "seeds": self.seeds.to_json(),
             "stages": [stage.to_json() for stage in self.stages],
-            "gates": [dict(gate) for gate in self.gates],
+            "gates": [gate_shown(gate) for gate in self._every_gate],
+            "policy": _policy_shown(self.question),
+            "score": self.judgement.get("score"),
+            "waivers_unused": list(self.judgement.get("waivers_unused", ())),
             "events_url": self.events_url,
             "reproduce": self.reproduce,
             "exit_code": None if self.exit_code is None else int(self.exit_code),
@@ -130,6 +139,22 @@ class RunView:
             "finished_at": self.finished_at,
             "reason": self.reason,
         }
+
+
+# For whoever reads a gate back as a value.
+_NOT_SHOWN = frozenset({"relative", "statistical"})
+
+
+def gate_shown(gate: Mapping[str, Any]) -> dict[str, Any]:
+    """A kept gate as people see it."""
+    return {name: value for name, value in gate.items() if name not in _NOT_SHOWN}
+
+
+def _policy_shown(question: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    policy = question.get("policy")
+    if policy is None:
+        return None
+    return {name: policy[name] for name in ("name", "version", "digest")}
 
 
 def state_of_stage(*, executions: int, run_state: RunState) -> str:

@@ -4,7 +4,7 @@ Exit codes of tools lie (some answer 0 when nothing was measured), so a stage is
 these three its parsed output is. Judging the metrics belongs to `warroom`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -40,14 +40,22 @@ class StageState(StrEnum):
     NOT_ASKED = "not asked for"
 
 
+# Of one metric; more say nothing more, and each is kept with the run.
+SAMPLES_MAX = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One measured number, and the file or tool that says so. What was not measured has none."""
+    """One measured number, and the file or tool that says so. What was not measured has none.
+
+    `samples` are the single measurements behind it, where its stage kept them.
+    """
 
     name: str
     value: float
     source: str
     unit: str = ""
+    samples: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +154,7 @@ class StageReport:
         return {
             **self.to_json(),
             "exact": {
-                "metrics": [[m.name, m.value, m.source, m.unit] for m in self.metrics.values()],
+                "metrics": [_spelled(metric) for metric in self.metrics.values()],
                 "causes": [[finding.cause, finding.instance] for finding in self.findings],
                 "wall_s": [attempt.wall_s for attempt in self.attempts],
             },
@@ -165,7 +173,7 @@ class StageReport:
                 StageAttempt(a["number"], a["outcome"], wall_s, a["message"])
                 for a, wall_s in zip(body["attempt_log"], exact["wall_s"], strict=True)
             ),
-            metrics={metric[0]: Metric(*metric) for metric in exact["metrics"]},
+            metrics={metric[0]: _metric_from(metric) for metric in exact["metrics"]},
             findings=tuple(
                 Finding(**finding, cause=cause, instance=instance)
                 for finding, (cause, instance) in zip(
@@ -176,6 +184,16 @@ class StageReport:
             notes=tuple(body["notes"]),
             reason=body["reason"],
         )
+
+
+def _spelled(metric: Metric) -> list[Any]:
+    own: list[Any] = [metric.name, metric.value, metric.source, metric.unit]
+    return [*own, list(metric.samples)] if metric.samples else own
+
+
+def _metric_from(spelled: Sequence[Any]) -> Metric:
+    name, value, source, unit, *more = spelled
+    return Metric(name, value, source, unit, tuple(more[0]) if more else ())
 
 
 def _number(value: float) -> float | int:

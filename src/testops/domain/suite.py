@@ -6,31 +6,20 @@ Finding the file, reading it and explaining what is wrong with it belong to `run
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from testops.domain.gate import GateRule, Op, Severity
+from testops.domain.policy import Gate, PolicyAsked
 from testops.domain.seeds import SEED_COUNT, Seeds
+from testops.domain.shapes import Name, Number, Seconds, Strict, Text
 from testops.domain.stage import StageName
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 KernelName = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
-Text = Annotated[str, Field(max_length=2000)]
 ProjectPath = Annotated[str, Field(min_length=1, max_length=500)]
 Seed = Annotated[int, Field(ge=0, lt=SEED_COUNT)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Strict(BaseModel):
-    """No unknown field, no silent conversion, no change after reading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class SeedPair(Strict):
@@ -221,25 +210,6 @@ class Stages(Strict):
         return {name: stage for name, stage in every.items() if stage is not None}
 
 
-class Gate(Strict):
-    """A rule over one metric; it replaces the default rules for the same stage and metric."""
-
-    stage: Literal["lint", "unit", "sim", "snapshot-compare"]
-    metric: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    op: Literal[">=", ">", "<=", "<", "==", "!="]
-    threshold: Number
-    severity: Literal["block", "warn"] = "block"
-
-    def as_rule(self) -> GateRule:
-        return GateRule(
-            stage=StageName(self.stage),
-            metric=self.metric,
-            op=Op(self.op),
-            threshold=self.threshold,
-            severity=Severity(self.severity),
-        )
-
-
 class Suite(Strict):
     """A suite file: `suites/NAME.yaml`."""
 
@@ -250,6 +220,25 @@ class Suite(Strict):
     seeds: SeedPair
     stages: Stages
     gates: list[Gate] = Field(default_factory=list, max_length=200)
+    policy: PolicyAsked | None = Field(
+        None, description="By name from policies/, from the server, or in place."
+    )
+
+    @model_validator(mode="after")
+    def _calls_no_two_gates_alike(self) -> Self:
+        given = [gate.name for gate in self.gates if gate.name is not None]
+        twice = sorted({name for name in given if given.count(name) > 1})
+        if twice:
+            raise ValueError(f"two gates are called {twice[0]}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_spelled_before(self, spell: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a policy as before there were any: a run's id is the hash of this spelling."""
+        spelled: dict[str, Any] = spell(self)
+        if self.policy is None:
+            del spelled["policy"]
+        return spelled
 
 
 class Constant(Strict):

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,16 +21,27 @@ from testops.domain.execution import (
     Ending,
     Executor,
     Fenced,
+    OpenedReview,
     StageRecord,
     Taken,
     cancelled,
     overdue,
 )
+from testops.domain.gate import GateResult
+from testops.domain.policy import Policy
 from testops.domain.run import RunState
-from testops.domain.stage import StageName, StageState
+from testops.domain.run_view import RunView
+from testops.domain.stage import StageName, StageReport, StageState
 from testops.domain.suite import Stage, Suite
-from testops.domain.verdict import ExitCode, Verdict, combine_exit, exit_code_of, worst
+from testops.domain.verdict import ExitCode, Verdict
+from testops.domain.waiver import moment_of
 from testops.runner.budget import Budget, Need
+from testops.runner.left_bundles import (
+    cause_of_report,
+    left_bundle,
+    read_report,
+    review_of_report,
+)
 from testops.runner.stage_jobs import (
     Limits,
     SeedChunk,
@@ -39,7 +51,9 @@ from testops.runner.stage_jobs import (
     StageStopped,
 )
 from testops.runner.worker_ports import Place, WorkerPorts
-from testops.warroom.gates import exit_code_on
+from testops.warroom.judge import Judge, Subject
+from testops.warroom.rules import Rules
+from testops.warroom.verdicts import Judgement, judgement_json
 
 log = logging.getLogger("testops.runner.execution")
 
@@ -55,6 +69,7 @@ CHUNKS_POLL_S = 0.5
 _LOST_EVERY = 10
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
 _REASON_MAX = 1000
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _EVENTS_HELD_MAX = 5000
 _TOLD_BY_STAGES = (EventType.STAGE_STARTED, EventType.STAGE_PROGRESS, EventType.STAGE_LOG)
 
@@ -151,6 +166,7 @@ class AttemptExecutor:
     def _stages(self, taken: Taken, active: Active) -> Ending:
         run = taken.run
         suite = Suite.model_validate(run.question["suite"])
+        judge = self._insist(lambda: self._judge(taken, suite))
         place = self._insist(lambda: self._ports.places.prepare(taken))
         kept = [
             StageRecord(stage.name, stage.report, ())
@@ -164,10 +180,26 @@ class AttemptExecutor:
                 continue
             name = StageName(view.name)
             stage = suite.stages.named()[name]
-            record = self._stage(taken, active, place, (name, stage), kept)
+            record = self._stage(taken, active, place, (name, stage), kept, judge)
             kept.append(record)
             gates += record.gates
-        return _judged(kept, gates)
+        absent = judge.absent([StageName(stage.name) for stage in run.stages], suite.stages.named())
+        return _ending(judge, kept, [*map(GateResult.from_json, gates), *absent], absent)
+
+    def _judge(self, taken: Taken, suite: Suite) -> Judge:
+        """Who judges the run: by what was asked with it, and by what is known now."""
+        run, grounds = taken.run, self._ports.grounds
+        policy = run.question.get("policy")
+        known = None if policy is None else Policy.model_validate(policy["definition"])
+        begun_at = None if run.started_at is None else moment_of(run.started_at)
+        subject = Subject(run.run_id, suite.name, run.profile, run.engine_version, begun_at)
+        return Judge(
+            Rules.of(suite, known),
+            subject,
+            self._ports.clock,
+            grounds.history(run.workspace),
+            grounds.waivers(run.workspace),
+        )
 
     def _stage(
         self,
@@ -176,9 +208,10 @@ class AttemptExecutor:
         place: Place,
         named: tuple[StageName, Stage],
         kept: list[StageRecord],
+        judge: Judge,
     ) -> StageRecord:
         name, _ = named
-        record = self._answered(taken, active, place, named, kept)
+        record = self._answered(taken, active, place, named, kept, judge)
         try:
             self._insist(lambda: self._ports.executions.record(taken, record))
         except AlreadyRecorded:
@@ -192,26 +225,31 @@ class AttemptExecutor:
         place: Place,
         named: tuple[StageName, Stage],
         kept: list[StageRecord],
+        judge: Judge,
     ) -> StageRecord:
         """What the stage answers, or that it could not be executed however often it was tried."""
         name, stage = named
         job = self._job(taken, place, named, kept)
+        if name is StageName.SNAPSHOT_COMPARE and job.bundle_identity is not None:
+            identity = job.bundle_identity
+            golden = self._insist(lambda: self._ports.places.baselines(taken, place, identity))
+            job = replace(job, golden=golden)
         crashes = 0
         while True:
             try:
                 result = self._run(taken, active, place, job, stage)
             except Poisoned as poisoned:
                 why = f"its runner died {poisoned.deaths} times while it was executed"
-                return _infrastructure(name, why, poisoned.deaths)
+                return _infrastructure(name, why, poisoned.deaths, judge)
             match result:
                 case StageDone() as done:
-                    return self._kept(name, place, done)
+                    return self._kept(taken, name, place, done, judge)
                 case StageStopped(why=why):
                     raise Stopped(why)
                 case StageCrashed() as crash:
                     crashes += 1
                     if not crash.may_go_away or crashes >= CRASHES_MAX:
-                        return _infrastructure(name, crash.message, crashes)
+                        return _infrastructure(name, crash.message, crashes, judge)
 
     def _job(
         self,
@@ -310,8 +348,14 @@ class AttemptExecutor:
         held.events.clear()
         held.lost = 0
 
-    def _kept(self, name: StageName, place: Place, done: StageDone) -> StageRecord:
-        report = {**done.report}
+    def _kept(
+        self, taken: Taken, name: StageName, place: Place, done: StageDone, judge: Judge
+    ) -> StageRecord:
+        measured = _measured(name, done.report)
+        if measured is None:
+            return _infrastructure(name, "what it reported is no report of its stage", 1, judge)
+        judged, gates = self._insist(lambda: judge.stage(measured))
+        report = judged.to_full_json()
         if done.bundle_identity is not None:
             report["bundle_identity"] = done.bundle_identity
             report["bundle"] = None if done.bundle is None else _shown(done.bundle, place)
@@ -321,7 +365,39 @@ class AttemptExecutor:
         cause = None if report["verdict"] in ("pass", "warn") else "test"
         if report["state"] == StageState.TOOL_ERROR:
             cause = "infrastructure"
-        return StageRecord(name.value, report, done.gates, left, cause)
+        record = StageRecord(
+            name.value, report, [gate.to_full_json() for gate in gates], left, cause
+        )
+        try:
+            return self._with_snapshots(taken.run, record, done)
+        except BadInput as error:
+            # A stage that leaves what it does not say leaves nothing that anybody may judge by.
+            return _infrastructure(
+                name, f"it left a bundle that is not believed: {error}", 1, judge
+            )
+
+    def _with_snapshots(self, run: RunView, record: StageRecord, done: StageDone) -> StageRecord:
+        """The record with what its stage left for the snapshot service."""
+        if done.bundle is not None and done.bundle_identity is not None:
+            kept = dict(zip(done.artifacts, record.artifacts, strict=True))
+            artifact = kept.get(done.bundle)
+            if artifact is None:
+                return record
+            bundle = left_bundle(
+                run, done.bundle, artifact, done.bundle_identity, record.report, record.gates
+            )
+            return replace(record, bundle=bundle)
+        report = read_report(done.artifacts)
+        # Compared with a bundle that somebody named, it says nothing about the baseline.
+        if report is None or run.question.get("baseline") is not None:
+            return record
+        review = review_of_report(
+            report,
+            opened_at=self._ports.clock.now().astimezone(UTC).strftime(_MOMENT),
+            opened_by_run=run.run_id,
+        )
+        opened = None if review is None else OpenedReview(review, cause_of_report(report))
+        return replace(record, opened=opened)
 
     # --- fan-out --------------------------------------------------------------------------------
 
@@ -473,34 +549,48 @@ def event_of(body: Mapping[str, Any]) -> NewEvent:
     return NewEvent(EventType(body["type"]), facts, str(body.get("key", "")))
 
 
-def _judged(kept: list[StageRecord], gates: list[Mapping[str, Any]]) -> Ending:
+def _measured(name: StageName, body: Mapping[str, Any]) -> StageReport | None:
+    """The report that the process of a stage spelled; None when it is none of that stage."""
+    try:
+        report = StageReport.from_json(body)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        log.warning("the report of %s cannot be read: %r", name, error)
+        return None
+    return report if report.name is name else None
+
+
+def _ending(
+    judge: Judge,
+    kept: list[StageRecord],
+    gates: Sequence[GateResult],
+    absent: Sequence[GateResult],
+) -> Ending:
     verdicts = [record.report["verdict"] for record in kept]
-    verdict = worst(Verdict(one) for one in verdicts if one is not None)
-    codes = [exit_code_of(verdict), *(_exit_code(gate) for gate in gates)]
+    judgement = judge.run([Verdict(one) for one in verdicts if one is not None], gates)
     sim = next((record.report for record in kept if record.stage == StageName.SIM), {})
     return Ending(
         RunState.FINISHED,
-        verdict,
-        combine_exit(codes),
-        reason=_why(kept) if verdict.blocks else "",
+        judgement.verdict,
+        judgement.exit_code,
+        reason=_why(kept, absent, judgement) if judgement.verdict.blocks else "",
         bundle=sim.get("bundle"),
         bundle_identity=sim.get("bundle_identity"),
+        judgement=judgement_json(judgement.score, absent, judge.waivers_unused(gates)),
     )
 
 
-def _exit_code(gate: Mapping[str, Any]) -> ExitCode:
-    return exit_code_on(gate["metric"], Verdict(gate["verdict"]), strict=False)
-
-
-def _why(kept: list[StageRecord]) -> str:
+def _why(kept: list[StageRecord], absent: Sequence[GateResult], judgement: Judgement) -> str:
     """What blocks, stage by stage, for whoever sees only the run."""
     blocks = {verdict.value for verdict in Verdict if verdict.blocks}
     blocking = [record for record in kept if record.report["verdict"] in blocks]
     said = [f"{record.stage}: {record.report['reason'] or 'see its gates'}" for record in blocking]
+    said += [gate.reason for gate in absent]
+    if judgement.score is not None:
+        said.append(f"the score is {judgement.score.value:.1f} of {judgement.score.pass_at:g}")
     return "; ".join(said)[:_REASON_MAX]
 
 
-def _infrastructure(name: StageName, why: str, executions: int) -> StageRecord:
+def _infrastructure(name: StageName, why: str, executions: int, judge: Judge) -> StageRecord:
     """The result of a stage that could not be executed: never a verdict on the program."""
     report: dict[str, Any] = {
         "name": name.value,
@@ -514,4 +604,6 @@ def _infrastructure(name: StageName, why: str, executions: int) -> StageRecord:
         "notes": [],
         "reason": why,
     }
-    return StageRecord(name.value, report, (), (), "infrastructure")
+    _, gates = judge.stage(StageReport(name, StageState.TOOL_ERROR, reason=why))
+    said = [gate.to_full_json() for gate in gates]
+    return StageRecord(name.value, report, said, (), "infrastructure")

@@ -1,34 +1,45 @@
 """One run from question to verdict. It reads like the diagram; each box is a neighbour's."""
 
 import logging
+from dataclasses import dataclass
 
 from testops.domain.errors import BadInput, OutputNotWritable
+from testops.domain.gate import GateResult
 from testops.domain.run import Run, RunState
-from testops.domain.stage import StageName
-from testops.domain.verdict import ExitCode, Verdict, combine_exit, exit_code_of, worst
-from testops.runner.judged import Judged, judged_stage
+from testops.domain.stage import StageName, StageReport, StageState
+from testops.domain.verdict import ExitCode, Verdict
+from testops.runner.measured import measured_stage
 from testops.runner.records import RunStore
 from testops.runner.stages.context import StageContext
 from testops.telemetry.events import GateEvaluated, RunFinished, RunStarted, StageFinished
-from testops.warroom.gates import exit_code_of_gate
+from testops.warroom.judge import Judge
 
 log = logging.getLogger("testops.runner")
 
 
-def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict: bool) -> Run:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A stage with its gates."""
+
+    report: StageReport
+    gates: tuple[GateResult, ...] = ()
+
+
+def run_pipeline(
+    queued: Run, context: StageContext, store: RunStore, judge: Judge, *, strict: bool
+) -> Run:
     """Run every stage of the suite, judge it, and keep the record; the run as it ended.
 
     Whatever ends it early (Ctrl-C, a full disk, a bug) is in the record before it goes on upwards.
     """
     run = store.begin(queued)
-    rules = [gate.as_rule() for gate in context.suite_file.suite.gates]
     context.tell(RunStarted(run, [(name, name in context.asked) for name in StageName]))
     judged: list[Judged] = []
     try:
         for name in StageName:
-            judged.append(judged_stage(name, context, rules))
+            judged.append(_judged(measured_stage(name, context), judge))
             _tell(judged[-1], context)
-        run = _finished(run, judged, context, strict=strict)
+        run = _finished(run, judged, context, judge, strict=strict)
         store.save(run)
     except (KeyboardInterrupt, Exception) as error:
         _keep_the_end(_ended(run, judged, error, context), context, store)
@@ -37,27 +48,40 @@ def run_pipeline(queued: Run, context: StageContext, store: RunStore, *, strict:
     return run
 
 
+def _judged(report: StageReport, judge: Judge) -> Judged:
+    if report.state in (StageState.NOT_ASKED, StageState.NOT_IN_SUITE):
+        return Judged(report)
+    return Judged(*judge.stage(report))
+
+
 def _tell(judged: Judged, context: StageContext) -> None:
     for gate in judged.gates:
         context.tell(GateEvaluated(gate))
     context.tell(StageFinished(judged.report))
 
 
-def _finished(run: Run, judged: list[Judged], context: StageContext, *, strict: bool) -> Run:
+def _finished(
+    run: Run, judged: list[Judged], context: StageContext, judge: Judge, *, strict: bool
+) -> Run:
     reports = tuple(one.report for one in judged)
-    gates = tuple(gate for one in judged for gate in one.gates)
-    verdict = worst(report.verdict for report in reports if report.verdict is not None)
-    codes = [exit_code_of_gate(gate, strict=strict) for gate in gates]
+    absent = judge.absent(context.asked, context.suite_file.suite.stages.named())
+    for gate in absent:
+        context.tell(GateEvaluated(gate))
+    gates = (*(gate for one in judged for gate in one.gates), *absent)
+    verdicts = [report.verdict for report in reports if report.verdict is not None]
+    judgement = judge.run(verdicts, gates, strict=strict)
     identity = context.simulated.identity
     return run.moved_to(
         RunState.FINISHED,
-        verdict=verdict,
-        exit_code=combine_exit([exit_code_of(verdict, strict=strict), *codes]),
+        verdict=judgement.verdict,
+        exit_code=judgement.exit_code,
         stages=reports,
         gates=gates,
         bundle=context.project.shown(context.bundle) if identity is not None else None,
         bundle_identity=identity,
         finished_at=context.clock.now().isoformat(),
+        score=judgement.score,
+        waivers_unused=judge.waivers_unused(gates),
     )
 
 

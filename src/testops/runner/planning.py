@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import BadInput
+from testops.domain.policy import Policy, PolicyAsked
 from testops.domain.run import DEFAULT_WORKSPACE, Build, Question, run_id_of
 from testops.domain.seeds import Seeds, seeds_from
 from testops.domain.stage import StageName
 from testops.domain.suite import Profile, Stage
 from testops.runner.permissions import command_faults
+from testops.runner.policies import Named, PolicyCalled, policy_for
 from testops.runner.projects import Project
 from testops.runner.seeding import SeedChoice, SeedFlags, choose_seeds
 from testops.runner.suites import (
@@ -46,6 +48,8 @@ class Asked:
     suite: str | Definition | None
     folder: Path
     profile: str | Definition | None = None
+    # Goes before the suite's own.
+    policy: PolicyAsked | None = None
     seeds: SeedFlags = field(default_factory=SeedFlags)
     environment: Mapping[str, str] = field(default_factory=dict)
     only: frozenset[StageName] | None = None
@@ -55,6 +59,8 @@ class Asked:
     files_allowed: bool = False
     commands_allowed: bool = True
     own_files: bool = False
+    # The identity of a bundle: snapshot-compare compares with it, whatever is approved.
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ class Means:
     draw_seed: Callable[[], int]
     build_of: Callable[[Path], Build]
     run_command: Callable[[Project], str]
+    # The policies of the server; None where there is none.
+    policy_called: PolicyCalled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,15 @@ class Found:
     sim: SimPlan | None
     # The profile came with the request, so no file of the project has it.
     profile_inline: bool
+    named: Named | None = None
 
     @property
     def project(self) -> Project:
         return self.suite_file.project
+
+    @property
+    def policy(self) -> Policy | None:
+        return None if self.named is None else self.named.policy
 
     @property
     def sim_seeds(self) -> tuple[int, ...]:
@@ -132,9 +145,24 @@ def find(asked: Asked, means: Means) -> Found:
     is_own = asked.own_files and suite_file.path is not None
     if not (asked.commands_allowed or is_own):
         _refuse_commands(suite_file, stages, asked.workspace)
+    if asked.baseline is not None and StageName.SNAPSHOT_COMPARE not in stages:
+        raise BadInput(
+            "a baseline is named, and no stage compares with it",
+            where="baseline",
+            fix="ask for a suite with the stage snapshot-compare, or name no baseline",
+            pointer="/baseline",
+        )
     sim = resolve_sim(suite_file, means.kernels_in) if StageName.SIM in stages else None
+    wanted = asked.policy or suite_file.suite.policy
     return Found(
-        asked, suite_file, profile, choice, stages, sim, isinstance(asked.profile, Mapping)
+        asked,
+        suite_file,
+        profile,
+        choice,
+        stages,
+        sim,
+        isinstance(asked.profile, Mapping),
+        policy_for(wanted, suite_file.project, means.policy_called),
     )
 
 
@@ -151,6 +179,8 @@ def settle(found: Found, build: Build, means: Means) -> Planned:
         stages=tuple(name.value for name in found.stages),
         salt=found.asked.salt,
         workspace=found.asked.workspace,
+        policy=None if found.named is None else found.named.to_json(),
+        baseline=found.asked.baseline,
     ).to_json()
     run_id = run_id_of(canonical(storable(question)))
     return Planned(

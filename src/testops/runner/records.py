@@ -76,7 +76,7 @@ class RunStore:
         attempt = 1 + max((number for number, _ in self._attempts(folder)), default=0)
         while attempt <= _ATTEMPTS_MAX:
             begun = replace(run, attempt=attempt).moved_to(RunState.RUNNING)
-            if write_new(self._path(begun), _encode(begun.to_json())):
+            if write_new(self._path(begun), _encode(begun.to_full_json())):
                 return begun
             attempt += 1
         raise OutputNotWritable(
@@ -84,7 +84,7 @@ class RunStore:
         )
 
     def save(self, run: Run) -> None:
-        write_atomically(self._path(run), _encode(run.to_json()))
+        write_atomically(self._path(run), _encode(run.to_full_json()))
 
     def bury_the_killed(self, now: datetime) -> list[str]:
         """Mark every attempt that still says `running` as errored; call it holding the lock."""
@@ -111,6 +111,21 @@ class RunStore:
             for path in self._project.snapshots.glob(pattern):
                 if path.is_file():
                     path.unlink(missing_ok=True)
+
+    def newest_first(self) -> Iterator[dict[str, object]]:
+        """Every record that can be read, the one that was written last first.
+
+        By the time that the disk says: a record is written when its run ends, and reading them all
+        to sort them would take the longer the longer a project lives.
+        """
+        written = []
+        for path in self._runs.glob("*/attempt-*.json"):
+            with contextlib.suppress(FileNotFoundError):
+                written.append((-path.stat().st_mtime_ns, str(path), path))
+        for _, _, path in sorted(written):
+            record = _read(path)
+            if record is not None:
+                yield record
 
     def latest(self, run_id: str) -> dict[str, object] | None:
         """The record of the last attempt of `run_id`."""

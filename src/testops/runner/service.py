@@ -1,23 +1,29 @@
 """Answers a request: finds what was asked, gives it its id, and hands it to the pipeline."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from testops.domain.run import Run, RunState
 from testops.domain.stage import StageName
+from testops.domain.waiver import Waiver
 from testops.runner.builds import build_of
+from testops.runner.history import FileHistory
 from testops.runner.pipeline import run_pipeline
 from testops.runner.planning import Asked, Means, Planned, find, settle
+from testops.runner.policies import definition_of
 from testops.runner.ports import Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.records import RunStore
 from testops.runner.run_reports import forget_reports, leave_reports
 from testops.runner.seeding import SeedFlags
 from testops.runner.stages.context import Commands, Simulated, StageContext
+from testops.runner.waivers import load_waivers
 from testops.telemetry.clock import Clock
 from testops.telemetry.events import Listener, Tell, all_of, unharmed
+from testops.warroom.judge import Judge, Subject
+from testops.warroom.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Request:
     strict: bool = False
     only: frozenset[StageName] | None = None
     salt: str | None = None
+    # Of policies/, and goes before the suite's own.
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
     means = _means(request, tools)
     found = find(_asked(request), means)
     store = RunStore(found.project)
+    waivers = load_waivers(found.project, tools.clock.now())
     with store.exclusive(pause=tools.pause, told=told):
         store.sweep()
         for killed in store.bury_the_killed(tools.clock.now()):
@@ -68,12 +77,13 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
             heard.append(unharmed(tools.keeper(planned)))
         context = _context(request, tools, planned, all_of(heard))
         queued = _queued(planned, tools)
+        judge = _judge(planned, tools.clock, waivers)
         # What programs under test see as their folder, and what messages call a file, must not
         # depend on where in the project the person stands.
         project = found.project
         with contextlib.chdir(project.root):
             forget_reports(project)
-            run = run_pipeline(queued, context, store, strict=request.strict)
+            run = run_pipeline(queued, context, store, judge, strict=request.strict)
             leave_reports(run, project, context.simulated.kernels, told=told)
             return run
 
@@ -87,6 +97,7 @@ def _asked(request: Request) -> Asked:
         environment=request.environment,
         only=request.only,
         salt=request.salt,
+        policy=request.policy,
         files_allowed=True,
     )
 
@@ -125,7 +136,18 @@ def _context(request: Request, tools: Tools, planned: Planned, listener: Listene
     )
 
 
+def _judge(planned: Planned, clock: Clock, waivers: Sequence[Waiver]) -> Judge:
+    found = planned.found
+    subject = Subject(
+        planned.run_id, planned.suite, planned.profile, planned.engine_version, clock.now()
+    )
+    history = FileHistory(RunStore(found.project))
+    rules = Rules.of(found.suite_file.suite, found.policy)
+    return Judge(rules, subject, clock, history, waivers)
+
+
 def _queued(planned: Planned, tools: Tools) -> Run:
+    named = planned.found.named
     return Run(
         run_id=planned.run_id,
         attempt=0,
@@ -138,4 +160,6 @@ def _queued(planned: Planned, tools: Tools) -> Run:
         reproduce=planned.reproduce,
         started_at=tools.clock.now().isoformat(),
         environment=tools.programs,
+        policy=None if named is None else named.ref,
+        policy_definition=None if named is None else definition_of(named.policy),
     )

@@ -18,8 +18,8 @@ from testops.domain.stage import StageName
 from testops.domain.suite import Profile, Suite
 from testops.runner.chunks import RecordedSimulator, Whose, write_chunk
 from testops.runner.documents import Document
-from testops.runner.judged import judged_stage
 from testops.runner.kernel_names import functions_in
+from testops.runner.measured import measured_stage
 from testops.runner.ports import Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.stage_jobs import SeedChunk, StageJob
@@ -71,14 +71,12 @@ def _answer(
     context = _context(job, tools, listener)
     if job.chunk is not None:
         return _chunk(job, job.chunk, context)
-    rules = [gate.as_rule() for gate in context.suite_file.suite.gates]
-    judged = judged_stage(name, context, rules)
+    report = measured_stage(name, context)
     identity = context.simulated.identity
     left = name is StageName.SIM and identity is not None
     return {
-        "report": judged.report.to_full_json(),
-        "gates": [gate.to_full_json() for gate in judged.gates],
-        "artifacts": [str(path) for path in _artifacts(judged.report.artifacts, context.project)],
+        "report": report.to_full_json(),
+        "artifacts": [str(path) for path in _artifacts(report.artifacts, context.project)],
         "bundle": str(context.bundle) if left else None,
         "bundle_identity": identity if left else None,
         "chunk": None,
@@ -99,7 +97,6 @@ def _chunk(job: StageJob, chunk: SeedChunk, context: StageContext) -> Mapping[st
     left = write_chunk(job.output / "chunks", whose, executions)
     return {
         "report": {},
-        "gates": [],
         "artifacts": [],
         "bundle": None,
         "bundle_identity": None,
@@ -141,6 +138,7 @@ def _context(job: StageJob, tools: ChildTools, listener: Callable[[Event], None]
         commands=tools.commands_in(project),
         listener=listener,
         simulated=Simulated(identity=job.bundle_identity),
+        golden=job.golden,
     )
 
 

@@ -116,6 +116,7 @@ def _started(
             passed=(writable,),
             hidden=hidden,
             kept=(job.output, *(path.parent for path in job.executions)),
+            read_only=() if job.golden is None else (job.golden,),
             # Toron refuses by itself; a kernel must not see that anybody else looks on.
             counted=job.stage != StageName.SIM,
         )
@@ -203,7 +204,6 @@ def _result_of(body: Mapping[str, Any], refused: Sequence[str], count: int) -> R
         return StageCrashed(body["message"], "error", body["error"], refused)
     return StageDone(
         report=body["report"],
-        gates=body["gates"],
         artifacts=tuple(Path(path) for path in body["artifacts"]),
         bundle=None if body["bundle"] is None else Path(body["bundle"]),
         bundle_identity=body["bundle_identity"],

@@ -10,7 +10,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from testops.domain.errors import BadInput, Fault
+from testops.domain.policy import Policy
 from testops.domain.suite import Kernel, Profile, SimStage, Suite
+from testops.domain.waiver import WaiverFile
 from testops.runner.documents import Document, Pointer, pointer_text, read_document
 from testops.runner.projects import Project, project_around, project_of
 
@@ -20,7 +22,7 @@ DEFAULT_SUITE = "default"
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FAULTS_MAX = 100
 
-Model = TypeVar("Model", Suite, Profile)
+Model = TypeVar("Model", Suite, Profile, Policy, WaiverFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,18 @@ def load_suite(asked: str | None, *, working_folder: Path) -> SuiteFile:
             raise _unknown("suite", asked, project_around(working_folder).suites)
         return _read_suite(project_of(path, working_folder=working_folder), path.resolve())
     project = project_around(working_folder)
-    return _read_suite(project, _find(asked, "suite", project.suites))
+    return _read_suite(project, file_called(asked, "suite", project.suites))
 
 
 def suite_named(name: str, project: Project) -> SuiteFile:
     """The suite called `name` in the project's `suites/`, and never a file somewhere else."""
-    _require_plain_name(name, "suite")
-    return _read_suite(project, _find(name, "suite", project.suites))
+    require_plain_name(name, "suite")
+    return _read_suite(project, file_called(name, "suite", project.suites))
 
 
 def profile_named(name: str, project: Project) -> Profile:
     """The profile called `name` in the project's `profiles/`, and never a file somewhere else."""
-    _require_plain_name(name, "profile")
+    require_plain_name(name, "profile")
     return load_profile(name, project)
 
 
@@ -115,9 +117,9 @@ def load_profile(asked: str, project: Project) -> Profile:
     elif asked == "offline" and not any(_files_named(asked, project.profiles)):
         return Profile(name="offline", description="Built in: refuses every outside connection.")
     else:
-        path = _find(asked, "profile", project.profiles)
+        path = file_called(asked, "profile", project.profiles)
     profile = validate(Profile, read_document(path, shown=project.shown(path)))
-    _require_own_name(profile.name, path, project)
+    require_own_name(profile.name, path, project)
     return profile
 
 
@@ -134,7 +136,7 @@ def resolve_sim(suite_file: SuiteFile, kernels_in: Callable[[Path], Sequence[str
     assert stage is not None
     owner = suite_file
     if stage.suite is not None:
-        owner = _read_suite(project, _find(stage.suite, "suite", project.suites))
+        owner = _read_suite(project, file_called(stage.suite, "suite", project.suites))
         referred = owner.suite.stages.sim
         if referred is None or referred.suite is not None:
             raise BadInput(
@@ -220,14 +222,15 @@ def _only_suite(project: Project) -> Path:
         raise BadInput(
             f"there are several suites ({', '.join(names)})", fix="name one: testops run SUITE"
         )
-    return _find(chosen, "suite", project.suites)
+    return file_called(chosen, "suite", project.suites)
 
 
 def _files_named(name: str, folder: Path) -> Iterable[Path]:
     return (path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file())
 
 
-def _find(name: str, kind: str, folder: Path) -> Path:
+def file_called(name: str, kind: str, folder: Path) -> Path:
+    """The file of the suite, profile or policy `name`."""
     for path in _files_named(name, folder):
         return path
     raise _unknown(kind, name, folder)
@@ -242,7 +245,8 @@ def _unknown(kind: str, name: str, folder: Path) -> BadInput:
     )
 
 
-def _require_plain_name(name: str, kind: str) -> None:
+def require_plain_name(name: str, kind: str) -> None:
+    """Refuse a path where a name is meant."""
     if not _PLAIN_NAME.fullmatch(name):
         raise BadInput(
             f"{name[:60]!r} is not the name of a {kind}",
@@ -258,11 +262,12 @@ def _read_suite(project: Project, path: Path) -> SuiteFile:
     document = read_document(path, shown=project.shown(path))
     suite = validate(Suite, document)
     if path.parent == project.suites:
-        _require_own_name(suite.name, path, project)
+        require_own_name(suite.name, path, project)
     return SuiteFile(project, path, suite, document)
 
 
-def _require_own_name(name: str, path: Path, project: Project) -> None:
+def require_own_name(name: str, path: Path, project: Project) -> None:
+    """Refuse a document that calls itself otherwise than its file is called."""
     # Found by file name, filed under `name`: were they two, a baseline would be looked for in vain.
     if name != path.stem:
         raise BadInput(
@@ -330,10 +335,13 @@ def _kind_of(value: Any) -> str:
 def _without_tags(loc: Sequence[str | int], model: type[BaseModel]) -> Pointer:
     """The location in the file: pydantic adds the chosen union member and `[key]` to it."""
     kinds = {"constant", "uniform", "normal", "zipf"} if model is Profile else set()
+    ways = {"name", "server", "inline"} if model is Suite and loc[:1] == ("policy",) else set()
     return tuple(
         part
         for index, part in enumerate(loc)
-        if part != "[key]" and not (index == 2 and part in kinds)
+        if part != "[key]"
+        and not (index == 2 and part in kinds)
+        and not (index == 1 and part in ways)
     )
 
 

@@ -1,7 +1,7 @@
 """What a worker needs from the store, the durable queue and the disk; `storage` supplies it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +16,12 @@ from testops.domain.execution import (
     Taken,
     Watched,
 )
+from testops.domain.history import History
 from testops.domain.run_view import RunView
+from testops.domain.waiver import Waiver
 from testops.runner.stage_jobs import Result, StageJob
 from testops.telemetry.clock import Clock
+from testops.warroom.grounds import NoHistory
 
 
 class Executions(Protocol):
@@ -89,6 +92,14 @@ class Places(Protocol):
         """Put files into the shared store."""
         ...
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        """A folder of what the bundle `identity` is to be compared with, before the project's own.
+
+        None where the project's own folder of baselines says it. `BadInput` when a baseline that
+        was named is not kept any more.
+        """
+        ...
+
     def keep_chunk(self, path: Path) -> str: ...
     def fetch_chunk(self, sha256: str, place: Place) -> Path: ...
 
@@ -106,6 +117,23 @@ class RunStage(Protocol):
     ) -> Result: ...
 
 
+class Grounds(Protocol):
+    """What the gates of a workspace's runs are held against."""
+
+    def history(self, workspace: str) -> History: ...
+    def waivers(self, workspace: str) -> Sequence[Waiver]: ...
+
+
+class NoGrounds:
+    """`Grounds` where nothing is known: relative gates are inconclusive, and nothing is waived."""
+
+    def history(self, workspace: str) -> History:
+        return NoHistory()
+
+    def waivers(self, workspace: str) -> Sequence[Waiver]:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerPorts:
     """Everything outside of a worker."""
@@ -117,6 +145,7 @@ class WorkerPorts:
     places: Places
     run_stage: RunStage
     clock: Clock
+    grounds: Grounds = field(default_factory=NoGrounds)
     # Called about once a second by one thread: schedules that are due, and the like.
     duties: Sequence[Callable[[], None]] = ()
     # Told when an attempt has ended here.

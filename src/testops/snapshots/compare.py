@@ -281,6 +281,7 @@ def _side(bundle: Bundle | None, origin: Mapping[str, Json] | None) -> Json:
     return {
         "path": str(bundle.origin),
         "identity": bundle.identity,
+        "schema_version": bundle.schema_version,
         **bundle.header.to_json(),
         **({"approved": None, "provenance": None} if origin is None else origin),
     }

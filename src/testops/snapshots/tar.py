@@ -21,7 +21,8 @@ _PAX_BYTES_MAX = 16 * 1024
 # PAX facts that say nothing about content. Everything else in a PAX header is refused: `linkpath`,
 # `size` and the sparse keys change what a member is.
 _PAX_HARMLESS = frozenset({"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"})
-_UNUSED_NUMBERS = {
+_OTHER_NUMBERS = {
+    "mode": slice(100, 108),
     "uid": slice(108, 116),
     "gid": slice(116, 124),
     "mtime": slice(136, 148),
@@ -164,7 +165,7 @@ def read_members(
     has_pax = False
     while header := _next_header(stream):
         size = _octal(header[124:136], "size")
-        path = long_path or _path_of(header)
+        path = _path_of(header) if long_path is None else long_path
         if header[156:157] == b"x":
             if has_pax:
                 raise Refusal("its tar has two PAX headers in a row")
@@ -209,8 +210,8 @@ def _next_header(stream: ByteStream) -> bytes | None:
         raise Refusal("a tar header in it does not match its checksum")
     if header[257:262] != b"ustar":
         raise Refusal("it holds something that is not a ustar or PAX header")
-    for name, field in _UNUSED_NUMBERS.items():
-        # They count for nothing; but another reader takes what is no number there for the end of
+    for name, field in _OTHER_NUMBERS.items():
+        # They count for little; but another reader takes what is no number there for the end of
         # the archive, and would see less in it than we do.
         if header[field].strip(b"\0 "):
             _octal(header[field], name)

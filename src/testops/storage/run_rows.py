@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from testops.domain.event import EventType, NewEvent
 from testops.domain.execution import Ending, Taken
 from testops.domain.run import Build, RunState
-from testops.domain.run_view import RunView, StageView, state_of_stage
+from testops.domain.run_view import RunView, StageView, gate_shown, state_of_stage
 from testops.domain.seeds import Seeds
 from testops.domain.verdict import ExitCode, Verdict
 from testops.storage.database import Database, Moment, column_text
@@ -93,6 +93,7 @@ def view_of(
         deadline_ms=row.deadline_ms,
         stages=stages,
         gates=gates,
+        judgement={} if row.judgement is None else json.loads(row.judgement),
     )
 
 
@@ -178,8 +179,12 @@ def end_attempt(
         "reason": ending.reason,
         "bundle_identity": ending.bundle_identity,
     }
-    event = NewEvent(EventType.RUN_FINISHED, facts)
-    moment = append(connection, database, run_id, [event], fence=fence)
+    events = [
+        NewEvent(EventType.GATE_EVALUATED, {"gate": gate_shown(gate)})
+        for gate in (ending.judgement or {}).get("gates", ())
+    ]
+    events.append(NewEvent(EventType.RUN_FINISHED, facts))
+    moment = append(connection, database, run_id, events, fence=fence)
     ended = {
         "state": ending.state.value,
         "verdict": ending.verdict.value,
@@ -190,7 +195,12 @@ def end_attempt(
     number = connection.execute(
         sa.update(run)
         .where(run.c.run_id == run_id)
-        .values(**ended, bundle=_maybe_text(ending.bundle), bundle_identity=ending.bundle_identity)
+        .values(
+            **ended,
+            bundle=_maybe_text(ending.bundle),
+            bundle_identity=ending.bundle_identity,
+            judgement=None if ending.judgement is None else text_of(ending.judgement),
+        )
         .returning(run.c.attempt)
     ).scalar_one()
     connection.execute(

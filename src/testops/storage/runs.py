@@ -227,6 +227,7 @@ class RunsStore:
                 reason="",
                 bundle=None,
                 bundle_identity=None,
+                judgement=None,
                 executor_id=None,
                 cancel_requested_by=None,
                 priority=new.priority,

@@ -46,6 +46,8 @@ run = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("bundle", sa.Text),
     sa.Column("bundle_identity", sa.Text),
+    # Of the newest attempt as a whole, in JSON: score, gates without a stage, idle waivers.
+    sa.Column("judgement", sa.Text),
     # The number of the newest event: raised in the transaction that appends one.
     sa.Column("last_seq", sa.Integer, nullable=False),
     # Events before it were removed by retention.
@@ -180,6 +182,8 @@ workspace = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("place", sa.Text, nullable=False),
     sa.Column("allow_commands", sa.Boolean, nullable=False),
+    # How many different people must approve a baseline.
+    sa.Column("approvals_required", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
 )

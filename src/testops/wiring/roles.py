@@ -31,11 +31,15 @@ from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.migrate import SchemaState, migrate, state
 from testops.storage.places import LocalPlaces, media_type_of
+from testops.storage.retention import Retention
 from testops.storage.runs import RunsStore
+from testops.storage.snapshot_gc import BundleCollector
+from testops.storage.snapshot_places import BaselinePlaces
 from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
 from testops.wiring import cpu_count
+from testops.wiring.gates import StoredGrounds
 from testops.wiring.versions import matrix, require_qualified, running
 
 log = logging.getLogger("testops.store")
@@ -227,6 +231,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         store.blobs,
         lambda taken: _root_of(store, taken),
         store.runs.artifacts,
+        BaselinePlaces(store.database, store.blobs, settings.data).baselines,
     )
     ports = WorkerPorts(
         executions=store.executions,
@@ -237,6 +242,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         # What a suite runs must not reach the database that judges it.
         run_stage=functools.partial(run_stage, hidden=(settings.data,)),
         clock=SystemClock(),
+        grounds=StoredGrounds(store.database),
         duties=(*beside.duties, *_sweeps(store)),
         ended=beside.ended,
         refusal=lambda run: refusal_of(run, matrix(), running()),
@@ -249,6 +255,12 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         runs_at_once=settings.runs_at_once,
         chunks_at_once=settings.cores,
     )
+
+
+def collector_of(store: Store) -> BundleCollector:
+    """What removes the bundles of `store` that nobody holds."""
+    retention = Retention(store.database, store.settings.data, store.submitter.forget)
+    return BundleCollector(store.database, retention.remove_contents)
 
 
 def _sweeps(store: Store) -> Sequence[Callable[[], None]]:

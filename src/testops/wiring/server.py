@@ -28,9 +28,13 @@ from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import is_event_path
 from testops.sse_gateway.server import Server, config_for, listener
 from testops.sse_gateway.threads import Threads
-from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
+from testops.storage.api_store import IdempotencyStore, ScheduleStore
+from testops.storage.history import WorkspaceHistory
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
+from testops.storage.policies import PolicyStore
+from testops.storage.snapshots import SnapshotStore
+from testops.storage.waivers import WaiverStore
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.http import MeasuredApp
 from testops.telemetry.metrics import Metrics
@@ -38,7 +42,7 @@ from testops.warroom.certificate_keys import SigningKey
 from testops.wiring.access import Access, access_over, local_operator
 from testops.wiring.certificates import kept_key
 from testops.wiring.planning import means
-from testops.wiring.roles import Store
+from testops.wiring.roles import Store, collector_of
 from testops.wiring.versions import in_force
 
 Scope = Any
@@ -90,17 +94,22 @@ class Served:
 
     def _build_api(self) -> Application:
         store, access = self.store, self.access
+        policies = PolicyStore(store.database)
         services = ApiServices(
             guard=access.guard,
             audit=access.store,
             runs=store.runs,
-            bundles=BundleStore(store.database),
+            snapshots=SnapshotStore(store.database),
+            collector=collector_of(store),
             contents=store.blobs,
+            history_of=lambda workspace: WorkspaceHistory(store.database, workspace),
             workspaces=store.workspaces,
             schedules=ScheduleStore(store.database),
             idempotency=IdempotencyStore(store.database),
             leases=store.leases,
-            means=means(),
+            means=means(policies.called),
+            policies=policies,
+            waivers=WaiverStore(store.database),
             clock=self.clock,
             checks=self._checks,
             metrics=self._page,

@@ -17,6 +17,7 @@ from testops.domain.errors import BadInput, StoreUnavailable
 from testops.domain.execution import Artifact, Executor, Fenced, Taken
 from testops.domain.run import RunState
 from testops.domain.run_view import RunView
+from testops.domain.stage import Metric, StageAttempt, StageName, StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.budget import Budget
 from testops.runner.execution import CRASHES_MAX, EXECUTIONS_MAX, Active, AttemptExecutor, Stopped
@@ -43,21 +44,31 @@ PROFILE = {"schema": 1, "name": "offline", "network": {"policy": "loopback-only"
 Answer = Callable[[StageJob, Callable[[dict[str, Any]], None], Callable[[], str | None]], Result]
 
 
-def done(stage: str, verdict: str = "pass", **more: Any) -> StageDone:
-    report = {
-        "name": stage,
-        "state": "ran",
-        "verdict": verdict,
-        "attempts": 1,
-        "attempt_log": [{"number": 1, "outcome": "ran", "wall_s": 0.1, "message": ""}],
-        "metrics": {},
-        "findings": [],
-        "artifacts": [],
-        "notes": [],
-        "reason": "",
-    }
-    gates = [{"stage": stage, "metric": more.pop("metric", "errors"), "verdict": verdict}]
-    return StageDone(report, gates, **more)
+# What the default rules of a stage want, and what makes them say otherwise.
+GREEN = {
+    "lint": {"errors": 0},
+    "sim": {
+        "determinism_percent": 100,
+        "kernels_failed": 0,
+        "kernels_inconclusive": 0,
+        "kernels_warned": 0,
+    },
+}
+BROKEN = {"lint": {"errors": 3}, "sim": {"kernels_failed": 1}}
+
+
+def done(stage: str, verdict: str = "pass", metrics: Any = None, **more: Any) -> StageDone:
+    """A stage that measured what becomes `verdict`."""
+    measured = {**GREEN[stage], **({} if verdict == "pass" else BROKEN[stage]), **(metrics or {})}
+    if verdict == "inconclusive":
+        measured = {}
+    report = StageReport(
+        StageName(stage),
+        StageState.RAN,
+        attempts=(StageAttempt(1, "ran", 0.1),),
+        metrics={name: Metric(name, value, "x.json") for name, value in measured.items()},
+    )
+    return StageDone(report.to_full_json(), **more)
 
 
 @dataclass
@@ -91,6 +102,9 @@ class Disk:
 
     def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
         return [Artifact(path.name, "0" * 64, 1, "text/plain") for path in left]
+
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        return None
 
     def keep_chunk(self, path: Path) -> str:
         return path.name
@@ -203,13 +217,13 @@ def test_the_stages_after_a_failed_one_run_too(world: World) -> None:
     run = world.execute()
 
     assert (run.verdict, run.exit_code) == (Verdict.FAIL, ExitCode.FAILED)
-    assert run.reason == "lint: see its gates"
+    assert run.reason == "lint: errors is 3, wanted == 0, off by 3 (x.json)"
     assert [stage.report is not None for stage in run.stages] == [True, True]
     assert world.executions[0] == ("lint", 1, "ran", "test")
 
 
 def test_a_broken_determinism_gate_has_the_exit_code_of_its_own(world: World) -> None:
-    world.script.answers = [done("lint"), done("sim", "fail", metric="determinism_percent")]
+    world.script.answers = [done("lint"), done("sim", metrics={"determinism_percent": 50})]
 
     assert world.execute().exit_code is ExitCode.NONDETERMINISM
 
@@ -389,4 +403,4 @@ def test_a_stage_tells_nothing_about_its_run(world: World) -> None:
     assert world.execute().verdict is Verdict.FAIL
     types = world.stores.types(RUN)
     assert types.count("run.finished") == 1
-    assert types.count("gate.evaluated") == 2
+    assert types.count("gate.evaluated") == 1 + 5

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from testops.domain.gate import GateResult
 from testops.domain.stage import Finding, StageName, StageReport
-from testops.domain.verdict import Verdict
 from testops.runner.projects import Project
 from testops.runner.stage_child import LOGS_MAX, ChildTools, Told, answer_job
 from testops.runner.stage_jobs import SeedChunk, StageJob
@@ -59,9 +57,9 @@ def test_the_result_is_the_whole_report_and_where_things_are(
 ) -> None:
     events, result = answered(job, child)
     report = StageReport.from_json(result["report"])
-    assert (report.name, report.verdict) == (StageName.SIM, Verdict.PASS)
+    # It measures; what that means is judged outside, where no program under test can reach.
+    assert (report.name, report.verdict) == (StageName.SIM, None)
     assert report.metrics["determinism_percent"].source == "reports/determinism.json"
-    assert [GateResult.from_json(gate).verdict for gate in result["gates"]] == [Verdict.PASS] * 5
     bundle = str(job.output / "snapshots" / f"run-{job.run_id}.tar.gz")
     assert (result["bundle"], result["bundle_identity"]) == (bundle, "f" * 64)
     assert set(result["artifacts"]) == {bundle, str(job.output / "reports/determinism.json")}
@@ -108,7 +106,7 @@ def test_chunks_put_together_are_the_stage_as_if_it_had_not_been_divided(
     calls = len(simulator.calls)
     events, assembled = answered(replace(job, executions=tuple(chunks)), child)
     assert len(simulator.calls) == calls
-    for part in ("gates", "bundle", "bundle_identity", "artifacts"):
+    for part in ("bundle", "bundle_identity", "artifacts"):
         assert assembled[part] == whole[part]
     for report in (whole["report"], assembled["report"]):
         report["exact"]["wall_s"] = report["attempt_log"] = []

@@ -18,6 +18,7 @@ from testops.domain.errors import BadInput, StoreUnavailable
 from testops.domain.execution import LEASE_MS, Artifact, Executor, Taken
 from testops.domain.run import RunState
 from testops.domain.run_view import RunView
+from testops.domain.stage import StageName, StageReport, StageState
 from testops.runner.budget import Budget
 from testops.runner.stage_jobs import ChunkFile, Result, StageDone, StageJob, StageStopped
 from testops.runner.worker import Worker
@@ -82,6 +83,9 @@ class Disk:
     def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
         return []
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        return None
+
     def keep_chunk(self, path: Path) -> str:
         if self.error is not None:
             raise self.error
@@ -92,18 +96,11 @@ class Disk:
 
 
 def answered(job: StageJob, **_: object) -> Result:
-    report = {
-        "name": job.stage,
-        "state": "ran",
-        "verdict": "pass",
-        "attempts": 1,
-        "attempt_log": [],
-        "metrics": {},
-    }
+    report = StageReport(StageName(job.stage), StageState.RAN).to_full_json()
     if job.chunk is not None:
         name = f"{job.chunk.number}".zfill(64)
-        return StageDone({}, (), chunk=ChunkFile(Path(name), name, len(job.chunk.seeds)))
-    return StageDone(report, ())
+        return StageDone({}, chunk=ChunkFile(Path(name), name, len(job.chunk.seeds)))
+    return StageDone(report)
 
 
 @dataclass

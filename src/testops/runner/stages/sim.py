@@ -4,11 +4,20 @@ It leaves the bundle and `reports/determinism.json`. What Toron does with a kern
 what a bundle looks like to `snapshots`.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from testops.domain.stage import Finding, Metric, Ran, StageName, StageOutcome, ToolError
+from testops.domain.stage import (
+    SAMPLES_MAX,
+    Finding,
+    Metric,
+    Ran,
+    StageName,
+    StageOutcome,
+    ToolError,
+)
 from testops.domain.verdict import Verdict
 from testops.runner.ports import Execution
 from testops.runner.stages.context import StageContext
@@ -101,7 +110,14 @@ def _metrics(plan: SimPlan, executions: Sequence[Execution], source: str) -> lis
         Metric("kernels_failed", kernels(Verdict.FAIL), source),
         Metric("kernels_inconclusive", kernels(Verdict.INCONCLUSIVE), source),
         Metric("kernels_warned", kernels(Verdict.WARN), source),
+        _wall_time(executions),
     ]
+
+
+def _wall_time(executions: Sequence[Execution]) -> Metric:
+    """How long an execution took on this machine; no bundle holds it, and no comparison sees it."""
+    walls = tuple(execution.wall_s for execution in executions[:SAMPLES_MAX])
+    return Metric("execution_wall_s", statistics.median(walls), "the simulator", "s", walls)
 
 
 def _findings(execution: Execution, kernel: ResolvedKernel, context: StageContext) -> list[Finding]:

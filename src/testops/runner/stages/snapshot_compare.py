@@ -21,6 +21,9 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
     )
     approve = f"{context.commands.testops} snapshot approve {context.bundle.name} --why REASON"
     review = f"{context.commands.testops} snapshot review {context.bundle.name}"
+    if context.project.output is not None:
+        # On a server: its people decide there, and this machine is not theirs.
+        approve = f"POST /v1/snapshots/{context.simulated.identity}/approve"
     if not golden.is_dir():
         place = context.project.shown(golden)
         why = f"there is no approved baseline in {place}; to approve this run: {approve}"

@@ -1,14 +1,10 @@
-"""One stage from its first try to its judged report; which stages a run has belongs to `pipeline`.
+"""One stage from its first try to its report; judging the report belongs to `warroom.judge`.
 
 A stage is tried again only when its tool failed, never because of what it found: a finding that
 goes away on a second try is still a finding.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from testops.domain.errors import InternalError
-from testops.domain.gate import GateResult, GateRule
 from testops.domain.stage import (
     Ran,
     StageAttempt,
@@ -19,34 +15,22 @@ from testops.domain.stage import (
     ToolError,
 )
 from testops.domain.suite import Stage
-from testops.domain.verdict import Verdict, worst
 from testops.runner.stages.context import StageContext
 from testops.runner.stages.lint import run_lint
 from testops.runner.stages.sim import run_sim
 from testops.runner.stages.snapshot_compare import run_snapshot_compare
 from testops.runner.stages.unit import run_unit
 from testops.telemetry.events import StageStarted
-from testops.warroom.gates import judge
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A stage with its gates."""
-
-    report: StageReport
-    gates: tuple[GateResult, ...]
-
-
-def judged_stage(name: StageName, context: StageContext, rules: Sequence[GateRule]) -> Judged:
-    """The stage `name`, run as often as its tool failed, and judged; or why it was not asked."""
+def measured_stage(name: StageName, context: StageContext) -> StageReport:
+    """What the stage `name` measured, run as often as its tool failed; or why it was not asked."""
     stage = context.asked.get(name)
     if stage is None:
         in_suite = name in context.suite_file.suite.stages.named()
-        state = StageState.NOT_ASKED if in_suite else StageState.NOT_IN_SUITE
-        return Judged(StageReport(name, state), ())
+        return StageReport(name, StageState.NOT_ASKED if in_suite else StageState.NOT_IN_SUITE)
     outcome, attempts = _try(name, stage, context)
-    gates = tuple(judge(name, outcome, rules))
-    return Judged(_report(name, outcome, attempts, gates), gates)
+    return _report(name, outcome, attempts)
 
 
 def _try(
@@ -90,31 +74,22 @@ def _kind(outcome: StageOutcome) -> str:
 
 
 def _report(
-    name: StageName,
-    outcome: StageOutcome,
-    attempts: tuple[StageAttempt, ...],
-    gates: tuple[GateResult, ...],
+    name: StageName, outcome: StageOutcome, attempts: tuple[StageAttempt, ...]
 ) -> StageReport:
-    verdict = worst(gate.verdict for gate in gates)
-    reasons = (gate.missing or gate.reason for gate in gates if gate.verdict is not Verdict.PASS)
-    reason = "; ".join(dict.fromkeys(reasons))
     if isinstance(outcome, ToolError):
         return StageReport(
             name,
             StageState.TOOL_ERROR,
-            Verdict.INCONCLUSIVE,
-            attempts,
+            attempts=attempts,
             artifacts=outcome.artifacts,
             reason=outcome.message,
         )
     return StageReport(
         name,
         StageState.RAN,
-        verdict,
-        attempts,
-        {metric.name: metric for metric in outcome.metrics},
-        outcome.findings,
-        outcome.artifacts,
-        outcome.notes,
-        reason,
+        attempts=attempts,
+        metrics={metric.name: metric for metric in outcome.metrics},
+        findings=outcome.findings,
+        artifacts=outcome.artifacts,
+        notes=outcome.notes,
     )

@@ -1,0 +1,163 @@
+"""Judges the record of a run again, offline: by other rules, or by what is known now.
+
+The record is evidence only where it holds the exact numbers and its attempt came to its end.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testops.domain.errors import BadInput
+from testops.domain.gate import GateResult
+from testops.domain.history import History, PastRun
+from testops.domain.run import RunState
+from testops.domain.stage import StageReport, StageState
+from testops.domain.verdict import Verdict
+from testops.domain.waiver import Waiver, moment_of
+from testops.telemetry.clock import Clock
+from testops.warroom.judge import Judge, Subject
+from testops.warroom.rules import Rules
+from testops.warroom.verdicts import Judgement
+
+RECORD_BYTES_MAX = 64_000_000
+_NO_STAGE = (StageState.NOT_ASKED, StageState.NOT_IN_SUITE)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A recorded attempt."""
+
+    body: Mapping[str, Any]
+    stages: tuple[StageReport, ...]
+
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """What was said when it was judged first."""
+        return tuple(GateResult.from_json(gate) for gate in self.body["gates"])
+
+    @property
+    def definition(self) -> Mapping[str, Any] | None:
+        """The policy that judged it."""
+        policy = self.body.get("policy")
+        return None if policy is None else policy.get("definition")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    """What a record is worth by the rules that it was judged by now."""
+
+    stages: tuple[StageReport, ...]
+    gates: tuple[GateResult, ...]
+    judgement: Judgement
+    waivers_unused: tuple[str, ...]
+
+
+def read_record(path: Path, *, shown: str) -> Record:
+    """The record in `path`; `BadInput` where it is none, or is only what people see."""
+    try:
+        if path.stat().st_size > RECORD_BYTES_MAX:
+            raise BadInput("it is too large to be a record", where=shown, fix="name another file")
+        body = json.loads(path.read_bytes())
+    except OSError as error:
+        said = f"cannot be read: {error.strerror}"
+        raise BadInput(said, where=shown, fix="check the path and its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput("is not JSON", where=shown, fix="name the record of a run") from error
+    try:
+        return _record(body, shown)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"is no record of a run: {type(error).__name__} {str(error)[:100]}"
+        raise BadInput(said, where=shown, fix="name the record of a run") from error
+
+
+def _record(body: Mapping[str, Any], shown: str) -> Record:
+    if any("exact" not in stage for stage in body["stages"]):
+        # Rounded for people, 97.99996 is 98: nothing may pass because it was printed.
+        raise BadInput(
+            "holds what is shown of a run, and not its exact numbers",
+            where=shown,
+            fix="name the record: snapshots/runs/ID/attempt-N.json",
+        )
+    for name in ("run_id", "attempt", "suite", "profile", "engine_version", "state", "build"):
+        body[name]
+    record = Record(body, tuple(StageReport.from_json(stage) for stage in body["stages"]))
+    assert isinstance(record.gates, tuple)
+    return record
+
+
+def rejudge(
+    record: Record,
+    rules: Rules,
+    *,
+    history: History,
+    waivers: Sequence[Waiver],
+    clock: Clock,
+    commit: str | None = None,
+) -> Rejudged:
+    """What the stages of `record` are worth; of another build than `commit` they prove nothing."""
+    body = record.body
+    judge = Judge(
+        rules,
+        Subject(
+            body["run_id"],
+            body["suite"],
+            body["profile"],
+            body["engine_version"],
+            _moment(body.get("started_at")),
+            _not_evidence(body, commit),
+        ),
+        clock,
+        _Before(history, body["run_id"], body["attempt"]),
+        waivers,
+    )
+    judged = [
+        (report, ()) if report.state in _NO_STAGE else judge.stage(report)
+        for report in record.stages
+    ]
+    asked = [report.name for report, _ in judged if report.state not in _NO_STAGE]
+    known = [report.name for report, _ in judged if report.state != StageState.NOT_IN_SUITE]
+    gates = (*(gate for _, said in judged for gate in said), *judge.absent(asked, known))
+    verdicts = [report.verdict for report, _ in judged if report.verdict is not None]
+    return Rejudged(
+        tuple(report for report, _ in judged),
+        gates,
+        judge.run(verdicts, gates),
+        judge.waivers_unused(gates),
+    )
+
+
+def _moment(text: str | None) -> Any:
+    return None if text is None else moment_of(text)
+
+
+def _not_evidence(body: Mapping[str, Any], commit: str | None) -> str:
+    if body["state"] != RunState.FINISHED.value:
+        return f"the attempt is {body['state']}, so nothing of it is whole"
+    build = body["build"]
+    if commit is None:
+        return ""
+    if build["commit"] is None or not build["commit"].startswith(commit):
+        return f"the evidence is of commit {build['commit']}, and {commit} is asked about"
+    if build["dirty"]:
+        return (
+            f"the evidence is of {commit} with changes ({build['dirty'][:12]}) that are no commit"
+        )
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A history without the attempt that is judged: it is no ground of its own."""
+
+    history: History
+    run_id: str
+    attempt: int
+
+    def runs(
+        self, *, suite: str, profile: str | None, verdicts: frozenset[Verdict], limit: int
+    ) -> Sequence[PastRun]:
+        found = self.history.runs(suite=suite, profile=profile, verdicts=verdicts, limit=limit + 1)
+        others = [run for run in found if (run.run_id, run.attempt) != (self.run_id, self.attempt)]
+        return others[:limit]

@@ -41,6 +41,7 @@ from testops.storage.api_store import IdempotencyStore, ScheduleStore
 from testops.storage.blobs import FolderBlobs
 from testops.storage.database import Database, open_database
 from testops.storage.executions import ExecutionsStore
+from testops.storage.history import WorkspaceHistory
 from testops.storage.leases import LeaseStore
 from testops.storage.policies import PolicyStore
 from testops.storage.retention import Retention
@@ -204,6 +205,7 @@ def make_world(tmp_path: Path, url: str, **settings: Any) -> Iterator[World]:
             database, Retention(database, tmp_path, lambda _: None).remove_contents
         ),
         contents=blobs,
+        history_of=lambda workspace: WorkspaceHistory(database, workspace),
         workspaces=workspaces,
         schedules=ScheduleStore(database),
         idempotency=IdempotencyStore(database),

@@ -4,6 +4,7 @@ Each generator takes its chance as an argument: `random.Random` of a seed for a 
 inputs, or one that Hypothesis leads, so that what it finds is made small.
 """
 
+import copy
 import functools
 import gzip
 import io
@@ -278,18 +279,18 @@ def _bend(document: dict[str, Any], draw: Draw) -> None:
     name = draw.choice((*document, "surprise"))
     match draw.randrange(4):
         case 0:
-            document[name] = draw.choice(_VALUES)
+            document[name] = copy.deepcopy(draw.choice(_VALUES))
         case 1:
             document.pop(name, None)
         case _:
             files = document.get("files")
             if not isinstance(files, list) or not files or not isinstance(files[0], dict):
-                document["files"] = draw.choice(_VALUES)
+                document["files"] = copy.deepcopy(draw.choice(_VALUES))
                 return
             one = draw.choice(files)
             if isinstance(one, dict):
                 field = draw.choice(("path", "sha256", "size", "surprise"))
-                one[field] = draw.choice((*_VALUES, *NASTY_PATHS))
+                one[field] = copy.deepcopy(draw.choice((*_VALUES, *NASTY_PATHS)))
             if draw.random() < 0.2:
                 files.append(draw.choice(files))
 

@@ -1,6 +1,7 @@
 """Certificates and keys as an enemy would send them; what is signed is signed with the real key."""
 
 import base64
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ PREDICATE: dict[str, Any] = {
     "gates": [{"stage": "sim", "metric": "x", "verdict": "fail", "reason": "x is 1 (>= 2)"}],
     "waivers": [{"gate": "sim.x", "owner": "ada", "reason": "known", "expires": "2026-12-01"}],
     "policy": None,
+    "score": None,
     "seeds": {"sim": "18446744073709551615", "chaos": 7},
     "build": {"commit": "c" * 40, "dirty": None},
     "versions": {"testops": "0.1.0", "engine": "toron-v2.5H+.2"},
@@ -112,15 +114,15 @@ def bend(value: Any, draw: Draw) -> None:
                 case 0:
                     del value[name]
                 case 1:
-                    value["surprise"] = draw.choice(_VALUES)
+                    value["surprise"] = copy.deepcopy(draw.choice(_VALUES))
                 case _:
-                    value[name] = draw.choice(_VALUES)
+                    value[name] = copy.deepcopy(draw.choice(_VALUES))
             return
         if isinstance(value, list) and value:
             if draw.random() < 0.7 and isinstance(value[0], dict | list):
                 value = draw.choice(value)
                 continue
-            value.append(draw.choice((*_VALUES, *value)))
+            value.append(copy.deepcopy(draw.choice((*_VALUES, *value))))
             return
         return
 

@@ -147,11 +147,26 @@ def tar_with(tmp_path: Path, place: int, value: bytes) -> Path:
     return file
 
 
-@pytest.mark.parametrize("place", [108, 116, 136, 329, 337])
+@pytest.mark.parametrize("place", [100, 108, 116, 136, 329, 337])
 def test_a_number_that_another_reader_stops_at_is_refused(tmp_path: Path, place: int) -> None:
     """Found by this fuzzer: `tar` takes it for the end, and saw less in the bundle than we did."""
     with pytest.raises(BadInput, match="not a number"):
         read_bundle(tar_with(tmp_path, place, b"garbage"))
+
+
+def test_an_empty_path_in_a_pax_header_is_a_path(tmp_path: Path) -> None:
+    """Found by this fuzzer: we took the name in the next header, and `tar` took the empty one."""
+    record = b"8 path=\n"
+    header = bytearray(512)
+    header[:13] = b"././@PaxHeader"[:13]
+    header[100:108], header[124:136] = b"0000000\0", b"%011o\0" % len(record)
+    header[156:157], header[257:265] = b"x", b"ustar\x0000"
+    bundles._sum(header, 0)
+    tar = bytes(header) + record.ljust(512, b"\0") + bundles.real_tars()[0]
+    file = tmp_path / "bent.tar.gz"
+    file.write_bytes(bundles.packed(tar))
+    with pytest.raises(BadInput, match="an empty part"):
+        read_bundle(file)
 
 
 def test_an_empty_pax_header_at_the_end_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from testops.api import (
     gates,
     operations,
     pages,
+    reports,
     runs,
     schedules,
     snapshot_reviews,
@@ -36,6 +37,7 @@ _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
     certificates.routes,
+    reports.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,

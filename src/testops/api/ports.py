@@ -12,6 +12,7 @@ from testops.access.asked import Asked
 from testops.access.audit import Entry
 from testops.domain.access import Permission, Principal
 from testops.domain.execution import Artifact, Lease
+from testops.domain.history import History
 from testops.domain.idempotency import Claim
 from testops.domain.policy import Policy
 from testops.domain.review import Decision, Review
@@ -262,6 +263,8 @@ class ApiServices:
     snapshots: Snapshots
     collector: Collector
     contents: Contents
+    # What the runs of a workspace measured.
+    history_of: Callable[[str], History]
     workspaces: Workspaces
     schedules: Schedules
     idempotency: Idempotency

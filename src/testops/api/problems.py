@@ -18,6 +18,7 @@ from starlette.routing import Match
 from testops.access.refused import Refused
 from testops.api.page_parts import page
 from testops.domain.errors import BadInput, StoreUnavailable
+from testops.domain.versions import Unqualified
 from testops.runner.documents import pointer_text
 
 MEDIA_TYPE = "application/problem+json"
@@ -139,6 +140,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(BadInput, _on_bad_input)
+    app.add_exception_handler(Unqualified, _on_unqualified)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -174,6 +176,10 @@ def problem_of_refusal(error: Refused) -> Problem:
 def _on_bad_input(_: Request, error: Exception) -> Response:
     assert isinstance(error, BadInput)
     return problem_of_input(error).response()
+
+
+def _on_unqualified(_: Request, error: Exception) -> Response:
+    return Problem(UNQUALIFIED, str(error)).response()
 
 
 def _on_unavailable(_: Request, error: Exception) -> Response:

@@ -22,13 +22,11 @@ from testops.api.problems import (
     INVALID,
     MALFORMED,
     NOT_FOUND,
-    UNQUALIFIED,
     WRONG_MEDIA_TYPE,
     Problem,
     error_at,
 )
 from testops.domain.access import Permission, Principal
-from testops.domain.versions import Unqualified
 
 DEPTH_MAX = 60
 # How a dashboard says which version it is.
@@ -149,10 +147,7 @@ class GuardedRoute(APIRoute):
         if asked_by is None or self.path == "/v1/version-matrix":
             return
         services: ApiServices = request.app.state.services
-        try:
-            services.versions.matrix.require_ui(asked_by, services.versions.running)
-        except Unqualified as error:
-            raise Problem(UNQUALIFIED, str(error)) from error
+        services.versions.matrix.require_ui(asked_by, services.versions.running)
 
     def _require_known_query(self, request: Request) -> None:
         """A filter that is misspelt must not select everything."""

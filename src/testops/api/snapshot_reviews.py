@@ -51,6 +51,7 @@ from testops.domain.review import (
 )
 from testops.domain.snapshot import KeptBundle, KeptReview, Outdated, Standing
 from testops.runner.left_bundles import review_of_report
+from testops.runner.versions import sides_of
 from testops.snapshots import compare_bundles, read_bundle
 from testops.snapshots.review_rules import DETERMINISM_PERCENT_MIN
 
@@ -333,6 +334,7 @@ def _compared(services: ApiServices, kept: KeptBundle, base: str | None) -> Revi
                 for number, one in enumerate((former[0], kept))
             ]
             body = compare_bundles(*sides).to_json()
+            services.versions.matrix.require_comparable(*sides_of(body))
             found = review_of_report(body, opened_at=opened_at, opened_by_run=None)
     empty = Review(base, kept.identity, ReviewKey(**kept.bundle.key.to_json()), opened_at, None)
     return found or empty

@@ -26,7 +26,7 @@ from testops.api.bundles import (
 )
 from testops.api.cursors import cursor_of, place_of
 from testops.api.ports import ApiServices
-from testops.api.problems import CONFLICT, INVALID, UNQUALIFIED, Problem, error_at
+from testops.api.problems import CONFLICT, INVALID, Problem, error_at
 from testops.api.routing import Admitted, Caller, missing, permits, router
 from testops.api.runs import replayed_run
 from testops.api.schemas import CompareAsked, ComparisonShown, RunShown
@@ -47,9 +47,8 @@ from testops.domain.execution import Artifact
 from testops.domain.run import RUN_ID_LENGTH
 from testops.domain.snapshot import BundleFilter, KeptBundle, Mark
 from testops.domain.verdict import exit_code_of
-from testops.domain.versions import Unqualified
 from testops.runner.versions import sides_of
-from testops.snapshots import Comparison, compare_paths, read_bundle
+from testops.snapshots import compare_paths, read_bundle
 from testops.snapshots.canonical import Json
 
 routes = router("snapshots")
@@ -168,10 +167,10 @@ def _compare(
         ]
         try:
             comparison = compare_paths(paths[0], paths[1], masks=masks_file)
-            _require_comparable(services, comparison)
         except BadInput as error:
             detail = str(error).replace(f"{folder}/", "")
             raise Problem(INVALID, detail, errors=[error_at("body", "/masks", detail)]) from error
+        services.versions.matrix.require_comparable(*sides_of(comparison.to_json()))
         shown = comparison.to_json() | {"exit_code": int(exit_code_of(comparison.verdict))}
         # The command line names files there; here nobody has them.
         return answer_without(shown | _cause(services, base, target), f"{folder}/")
@@ -182,13 +181,6 @@ def _cause(services: ApiServices, base: KeptBundle, target: KeptBundle) -> dict[
     review = services.snapshots.standing(target).review
     known = review is not None and review.review.base == base.identity and review.cause
     return {"cause": str(known)} if known else {"cause": "unknown"}
-
-
-def _require_comparable(services: ApiServices, comparison: Comparison) -> None:
-    try:
-        services.versions.matrix.require_comparable(*sides_of(comparison.to_json()))
-    except Unqualified as error:
-        raise Problem(UNQUALIFIED, str(error)) from error
 
 
 def answer_without(shown: object, folder: str) -> Response:

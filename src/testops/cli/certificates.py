@@ -85,14 +85,16 @@ def create(run: str, out: Path | None, as_json: bool, data: Path | None) -> Exit
     except NotProven as error:
         return _refused(f"run {run} gets no certificate: {error}", as_json, ExitCode.INCONCLUSIVE)
     found = made.certificate
-    target = out or project_around(Path.cwd()).reports / f"certificate-{found.run_id}.json"
+    project = project_around(Path.cwd())
+    target = out or project.reports / f"certificate-{found.run_id}.json"
     write_atomically(target, made.raw)
     if as_json:
         click.echo(json.dumps({"file": str(target), **_body(found)}, indent=2, ensure_ascii=False))
         return ExitCode.HOLDS
     click.echo(f"certified: run {found.run_id}, {found.verdict.value.upper()}")
-    click.echo(f"wrote {target}")
-    click.echo(f"verify it with: testops verify-certificate {target} --key PUBLIC_KEY_FILE")
+    shown_at = project.shown(target)
+    click.echo(f"wrote {shown_at}")
+    click.echo(f"verify it with: testops verify-certificate {shown_at} --key PUBLIC_KEY_FILE")
     return ExitCode.HOLDS
 
 

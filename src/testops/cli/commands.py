@@ -175,7 +175,19 @@ def _show(done: Run, *, report_path: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(body)
     else:
-        print_summary(done)
+        print_summary(done, report=_page_of(done))
+
+
+def _page_of(done: Run) -> str:
+    """Where the report page of this run is; empty where it could not be written."""
+    from testops.reports.run_page import NAME
+
+    path = project_around(Path.cwd()).reports / NAME
+    try:
+        is_own = f"Run {done.run_id}, attempt {done.attempt}." in path.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
+    return f"reports/{NAME}" if is_own else ""
 
 
 @testops.group(invoke_without_command=True)

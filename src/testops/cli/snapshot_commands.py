@@ -9,6 +9,7 @@ import click
 
 from testops.cli import snapshot_store
 from testops.cli.snapshot_migrate import migrate
+from testops.cli.snapshot_pull import pull
 from testops.cli.snapshot_review import REVIEW_VERBS
 from testops.domain.seeds import SEED_COUNT
 from testops.domain.verdict import ExitCode
@@ -119,5 +120,5 @@ def _tell_progress(done: int, total: int) -> None:
         click.echo(f"replayed {done} of {total} executions", err=True)
 
 
-for _verb in (*snapshot_store.COMMANDS, *REVIEW_VERBS, migrate):
+for _verb in (*snapshot_store.COMMANDS, *REVIEW_VERBS, migrate, pull):
     snapshot.add_command(_verb)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from testops.domain.review import GroupState, Review, ReviewState
+from testops.domain.review import Group, GroupState, Review, ReviewState
 from testops.domain.verdict import ExitCode
 from testops.snapshots.review import plain
 from testops.wiring import reviewing
@@ -173,7 +173,7 @@ def _lines(shown: Review) -> list[str]:
             times = f"{group.executions} {_plural(group.executions, 'execution')}"
             field = plain(group.field, _EXAMPLE_SHOWN_MAX) or "(whole execution)"
             lines.append(f"    {group.state.upper():8} {field}  {group.kind} in {times}")
-            lines.append(f"      {plain(group.example, _EXAMPLE_SHOWN_MAX)}")
+            lines += _example(group)
             if group.cause.value != "unknown":
                 lines.append(f"      cause: {group.cause}")
             if group.decision is not None:
@@ -183,6 +183,14 @@ def _lines(shown: Review) -> list[str]:
         why = plain(approval.why, 500)
         lines.append(f"  approved by {approval.who} on {approval.at}: {why}")
     return [*lines, *_next(shown)]
+
+
+def _example(group: Group) -> list[str]:
+    """One delta of the group: the kernel's name was said, the command gets a line of its own."""
+    what, separator, command = group.example.rpartition("; reproduce: ")
+    what = (what if separator else group.example).removeprefix(f"kernel {group.kernel}, ")
+    lines = [f"      {plain(what, _EXAMPLE_SHOWN_MAX)}"]
+    return [*lines, f"      reproduce: {plain(command, 500)}"] if separator else lines
 
 
 def _masks(shown: Review) -> list[str]:
@@ -200,11 +208,15 @@ def _next(shown: Review) -> list[str]:
     name = shown.target[:16]
     match shown.state:
         case ReviewState.PENDING:
-            pick = "--kernel K --field F --why REASON"
+            approve = f"testops snapshot approve {name} --why REASON"
+            lines = [f"  {_approvals(shown)} needed, {len(shown.approvals)} given"]
+            if not any(group.state is GroupState.PENDING for group in shown.groups):
+                return [*lines, f"next: {approve}"]
+            pick = f"{name} --kernel K --field F --why REASON"
             return [
-                f"  {_approvals(shown)} needed, {len(shown.approvals)} given",
-                f"next: testops snapshot accept|reject|mask {name} {pick}",
-                f"      testops snapshot approve {name} --why REASON   accepts all that is pending",
+                *lines,
+                f"next: testops snapshot accept|reject|mask {pick}",
+                f"      {approve}   accepts all that is pending",
             ]
         case ReviewState.REJECTED:
             return ["next: mend what was rejected, and run the suite again"]

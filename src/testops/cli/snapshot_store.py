@@ -33,6 +33,10 @@ def _opened() -> ProjectStore:
     return project_store(Path.cwd(), os.environ)
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _tell(as_json: bool, body: dict[str, Any], lines: Sequence[str]) -> None:
     text = json.dumps(body, ensure_ascii=False, indent=2) if as_json else "\n".join(lines)
     click.echo(text)
@@ -52,7 +56,7 @@ def capture(sources: Sequence[str], rewrite: bool, who: str | None, as_json: boo
     new, shared = sum(one.bytes_new for one in done), sum(one.bytes_shared for one in done)
     lines = [
         f"{one.record.identity}  {'captured' if one.is_new else 'was kept already'}: "
-        f"{size_text(one.bytes_new)} new in {one.files_new} files, "
+        f"{size_text(one.bytes_new)} new in {_count(one.files_new, 'file')}, "
         f"{size_text(one.bytes_shared)} shared  ({one.source})"
         for one in done
     ]
@@ -75,7 +79,7 @@ def list_bundles(as_json: bool) -> None:
     place = store.store.shelf.shown()
     lines = [_line(one) for one in found]
     lines.append(
-        f"{len(found)} bundles in {place}"
+        f"{_count(len(found), 'bundle')} in {place}"
         if found
         else f"{place} keeps no bundle; add one: testops snapshot capture RUN"
     )
@@ -88,7 +92,7 @@ def _line(shown: Shown) -> str:
     pinned = f"  pinned by {shown.pins[-1].who}" if shown.pins else ""
     return (
         f"{record.identity[:_SHORT]}  {key.suite} {key.profile} {key.engine_version} "
-        f"py{key.python}  {record.file_count} files, {size_text(record.size)}{pinned}"
+        f"py{key.python}  {_count(record.file_count, 'file')}, {size_text(record.size)}{pinned}"
     )
 
 
@@ -172,12 +176,13 @@ def verify(paths: Sequence[Path], as_json: bool) -> ExitCode:
     code = ExitCode.FAILED if checked.damages else ExitCode.HOLDS
     lines = [f"damaged: {damage.text()}" for damage in checked.damages]
     lines.append(
-        f"{checked.where}: {checked.bundles} bundles, {checked.objects} files, "
-        f"{size_text(checked.bytes_read)} read, {len(checked.damages)} damages"
+        f"{checked.where}: {_count(checked.bundles, 'bundle')}, "
+        f"{_count(checked.objects, 'file')}, {size_text(checked.bytes_read)} read, "
+        f"{_count(len(checked.damages), 'damage')}"
     )
     if checked.unreferenced_objects:
         lines.append(
-            f"{checked.unreferenced_objects} files of no bundle "
+            f"{_count(checked.unreferenced_objects, 'file')} of no bundle "
             f"({size_text(checked.unreferenced_bytes)}): testops snapshot gc"
         )
     _tell(as_json, {**checked.to_json(), "exit_code": int(code)}, lines)
@@ -214,9 +219,9 @@ def gc(dry_run: bool, grace_hours: float, as_json: bool) -> ExitCode:
     would = "would remove" if dry_run else "removed"
     lines = [f"{would} bundle {identity}" for identity in done.removed]
     lines.append(
-        f"{store.store.shelf.shown()}: {would} {len(done.removed)} bundles and "
-        f"{done.objects_removed} files, {size_text(done.bytes_freed)} freed; "
-        f"{len(done.kept)} bundles and {size_text(done.bytes_kept)} stay"
+        f"{store.store.shelf.shown()}: {would} {_count(len(done.removed), 'bundle')} and "
+        f"{_count(done.objects_removed, 'file')}, {size_text(done.bytes_freed)} freed; "
+        f"{_count(len(done.kept), 'bundle')} and {size_text(done.bytes_kept)} stay"
     )
     if done.problem:
         lines.append(f"damaged: {done.problem}")

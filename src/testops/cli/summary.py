@@ -16,8 +16,8 @@ FINDINGS_SHOWN_MAX = 10
 INSTANCES_SHOWN_MAX = 6
 
 
-def print_summary(run: Run, console: Console | None = None) -> None:
-    """Print it to standard output; colours only where that is a terminal."""
+def print_summary(run: Run, console: Console | None = None, *, report: str = "") -> None:
+    """Print it to standard output, colours only where that is a terminal; `report` is its page."""
     page = console or Console(highlight=False, soft_wrap=True)
     assert run.verdict is not None
     style = STYLES[run.verdict]
@@ -34,7 +34,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
     for stage in run.stages:
         if stage.verdict not in (None, Verdict.PASS):
             _explain(stage, run.gates, page)
-    _places(run, page)
+    _places(run, page, report)
 
 
 def _stage_lines(stages: Sequence[StageReport]) -> Iterator[Text]:
@@ -105,7 +105,7 @@ def _print_alike(others: Sequence[Finding], page: Console) -> None:
         page.print(Text(f"      and {len(others)} more like it: {named}{more}", "dim"))
 
 
-def _places(run: Run, page: Console) -> None:
+def _places(run: Run, page: Console, report: str) -> None:
     page.print()
     rows = []
     if run.bundle is not None and run.bundle_identity is not None:
@@ -113,6 +113,8 @@ def _places(run: Run, page: Console) -> None:
     reports = [path for stage in run.stages for path in stage.artifacts if path != run.bundle]
     if reports:
         rows.append(("reports", "  ".join(dict.fromkeys(reports))))
+    if report:
+        rows.append(("page", report))
     rows.append(("record", f"snapshots/runs/{run.run_id}/attempt-{run.attempt}.json"))
     rows.append(("again", run.reproduce))
     for name, text in rows:

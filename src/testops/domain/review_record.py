@@ -1,6 +1,6 @@
 """Reads a review back from its JSON, strictly: a record in which two fields disagree is refused."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from testops.domain.review import (
@@ -115,10 +115,10 @@ def _distinct_approvals(value: object) -> tuple[Decision, ...]:
 
 
 def _require_distinct(keys: Iterable[object], at: str) -> None:
-    listed: Sequence[object] = list(keys)
-    for index, key in enumerate(listed):
-        if key in listed[:index]:
-            raise refused(f"{at}/{index}", "repeats an earlier one")
+    seen: dict[object, int] = {}
+    for index, key in enumerate(keys):
+        if seen.setdefault(key, index) != index:
+            raise refused(f"{at}/{index}", f"repeats {at}/{seen[key]}")
 
 
 def _decision(value: object, at: str) -> Decision:

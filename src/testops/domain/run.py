@@ -125,6 +125,8 @@ class Run:
     started_at: str | None = None
     finished_at: str | None = None
     reason: str = ""
+    # The programs that a behaviour depends on beside the code: `python` and `sqlite`, to the patch.
+    environment: Mapping[str, str] | None = None
     policy: PolicyRef | None = None
     policy_definition: Mapping[str, Any] | None = None
     score: Score | None = None
@@ -157,6 +159,7 @@ class Run:
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "reason": self.reason,
+            **({} if self.environment is None else {"environment": dict(self.environment)}),
             "policy": None if self.policy is None else self.policy.to_json(),
             "score": None if self.score is None else self.score.to_json(),
             "waivers_unused": list(self.waivers_unused),

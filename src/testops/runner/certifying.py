@@ -25,7 +25,10 @@ from testops.warroom.certificate_envelope import Unproven
 from testops.warroom.certificate_keys import SigningKey
 
 # What a gate is, and not how it went.
-_RULE = ("name", "stage", "metric", "op", "threshold", "severity", "kind", "weight", "key")
+_RULE = (
+    *("name", "stage", "metric", "op", "threshold", "severity", "kind", "weight", "key"),
+    *("relative", "statistical"),
+)
 _GATE = (*_RULE, "unit", "verdict", "value", "margin", "source", "reason", "baseline_runs")
 
 
@@ -119,14 +122,33 @@ def _require_finished(run: Mapping[str, Any]) -> None:
     if state != RunState.FINISHED:
         why = f": {run['reason']}" if run.get("reason") else ""
         raise NotProven(f"it is {state}, and only a finished run proves anything{why}")
-    verdicts = [Verdict(stage["verdict"]) for stage in run["stages"] if stage["verdict"]]
-    if not verdicts:
+    stages = [Verdict(stage["verdict"]) for stage in run["stages"] if stage["verdict"]]
+    if not stages:
         raise NotProven("no stage of it has a verdict")
     said = Verdict(run["verdict"])
-    if not said.blocks and worst(verdicts).blocks and not _waivers_of(run):
-        raise NotProven(
-            f"its record says {said.value}, and a stage in it says {worst(verdicts).value}"
-        )
+    if why := _contradiction(said, stages, run["gates"], run.get("score")):
+        raise NotProven(f"its record says {said.value}, and {why}")
+
+
+def _contradiction(
+    said: Verdict,
+    stages: Sequence[Verdict],
+    gates: Sequence[Mapping[str, Any]],
+    score: Mapping[str, Any] | None,
+) -> str:
+    """What in a record speaks against its verdict; judging it again is for who has the rules."""
+    every = [*stages, *(Verdict(gate["verdict"]) for gate in gates)]
+    if score is None:
+        found = worst(every)
+        return "" if said is found else f"its stages and gates say {found.value}"
+    if said.blocks:
+        return ""
+    broken_key = any(gate.get("key") and gate["verdict"] == Verdict.FAIL for gate in gates)
+    if broken_key or Verdict.INCONCLUSIVE in every:
+        return "a key gate of it failed" if broken_key else "something in it is inconclusive"
+    least = float(score["pass"] if said is Verdict.PASS else score["warn"])
+    value = float(score["value"])
+    return "" if value >= least else f"its score is {value:g} of {least:g}"
 
 
 def _bundle_of(run: Mapping[str, Any], path: Path | None) -> Bundle | None:
@@ -166,9 +188,22 @@ def _require_same_run(run: Mapping[str, Any], bundle: Bundle) -> None:
 
 def _policy_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """What was demanded: the named policy where there is one, and every rule that was judged."""
-    rules = [{name: gate[name] for name in _RULE if name in gate} for gate in run["gates"]]
+    rules = [_rule_of(gate) for gate in run["gates"]]
     named = run.get("policy")
-    return {"rules": rules} | ({} if named is None else {"named": dict(named)})
+    if named is None:
+        return {"rules": rules}
+    definition = named.get("definition")
+    if definition is not None and _sha256(definition) != named["digest"]:
+        raise NotProven(f"its policy {named['name']} is not the one whose digest it names")
+    return {"rules": rules, "named": {name: named[name] for name in ("name", "version", "digest")}}
+
+
+def _rule_of(gate: Mapping[str, Any]) -> dict[str, Any]:
+    rule = {name: gate[name] for name in _RULE if name in gate}
+    if rule.get("kind", "absolute") != "absolute":
+        # What history made of it in this run is a result, not a demand.
+        del rule["threshold"]
+    return rule
 
 
 def _predicate(
@@ -190,6 +225,7 @@ def _predicate(
         "gates": [{name: gate[name] for name in _GATE if name in gate} for gate in run["gates"]],
         "waivers": _waivers_of(run),
         "policy": policy.get("named"),
+        "score": run.get("score"),
         "seeds": dict(run["seeds"]),
         "build": dict(run["build"]),
         "versions": _versions(run, testops, bundle),

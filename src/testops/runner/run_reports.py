@@ -28,7 +28,10 @@ NAMES = ("junit.xml", "ctrf.json", "coverage.xml", "findings.sarif", "tests.json
 # Findings about code or behaviour; a test that failed is in JUnit, a delta in its own report.
 _RULES_LEFT_OUT = {StageName.UNIT: ("test",)}
 _STAGES_LEFT_OUT = (StageName.SNAPSHOT_COMPARE,)
-_PLACE = re.compile(r"^(?P<path>[^:\n]+?\.\w+)(?::(?P<line>\d+)(?::(?P<column>\d+))?)?$")
+# `app/calc.py`, `app/calc.py:3:7`, `sim/echo.py:3 in echo`.
+_PLACE = re.compile(
+    r"^(?P<path>[^:\n]+?\.\w+)(?::(?P<line>\d+)(?::(?P<column>\d+))?)?(?: in (?P<name>\S+))?$"
+)
 
 
 def forget_reports(project: Project) -> None:
@@ -123,15 +126,16 @@ def _tool_of(stage: StageReport) -> str:
 def _of_stage(finding: Finding, stage: StageReport) -> CodeFinding:
     """A stage's finding as one of a tool. Those of one cause (seeds of a kernel) are one."""
     place = _PLACE.match(finding.where)
-    line, column = (place["line"], place["column"]) if place else (None, None)
+    found = place.groupdict() if place else {"name": finding.where}
+    line, column = found.get("line"), found.get("column")
     return CodeFinding(
         tool=_tool_of(stage),
         rule=finding.rule or stage.name.value,
         message=finding.message,
-        path=place["path"] if place else "",
+        path=found.get("path") or "",
         line=int(line) if line else None,
         column=int(column) if column else None,
-        logical=finding.where if place is None else "",
+        logical=found.get("name") or "",
         # A cause may name the line; what it is about must not move with the code above it.
         key=re.sub(r":\d+", "", finding.cause),
         reproduce=finding.reproduce,

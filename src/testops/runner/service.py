@@ -56,6 +56,8 @@ class Tools:
     commands_in: Callable[[Project], Commands]
     # Whoever keeps the run beside its record on the disk, told what is planned; None: nobody.
     keeper: Callable[[Planned], Listener] | None = None
+    # What a behaviour depends on beside the code, by name: its exact version.
+    programs: Mapping[str, str] | None = None
 
 
 def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) -> Run:
@@ -74,7 +76,7 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
         if tools.keeper is not None:
             heard.append(unharmed(tools.keeper(planned)))
         context = _context(request, tools, planned, all_of(heard))
-        queued = _queued(planned, tools.clock)
+        queued = _queued(planned, tools)
         judge = _judge(planned, tools.clock, waivers)
         # What programs under test see as their folder, and what messages call a file, must not
         # depend on where in the project the person stands.
@@ -144,7 +146,7 @@ def _judge(planned: Planned, clock: Clock, waivers: Sequence[Waiver]) -> Judge:
     return Judge(rules, subject, clock, history, waivers)
 
 
-def _queued(planned: Planned, clock: Clock) -> Run:
+def _queued(planned: Planned, tools: Tools) -> Run:
     named = planned.found.named
     return Run(
         run_id=planned.run_id,
@@ -156,7 +158,8 @@ def _queued(planned: Planned, clock: Clock) -> Run:
         build=planned.build,
         engine_version=planned.engine_version,
         reproduce=planned.reproduce,
-        started_at=clock.now().isoformat(),
+        started_at=tools.clock.now().isoformat(),
+        environment=tools.programs,
         policy=None if named is None else named.ref,
         policy_definition=None if named is None else definition_of(named.policy),
     )

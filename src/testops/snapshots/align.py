@@ -19,7 +19,7 @@ from testops.snapshots.canonical import Json, form
 # Exact alignment is quadratic, and worse for repetitive lists.
 _EXACT_CELLS_MAX = 40_000
 # What people call a key, in the order in which they would take it.
-_SAMPLE_MAX = 256
+_SAMPLE_MAX = 64
 _KEY_NAMES = ("id", "key", "name", "uuid", "uid", "path")
 
 

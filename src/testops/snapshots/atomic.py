@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,17 +123,33 @@ def _former(folder: Path) -> Path:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Nobody else changes `folder` meanwhile; the lock dies with its process."""
+def folder_lock(folder: Path, *, patience: int | None = None) -> Iterator[None]:
+    """Nobody else changes `folder` meanwhile; the lock dies with its process.
+
+    `patience`: give up after so many tries, 50 ms apart, with OutputNotWritable. None: wait.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The lock file stays: removing it would let two writers lock two different files.
     lock = folder.with_name(f".{folder.name}.testops-lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if patience is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        elif not _acquired(descriptor, patience):
+            raise OutputNotWritable(
+                "another command holds it", where=str(lock), fix="end that one, then try again"
+            )
         yield
     finally:
         os.close(descriptor)
+
+
+def _acquired(descriptor: int, patience: int) -> bool:
+    for _ in range(patience):
+        if _try_lock(descriptor):
+            return True
+        threading.Event().wait(0.05)
+    return False
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from testops.snapshots.canonical import Json, canonical, form, parse
 from testops.snapshots.deltas import Delta, deltas_of, reproduce_command
 from testops.snapshots.executions import ExecutionId, ExecutionRecord, document_of
 from testops.snapshots.manifest import BundleHeader
-from testops.snapshots.masks import MaskCount, Masks, apply_masks
+from testops.snapshots.masks import Masks, apply_masks, counts_of
 from testops.snapshots.ports import ExecutionLike
 
 # How many executions one comparison executes again; which ones is chosen by `chosen_of`.
@@ -142,12 +142,10 @@ def _held_against(
     except BadInput as error:
         return Again(record.id, Reached.UNKNOWN, f"what it does now cannot be stored: {error}")
     # Its hits and hidden changes are of no comparison, so they are counted nowhere.
-    counts = [MaskCount(rule) for rule in masks.rules]
-    documents = apply_masks(counts, record.path, (dict(record.document), fresh))
-    deltas = deltas_of(
-        documents, record.id, reproduce_command(record, header), same_python=same_python
-    )
-    if not deltas:
+    documents = apply_masks(counts_of(masks), record.path, (dict(record.document), fresh))
+    reproduce = reproduce_command(record, header)
+    delta = next(deltas_of(documents, record.id, reproduce, same_python=same_python), None)
+    if delta is None:
         return Again(record.id, Reached.YES, "both executions reach the record")
     if verified.outcome["verdict"] == Verdict.INCONCLUSIVE:
         failure = verified.outcome.get("failure") or {}
@@ -156,9 +154,8 @@ def _held_against(
     return Again(
         record.id,
         Reached.NO,
-        f"the two agree with each other, and not with the record: {deltas[0].field} "
-        f"{deltas[0].what()}",
-        delta=deltas[0],
+        f"the two agree with each other, and not with the record: {delta.field} {delta.what()}",
+        delta=delta,
     )
 
 

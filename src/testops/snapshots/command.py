@@ -10,9 +10,13 @@ from pathlib import Path
 
 from testops.domain.review import Cause
 from testops.domain.verdict import ExitCode, combine_exit, exit_code_of
+from testops.snapshots.again import with_causes
 from testops.snapshots.canonical import Json
 from testops.snapshots.causes import Reexecutor
-from testops.snapshots.compare import Comparison, compare_paths, with_causes
+from testops.snapshots.compare import Comparison, compare_paths
+from testops.snapshots.masks import masks_text
+from testops.snapshots.memory import Memory
+from testops.snapshots.origins import Here, with_origins
 
 _DELTAS_PRINTED_MAX = 10
 
@@ -50,6 +54,8 @@ class CompareResult:
             lines.append(f"  and {hidden} more in the report")
         if comparison.delta_count:
             lines.append(f"  cause: {comparison.cause}: {comparison.why}")
+        if masks := masks_text(comparison.audit):
+            lines.append(f"  {masks}")
         lines += [f"  finding: {finding['message']}" for finding in comparison.findings]
         lines += [f"  note: {note}" for note in comparison.notes]
         if comparison.fix:
@@ -68,14 +74,18 @@ def compare_command(
     strict: bool,
     report: Reporter,
     executor: Reexecutor | None = None,
+    memory: Memory | None = None,
+    here: Here | None = None,
 ) -> CompareResult:
     """Compare, find the cause where there is an `executor`, and report.
 
     BadInput and OutputNotWritable pass through for the caller to answer.
     """
-    comparison = compare_paths(base, target, masks=masks)
+    comparison = compare_paths(base, target, masks=masks, memory=memory)
     if executor is not None:
         comparison = with_causes(comparison, executor)
+    if here is not None:
+        comparison = with_origins(comparison, here)
     reports = report(comparison.to_json())
     code = exit_code_of(comparison.verdict, strict=strict)
     if comparison.cause is Cause.NONDETERMINISM:

@@ -3,12 +3,11 @@
 Evidence first: no baseline, another engine minor, or seeds that only one side has are never a pass.
 Across Python minors, outputs, properties, verdicts and failures are compared; trace digests, steps
 and virtual time are not, because the interpreter's own event loop takes part in them (and neither
-is how often a property was asked: `behaviour_of`).
+is how often a property was asked: `deltas.behaviour_of`). Why something moved is told by `again`.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from testops.domain.review import Cause
@@ -16,19 +15,9 @@ from testops.domain.verdict import Verdict
 from testops.snapshots.approve import approval_problem
 from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import Json
-from testops.snapshots.causes import (
-    REEXECUTED_MAX,
-    SAME_CODE_FIX,
-    Again,
-    Reached,
-    Reexecutor,
-    cause_of,
-    chosen_of,
-    execute_again,
-    refusal_of,
-)
-from testops.snapshots.deltas import Delta, deltas_of, reproduce_command
-from testops.snapshots.executions import ExecutionId, ExecutionRecord, read_executions
+from testops.snapshots.causes import Again, Reached
+from testops.snapshots.deltas import Delta
+from testops.snapshots.executions import ExecutionId, execution_paths, read_execution
 from testops.snapshots.locate import (
     NoBaseline,
     approve_command,
@@ -38,32 +27,22 @@ from testops.snapshots.locate import (
 )
 from testops.snapshots.masks import (
     NO_MASKS,
-    MaskCount,
+    MaskAudit,
     Masks,
-    apply_masks,
+    counts_of,
     load_masks,
     mask_findings,
 )
-from testops.snapshots.traces import Divergence, first_divergence
+from testops.snapshots.memory import Memory
+from testops.snapshots.tally import Tally, TraceDivergence
 
 # What a report holds; what was found beyond is counted.
-DELTAS_REPORTED_MAX = 1000
-DELTAS_PER_EXECUTION_MAX = 100
-DIVERGENCES_REPORTED_MAX = 20
 _IDS_REPORTED_MAX = 100
 _VALUE_LENGTH_MAX = 2000
 _TEXT_VALUE_LENGTH_MAX = 160
 
 
-@dataclass(frozen=True, slots=True)
-class TraceDivergence:
-    """Where the traces of one execution part."""
-
-    execution: ExecutionId
-    divergence: Divergence
-
-    def to_json(self) -> dict[str, Json]:
-        return {**self.execution.to_json(), **self.divergence.to_json()}
+NOT_AGAIN = "not executed again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +63,15 @@ class Comparison:
     only_in_target: Sequence[ExecutionId]
     divergences: Sequence[TraceDivergence]
     masks: Masks
-    mask_counts: Sequence[MaskCount]
+    audit: MaskAudit
     findings: Sequence[Mapping[str, str]]
     notes: Sequence[str]
     differing: Sequence[ExecutionId] = ()
     cause: Cause = Cause.UNKNOWN
     why: str = ""
     again: Sequence[Again] = ()
+    base_origin: Mapping[str, Json] | None = None
+    target_origin: Mapping[str, Json] | None = None
 
     @property
     def nondeterministic_count(self) -> int:
@@ -116,8 +97,8 @@ class Comparison:
             "fix": self.fix,
             "cause": self.cause.value,
             "why": self.why,
-            "base": _side(self.base),
-            "target": _side(self.target),
+            "base": _side(self.base, self.base_origin),
+            "target": _side(self.target, self.target_origin),
             "executions": {
                 "compared": self.compared_count,
                 "equal": self.compared_count - self.differing_count,
@@ -135,29 +116,36 @@ class Comparison:
             "masks": {
                 "file": str(self.masks.origin) if self.masks.origin is not None else None,
                 "version": self.masks.version,
-                "rules": [count.to_json() for count in self.mask_counts],
+                "hidden": self.audit.hidden,
+                "changed": self.audit.changed,
+                "rules": [count.to_json() for count in self.audit.counts],
             },
             "findings": [dict(finding) for finding in self.findings],
             "notes": list(self.notes),
         }
 
 
-def compare_paths(base: Path, target: Path, *, masks: Path | None = None) -> Comparison:
+def compare_paths(
+    base: Path, target: Path, *, masks: Path | None = None, memory: Memory | None = None
+) -> Comparison:
     """The comparison of what `target` is with its baseline in `base`.
 
     Both are a bundle, an unpacked bundle or a folder of either. BadInput for what cannot be read,
     is missing or is ambiguous; a baseline that nobody approved yet is an inconclusive comparison.
+    With a `memory`, files that did not change since it saw them are not read again.
     """
     rules = load_masks(masks) if masks is not None else NO_MASKS
-    candidates = base_candidates(base)
-    found = target_at(target, base=[] if isinstance(candidates, NoBaseline) else candidates)
+    candidates = base_candidates(base, memory)
+    known = [] if isinstance(candidates, NoBaseline) else candidates
+    found = target_at(target, base=known, memory=memory)
     picked = (
         candidates if isinstance(candidates, NoBaseline) else pick_base(candidates, found, base)
     )
     if isinstance(picked, NoBaseline):
-        read_executions(found)  # a target that cannot be read is bad input, baseline or not
+        for identity in execution_paths(found):  # what cannot be read is bad input, baseline or not
+            read_execution(found, identity)
         return _without_base(picked, found, rules)
-    return compare_bundles(picked, found, masks=rules)
+    return compare_bundles(picked, found, masks=rules, memory=memory)
 
 
 def _without_base(missing: NoBaseline, target: Bundle, masks: Masks) -> Comparison:
@@ -176,25 +164,29 @@ def _without_base(missing: NoBaseline, target: Bundle, masks: Masks) -> Comparis
         only_in_target=(),
         divergences=(),
         masks=masks,
-        mask_counts=[MaskCount(rule) for rule in masks.rules],
+        audit=MaskAudit(counts_of(masks)),
         findings=(),
         notes=(),
     )
 
 
-def compare_bundles(base: Bundle, target: Bundle, *, masks: Masks = NO_MASKS) -> Comparison:
-    """The comparison of two bundles whose suite, profile and engine are already known to fit."""
-    old_records, new_records = read_executions(base), read_executions(target)
-    counts = [MaskCount(rule) for rule in masks.rules]
+def compare_bundles(
+    base: Bundle, target: Bundle, *, masks: Masks = NO_MASKS, memory: Memory | None = None
+) -> Comparison:
+    """The comparison of two bundles whose suite, profile and engine are already known to fit.
+
+    What both have in the same bytes is not read, but for masks that are about it, and for contents
+    that nobody has found to be an execution yet.
+    """
     same_python = base.header.python == target.header.python
-    shared = [identity for identity in new_records if identity in old_records]
-    tally = _Tally(same_python=same_python, target=target)
-    for identity in shared:
-        tally.add(old_records[identity], new_records[identity], counts)
-    only_in_base = [identity for identity in old_records if identity not in new_records]
-    only_in_target = [identity for identity in new_records if identity not in old_records]
-    findings = [*(mask_findings(counts) if shared else ()), *_approval_findings(base)]
-    verdict, reason, fix = _judge(tally, only_in_base, only_in_target, findings, target)
+    tally = Tally(base, target, MaskAudit(counts_of(masks)), memory)
+    tally.run()
+    audit = tally.audit
+    findings = [
+        *(mask_findings(audit.counts) if tally.compared_count else ()),
+        *_approval_findings(base),
+    ]
+    verdict, reason, fix = _judge(tally, findings, target)
     return Comparison(
         verdict=verdict,
         reason=reason,
@@ -206,11 +198,11 @@ def compare_bundles(base: Bundle, target: Bundle, *, masks: Masks = NO_MASKS) ->
         summary=tally.summary(),
         compared_count=tally.compared_count,
         differing_count=len(tally.differing),
-        only_in_base=only_in_base,
-        only_in_target=only_in_target,
+        only_in_base=tally.only_in_base,
+        only_in_target=tally.only_in_target,
         divergences=tally.divergences,
         masks=masks,
-        mask_counts=counts,
+        audit=audit,
         findings=findings,
         notes=_notes(base, target, same_python=same_python),
         differing=tally.differing,
@@ -218,98 +210,8 @@ def compare_bundles(base: Bundle, target: Bundle, *, masks: Masks = NO_MASKS) ->
     )
 
 
-def with_causes(
-    comparison: Comparison, executor: Reexecutor, *, limit: int = REEXECUTED_MAX
-) -> Comparison:
-    """The comparison with the cause of its deltas: at most `limit` executions are executed again.
-
-    Nondeterminism found in one execution decides for all; what was not executed again is unknown.
-    """
-    if not comparison.delta_count:
-        return comparison
-    header = comparison.target.header
-    if refused := refusal_of(header, executor):
-        return replace(comparison, why=f"not executed again: {refused}")
-    chosen = chosen_of(comparison.differing, limit=limit)
-    records = read_executions(comparison.target)
-    found = execute_again([records[one] for one in chosen], header, executor, comparison.masks)
-    same_code = executor.is_same_code(comparison.target.identity)
-    causes = {one.execution: cause_of(one, same_code=same_code) for one in found}
-    left_out = f"not executed again: {len(chosen)} of {len(comparison.differing)} were"
-    unasked = (Cause.UNKNOWN, left_out)
-    deltas = []
-    for delta in comparison.deltas:
-        cause, why = causes.get(delta.execution, unasked)
-        deltas.append(replace(delta, cause=cause, why=why))
-    decisive = next(one for one in _DECIDES if one in {cause for cause, _ in causes.values()})
-    first = next(one for one in found if causes[one.execution][0] is decisive)
-    why = f"{first.execution.text()}: {causes[first.execution][1]}"
-    fix = _fix_of(first, records) if decisive is Cause.NONDETERMINISM else comparison.fix
-    return replace(comparison, deltas=deltas, cause=decisive, why=why, fix=fix, again=found)
-
-
-_DECIDES = (Cause.NONDETERMINISM, Cause.REGRESSION, Cause.UNKNOWN)
-NOT_AGAIN = "not executed again"
-
-
-def _fix_of(first: Again, records: Mapping[ExecutionId, ExecutionRecord]) -> str:
-    """Approving is no way out of nondeterminism: the next run would differ from that baseline."""
-    identity, source = first.execution, records[first.execution].source
-    mend = f"make {first.where} give one value under one seed" if first.where else SAME_CODE_FIX
-    if source is None:
-        return mend
-    seeds = f"--seeds {identity.sim_seed}:{identity.sim_seed + 1}"
-    return f"{mend}; see it with `toron verify {source} {seeds} --chaos-seed {identity.chaos_seed}`"
-
-
-class _Tally:
-    """Collects the deltas of all executions, and keeps what is reported within bounds."""
-
-    def __init__(self, *, same_python: bool, target: Bundle) -> None:
-        self.same_python = same_python
-        self.target = target
-        self.deltas: list[Delta] = []
-        self.delta_count = 0
-        self.compared_count = 0
-        self.differing: list[ExecutionId] = []
-        self.divergences: list[TraceDivergence] = []
-        self._by_field: Counter[tuple[str, str, str]] = Counter()
-
-    def add(self, old: ExecutionRecord, new: ExecutionRecord, counts: Sequence[MaskCount]) -> None:
-        self.compared_count += 1
-        deltas = self._deltas(old, new, counts)
-        if not deltas:
-            return
-        self.differing.append(new.id)
-        self.delta_count += len(deltas)
-        room = min(DELTAS_PER_EXECUTION_MAX, DELTAS_REPORTED_MAX - len(self.deltas))
-        self.deltas += deltas[:room]
-        self._by_field.update({(new.id.kernel, item.field, item.kind) for item in deltas})
-        if old.trace is not None and new.trace is not None and self.same_python:
-            divergence = first_divergence(old.trace, new.trace)
-            if divergence is not None and len(self.divergences) < DIVERGENCES_REPORTED_MAX:
-                self.divergences.append(TraceDivergence(new.id, divergence))
-
-    def _deltas(
-        self, old: ExecutionRecord, new: ExecutionRecord, counts: Sequence[MaskCount]
-    ) -> list[Delta]:
-        documents = apply_masks(counts, new.path, (dict(old.document), dict(new.document)))
-        reproduce = reproduce_command(new, self.target.header)
-        return deltas_of(documents, new.id, reproduce, same_python=self.same_python)
-
-    def summary(self) -> list[Mapping[str, Json]]:
-        """The fields that moved, each with the number of executions in which it did."""
-        ordered = sorted(self._by_field.items(), key=lambda item: (item[0][0], -item[1], item[0]))
-        return [
-            {"kernel": kernel, "field": field, "kind": kind, "executions": count}
-            for (kernel, field, kind), count in ordered[:DELTAS_REPORTED_MAX]
-        ]
-
-
 def _judge(
-    tally: _Tally,
-    only_in_base: Sequence[ExecutionId],
-    only_in_target: Sequence[ExecutionId],
+    tally: Tally,
     findings: Sequence[Mapping[str, str]],
     target: Bundle,
 ) -> tuple[Verdict, str, str]:
@@ -323,8 +225,8 @@ def _judge(
         f"{_count(len(ids), 'execution')} of the {here} {_has(ids)} no counterpart in the {there} "
         f"(first: {ids[0].text()})"
         for ids, here, there in (
-            (only_in_target, "target", "baseline"),
-            (only_in_base, "baseline", "target"),
+            (tally.only_in_target, "target", "baseline"),
+            (tally.only_in_base, "baseline", "target"),
         )
         if ids
     ]
@@ -373,7 +275,13 @@ def _notes(base: Bundle, target: Bundle, *, same_python: bool) -> list[str]:
     return notes
 
 
-def _side(bundle: Bundle | None) -> Json:
+def _side(bundle: Bundle | None, origin: Mapping[str, Json] | None) -> Json:
     if bundle is None:
         return None
-    return {"path": str(bundle.origin), "identity": bundle.identity, **bundle.header.to_json()}
+    return {
+        "path": str(bundle.origin),
+        "identity": bundle.identity,
+        "schema_version": bundle.schema_version,
+        **bundle.header.to_json(),
+        **({"approved": None, "provenance": None} if origin is None else origin),
+    }

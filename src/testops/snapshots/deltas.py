@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from testops.domain.review import Cause
 from testops.snapshots.canonical import Json, form, integer_json
-from testops.snapshots.differ import Change, diff
+from testops.snapshots.differ import Change, changes, diff
 from testops.snapshots.executions import ExecutionId, ExecutionRecord
 from testops.snapshots.manifest import BundleHeader
-from testops.snapshots.pointers import pointer
+from testops.snapshots.pointers import pattern, pointer
 
 _VALUE_LENGTH_MAX = 2000
 _TEXT_VALUE_LENGTH_MAX = 160
@@ -39,6 +39,8 @@ class Delta:
     percent: float | None
     note: str
     reproduce: str
+    # The field with `*` for the indexes of lists: what one change in many items has in common.
+    pattern: str = ""
     # Of a number that drifted: the distance in steps of a double, or exactly between integers.
     ulps: int | None = None
     difference: int | None = None
@@ -88,6 +90,7 @@ class Delta:
             "kind": self.kind,
             **self.execution.to_json(),
             "field": self.field,
+            "pattern": self.pattern or self.field,
             "old_field": self.old_field,
             "old": _bounded(self.old) if self.old_field is not None else None,
             "new": _bounded(self.new) if self.has_new else None,
@@ -106,17 +109,18 @@ class Delta:
 
 def deltas_of(
     documents: tuple[Json, Json], identity: ExecutionId, reproduce: str, *, same_python: bool
-) -> list[Delta]:
-    """Every delta from the first kernel file to the second, masks already applied; empty: equal."""
+) -> Iterator[Delta]:
+    """Every delta from the first kernel file to the second, masks already applied; none: equal."""
     old, new = (behaviour_of(one, across_pythons=not same_python) for one in documents)
-    if changes := diff(old, new):
-        return [_delta_of(change, identity, reproduce) for change in changes]
+    is_equal = True
+    for change in changes(old, new):
+        is_equal = False
+        yield _delta_of(change, identity, reproduce)
     # What a program does and which way it took there are one change, not two: the trace is only
     # news of its own when nothing else moved.
-    if not same_python:
-        return []
-    traces = [_section(document, _INTERPRETER) for document in documents]
-    return list(_trace_delta(diff(traces[0], traces[1]), traces, identity, reproduce))
+    if is_equal and same_python:
+        traces = [_section(document, _INTERPRETER) for document in documents]
+        yield from _trace_delta(diff(traces[0], traces[1]), traces, identity, reproduce)
 
 
 def behaviour_of(document: Json, *, across_pythons: bool) -> dict[str, Json]:
@@ -160,6 +164,7 @@ def _delta_of(change: Change, identity: ExecutionId, reproduce: str) -> Delta:
         kind=change.kind.value,
         execution=identity,
         field=pointer(place),
+        pattern=pattern(place),
         old_field=pointer(change.old_place) if change.old_place is not None else None,
         has_new=change.new_place is not None,
         old=change.old,

@@ -8,6 +8,7 @@ import copy
 import fnmatch
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,22 +141,90 @@ def _bad(path: Path, place: Place, problem: str) -> BadInput:
     return BadInput(problem, where=f"{path}: {pointer(place)}", fix=_FIX)
 
 
+class MaskAudit:
+    """Applies the rules to one kernel file after another, and keeps count of what that hid.
+
+    `hidden` are the fields that were not compared, each once however many rules hit it; `changed`
+    are those of them that differed.
+    """
+
+    def __init__(self, counts: Sequence[MaskCount]) -> None:
+        self.counts = counts
+        self.hidden = 0
+        self.changed = 0
+
+    def covers(self, path: str) -> bool:
+        """Whether any rule is about the file at `path`."""
+        return any(count.rule.covers(path) for count in self.counts)
+
+    def apply(self, path: str, documents: tuple[Json, Json]) -> tuple[Json, Json]:
+        """Both sides of one kernel file without what the rules cover.
+
+        A masked member of an object is taken out, so that it may also appear or vanish; a masked
+        item of a list becomes `<masked>`, so that its neighbours keep their places.
+        """
+        found = {
+            index: _hits(count.rule.segments, documents)
+            for index, count in enumerate(self.counts)
+            if count.rule.covers(path)
+        }
+        places: set[Place] = set().union(*found.values())
+        if not places:
+            return documents
+        differing = {
+            place for place in places if len({_spelling_at(one, place) for one in documents}) > 1
+        }
+        self.hidden += len(places)
+        self.changed += len(differing)
+        masked = _without(documents, places)
+        emptied = {name for name in _DICTIONARIES if _is_emptied(name, documents, masked)}
+        for index, hits in found.items():
+            count = self.counts[index]
+            count.hits += len(hits)
+            count.hid += len(hits & differing)
+            count.is_broad |= any(_hides_section(place, emptied) for place in hits)
+        return masked
+
+
+def counts_of(masks: Masks) -> list[MaskCount]:
+    """A count for each rule, at zero."""
+    return [MaskCount(rule) for rule in masks.rules]
+
+
 def apply_masks(
     counts: Sequence[MaskCount], path: str, documents: tuple[Json, Json]
 ) -> tuple[Json, Json]:
-    """Both sides of one kernel file without what the rules cover; `counts` is added to.
+    """`MaskAudit.apply`, for who needs no total; `counts` is added to."""
+    return MaskAudit(counts).apply(path, documents)
 
-    A masked member of an object is taken out, so that it may also appear or vanish; a masked item
-    of a list becomes `<masked>`, so that its neighbours keep their places.
-    """
-    places: set[Place] = set()
-    for count in counts:
-        if count.rule.covers(path):
-            found = _hits(count.rule.segments, documents)
-            _count(count, found, documents)
-            places |= found
-    if not places:
-        return documents
+
+_DICTIONARIES = ("outputs", "properties")
+
+
+def _hides_section(place: Place, emptied: AbstractSet[str]) -> bool:
+    return place[0] in emptied or (len(place) == 1 and place[0] in SECTIONS)
+
+
+def _is_emptied(name: str, documents: tuple[Json, Json], masked: tuple[Json, Json]) -> bool:
+    """Whether a section that said something says nothing any more, on either side."""
+    before, after = (
+        [one[name] for one in pair if isinstance(one, dict) and one.get(name)]
+        for pair in (documents, masked)
+    )
+    return bool(before) and all(_is_hidden(section) for section in after)
+
+
+def _is_hidden(value: Json) -> bool:
+    match value:
+        case dict():
+            return all(_is_hidden(item) for item in value.values())
+        case list():
+            return all(_is_hidden(item) for item in value)
+        case _:
+            return value == MASKED
+
+
+def _without(documents: tuple[Json, Json], places: AbstractSet[Place]) -> tuple[Json, Json]:
     old, new = copy.deepcopy(documents)
     # The deepest first: a place inside another masked one still exists then.
     for place in sorted(places, key=len, reverse=True):
@@ -166,14 +235,6 @@ def apply_masks(
 
 def _hits(wanted: tuple[str, ...], documents: tuple[Json, Json]) -> set[Place]:
     return {place for document in documents for place in _matches(document, wanted)}
-
-
-def _count(count: MaskCount, places: set[Place], documents: tuple[Json, Json]) -> None:
-    old, new = documents
-    for place in sorted(places, key=pointer):
-        count.hits += 1
-        count.hid += _spelling_at(old, place) != _spelling_at(new, place)
-        count.is_broad |= len(place) == 1 and place[0] in SECTIONS
 
 
 def _matches(value: Json, wanted: tuple[str, ...], at: Place = ()) -> Iterator[Place]:
@@ -235,6 +296,14 @@ def _child(value: Json, part: str | int) -> Json:
             return value[part]
         case _:
             return None
+
+
+def masks_text(audit: MaskAudit) -> str:
+    """What the masks hid, in one sentence; empty without masks."""
+    if not audit.counts:
+        return ""
+    fields = "1 field" if audit.hidden == 1 else f"{audit.hidden} fields"
+    return f"masks hid {fields}, {audit.changed} of them changed"
 
 
 def mask_findings(counts: Sequence[MaskCount]) -> list[Mapping[str, str]]:

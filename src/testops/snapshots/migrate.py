@@ -6,6 +6,7 @@ before its bundle and names both identities, so that a kill between the two leav
 is still the approved one, and the next migration ends what this one began.
 """
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -121,10 +122,12 @@ def _record_of(migration: Migration) -> tuple[Path, Json] | None:
     if migration.path.is_dir() or not path.exists():
         return None
     record = read_record(path)
-    if record.get("identity") == migration.identity:
+    if "identity" not in record:
+        return None  # some other file of that name
+    if record["identity"] == migration.identity:
         return path, dict(record)  # killed after the record, before the bundle
     former = record.get("migrated_from", [])
-    if record.get("identity") != migration.former_identity or not isinstance(former, list):
+    if record["identity"] != migration.former_identity or not isinstance(former, list):
         raise BadInput(
             "is not the record of the bundle beside it, so nothing was migrated",
             where=str(path),
@@ -163,7 +166,8 @@ def identities_of(bundle: Bundle) -> list[str]:
     """Every identity that this bundle has had, the present one first."""
     found = [bundle.identity]
     for path in (record_path(bundle.origin), note_path(bundle.origin)):
-        if path.is_file():
+        # A file of that name may be anything; a damaged approval is reported by every comparison.
+        with contextlib.suppress(BadInput):
             record = read_record(path)
             if record.get("identity") == bundle.identity:
                 found += former_identities(record)

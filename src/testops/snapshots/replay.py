@@ -15,7 +15,12 @@ from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import Json
 from testops.snapshots.causes import SAME_CODE_FIX, Again, Reached, Reexecutor, execute_again
 from testops.snapshots.deltas import reproduce_command
-from testops.snapshots.executions import ExecutionId, ExecutionRecord, read_executions
+from testops.snapshots.executions import (
+    ExecutionId,
+    ExecutionRecord,
+    execution_paths,
+    read_execution,
+)
 from testops.snapshots.manifest import BundleHeader
 from testops.snapshots.masks import NO_MASKS, Masks
 
@@ -174,20 +179,22 @@ def replay(
     """
     header = bundle.header
     _require_engine(bundle, replayer, any_engine=any_engine)
-    records = [record for record in read_executions(bundle).values() if chosen.has(record.id)]
-    if not records:
-        raise _nothing_chosen(bundle, chosen)
-    for record in records:
-        if missing := replayer.missing(header, record):
+    paths = execution_paths(bundle)
+    wanted = [identity for identity in paths if chosen.has(identity)]
+    if not wanted:
+        raise _nothing_chosen(bundle, list(paths), chosen)
+    # All executions of a kernel stand at one place, so its first one answers for them.
+    for identity in {one.kernel: one for one in reversed(wanted)}.values():
+        if missing := replayer.missing(header, read_execution(bundle, identity)):
             raise BadInput(
-                f"kernel {record.id.kernel} of the bundle cannot be executed: {missing}",
+                f"kernel {identity.kernel} of the bundle cannot be executed: {missing}",
                 where=str(bundle.origin),
                 fix="run in the project that recorded it, or choose another with --kernel",
             )
     left: list[tuple[Again, str]] = []
     done = 0
-    for start in range(0, len(records), _AT_ONCE):
-        part = records[start : start + _AT_ONCE]
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = [read_execution(bundle, one) for one in wanted[start : start + _AT_ONCE]]
         by_id: Mapping[ExecutionId, ExecutionRecord] = {record.id: record for record in part}
         left += [
             (again, reproduce_command(by_id[again.execution], header))
@@ -195,10 +202,10 @@ def replay(
             if again.reached is not Reached.YES
         ]
         done += len(part)
-        told(done, len(records))
+        told(done, len(wanted))
     return Replay(
         bundle=bundle,
-        executions=len(records),
+        executions=len(wanted),
         again=left,
         same_code=replayer.is_same_code(bundle.identity) if left else None,
         notes=_notes(header, replayer),
@@ -216,8 +223,7 @@ def _require_engine(bundle: Bundle, replayer: Replayer, *, any_engine: bool) -> 
         )
 
 
-def _nothing_chosen(bundle: Bundle, chosen: Chosen) -> BadInput:
-    executions = list(read_executions(bundle))
+def _nothing_chosen(bundle: Bundle, executions: Sequence[ExecutionId], chosen: Chosen) -> BadInput:
     if not executions:
         return BadInput("holds no execution", where=str(bundle.origin), fix="name another bundle")
     kernels = list(dict.fromkeys(one.kernel for one in executions))

@@ -21,6 +21,8 @@ from testops.snapshots.refusal import Refusal
 NAME_LENGTH = 16
 _FILE_BYTES_MAX = 16 * MIB
 _PREFIX_LENGTH_MIN = 4
+# Ten seconds: whoever decides compares meanwhile, and a run must not wait for a stopped command.
+_PATIENCE = 200
 
 
 class ReviewFolder:
@@ -36,7 +38,7 @@ class ReviewFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Between reading a review and writing it again, nobody else does."""
-        with folder_lock(self.folder):
+        with folder_lock(self.folder, patience=_PATIENCE):
             yield
 
     def of(self, target: str) -> Review | None:
@@ -67,7 +69,7 @@ class ReviewFolder:
     def open(self, fresh: Review) -> Review:
         """Keep what a run found, over what was decided before; earlier targets give way to it."""
         with self.held():
-            earlier = self._open_of(fresh.key, but=fresh.target)
+            earlier = [one for one in self._open_of(fresh.key) if one.target != fresh.target]
             stored = self.of(fresh.target)
             kept = fresh if stored is None else stored.renewed(fresh)
             for one in earlier:
@@ -88,9 +90,14 @@ class ReviewFolder:
                 if one.target != base:
                     self.save(one.superseded(base if one.target == target else target))
 
-    def _open_of(self, key: ReviewKey, *, but: str = "") -> list[Review]:
-        every = self.all()
-        return [one for one in every if one.key == key and one.is_open and one.target != but]
+    def supersede_others(self, of: Review) -> None:
+        """`of` became the baseline: what else waited was held against another one. Hold it."""
+        for one in self._open_of(of.key):
+            if one.target != of.target:
+                self.save(one.superseded(of.target))
+
+    def _open_of(self, key: ReviewKey) -> list[Review]:
+        return [one for one in self.all() if one.key == key and one.is_open]
 
     def _paths(self) -> list[Path]:
         if not self.folder.is_dir():

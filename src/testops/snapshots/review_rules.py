@@ -55,7 +55,7 @@ class ReviewRules:
         if self.people is None:
             return "another person"
         left = [one for one in self.people if not any(same_person(one, who) for who in done)]
-        return f"one of {', '.join(left[:10])}"
+        return f"one of {', '.join(left[:10])}" if len(left) > 1 else "".join(left)
 
 
 def rules_for(golden: Path, suite: str) -> ReviewRules:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from testops.domain.errors import BadInput, OutputNotWritable
 from testops.snapshots.atomic import replace_file
 from testops.snapshots.limits import LIMITS, Limits, size_text
+from testops.snapshots.manifest import FileDigest
 from testops.snapshots.paths import require_safe_path
 from testops.snapshots.refusal import FOREIGN_FIX, Refusal
 from testops.snapshots.tar import require_room
@@ -41,13 +42,6 @@ _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 2 * _SECOND_NS
 
 Stamp = tuple[int, int, int, int]  # size, mtime in ns, ctime in ns, inode
-
-
-class FileDigest(NamedTuple):
-    """What a file holds: its size in bytes and its sha256."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "gates": (list,),
     "waivers": (list,),
     "policy": (dict, type(None)),
+    "score": (dict, type(None)),
     "seeds": (dict,),
     "build": (dict,),
     "versions": (dict,),

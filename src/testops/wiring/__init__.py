@@ -21,8 +21,8 @@ from testops.runner.service import answer as answer_request
 from testops.runner.stages.context import Commands
 from testops.runner.suites import load_suite, resolve_sim
 from testops.telemetry.clock import SystemClock
-from testops.telemetry.events import Listener, Tell
-from testops.wiring.machine import cpu_count
+from testops.telemetry.events import Listener, Tell, all_of, unharmed
+from testops.wiring.machine import cpu_count, programs
 from testops.wiring.person import person
 from testops.wiring.simulator import ToronSimulator
 from testops.wiring.snapshots import FileSnapshots
@@ -45,8 +45,23 @@ def answer(request: Request, *, listener: Listener, told: Tell, door: str | None
     """The run that answers `request`, on this machine; `door` is how its caller starts it."""
     require_qualified()
     with contextlib.ExitStack() as open_ones:
-        tools = _tools(request, door, _keeper(request, open_ones, told))
+        tools = _tools(request, door, _keepers(request, open_ones, told))
         return answer_request(request, tools, listener=listener, told=told)
+
+
+def _keepers(
+    request: Request, open_ones: contextlib.ExitStack, told: Tell
+) -> Callable[[Planned], Listener]:
+    """What keeps the run beside its record: its page always, the store where there is one."""
+    from testops.wiring.reporting import page_keeper
+
+    page, store = page_keeper(told), _keeper(request, open_ones, told)
+
+    def keeper(planned: Planned) -> Listener:
+        kept = [unharmed(page(planned))]
+        return all_of([*kept, unharmed(store(planned))] if store is not None else kept)
+
+    return keeper
 
 
 def _keeper(
@@ -89,6 +104,7 @@ def _tools(
         python=sys.executable,
         commands_in=lambda project: commands_in(project, request.working_folder, door),
         keeper=keeper,
+        programs=programs(),
     )
 
 

@@ -31,6 +31,7 @@ from testops.snapshots.review_masks import (
 from testops.snapshots.review_rules import ReviewRules, rules_for
 from testops.telemetry.clock import SystemClock
 from testops.wiring.person import person
+from testops.wiring.versions import require_comparable, require_qualified
 
 _RUN_BUNDLE = re.compile(r"run-([0-9a-f]{16})\.tar\.gz")
 _SETTLED = (Verdict.PASS.value, Verdict.WARN.value)
@@ -200,6 +201,7 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
                 allow_failing=allow_failing,
                 evidence=Evidence(review.approvals, provenance_of(bundle, record)),
             )
+            desk.folder.supersede_others(review)
         file = _keep(desk, review)
     shown = desk.project.shown
     return Approved(
@@ -365,7 +367,10 @@ def _fresh(desk: Desk, comparison: Mapping[str, Any]) -> Review:
 
 def _compared(desk: Desk, bundle: Bundle) -> Mapping[str, Any]:
     masks = desk.masks_of(bundle.header.suite)
-    return snapshots.compare_paths(desk.golden, bundle.origin, masks=masks).to_json()
+    require_qualified()
+    compared = snapshots.compare_paths(desk.golden, bundle.origin, masks=masks).to_json()
+    require_comparable(compared)
+    return compared
 
 
 def _bundle_at(desk: Desk, source: str) -> Path | None:

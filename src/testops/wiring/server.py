@@ -29,6 +29,7 @@ from testops.sse_gateway.requests import is_event_path
 from testops.sse_gateway.server import Server, config_for, listener
 from testops.sse_gateway.threads import Threads
 from testops.storage.api_store import IdempotencyStore, ScheduleStore
+from testops.storage.history import WorkspaceHistory
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
 from testops.storage.policies import PolicyStore
@@ -101,6 +102,7 @@ class Served:
             snapshots=SnapshotStore(store.database),
             collector=collector_of(store),
             contents=store.blobs,
+            history_of=lambda workspace: WorkspaceHistory(store.database, workspace),
             workspaces=store.workspaces,
             schedules=ScheduleStore(store.database),
             idempotency=IdempotencyStore(store.database),

@@ -12,7 +12,12 @@ from testops.runner.ports import Comparison, Delta, Execution, Reexecution
 from testops.runner.projects import Project, project_around
 from testops.snapshots import Chosen, CompareResult, Replay, compare_command
 from testops.snapshots.causes import Reexecutor
+from testops.snapshots.memory import Memory
+from testops.snapshots.opening import open_bundle
+from testops.snapshots.origins import Here
+from testops.snapshots.store.opening import tree_index_home
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
+from testops.wiring.machine import programs
 from testops.wiring.reviewing import opened
 from testops.wiring.versions import require_comparable, require_qualified
 
@@ -59,7 +64,9 @@ class FileSnapshots:
         again: Reexecution | None,
     ) -> Comparison:
         executor = None if again is None else executor_of_run(again)
-        result = _compare(base, target, masks, reports, strict=False, executor=executor)
+        result = _compare(
+            base, target, masks, reports, strict=False, executor=executor, is_origin=True
+        )
         found = result.comparison
         return Comparison(
             verdict=found.verdict,
@@ -105,17 +112,25 @@ def _compare(
     *,
     strict: bool,
     executor: Reexecutor | None,
+    is_origin: bool = False,
 ) -> CompareResult:
     def report(comparison: Mapping[str, Any]) -> Sequence[Path]:
         require_comparable(comparison)
         return reports.write_snapshot_diff(comparison, folder)
 
     require_qualified()
-    result = compare_command(
-        base, target, masks=masks, strict=strict, report=report, executor=executor
-    )
     # `folder` is the reports of the project, or of the output of a run: its snapshots are beside.
     places = folder.parent / "snapshots"
+    result = compare_command(
+        base,
+        target,
+        masks=masks,
+        strict=strict,
+        report=report,
+        executor=executor,
+        memory=Memory(tree_index_home(places)),
+        here=Here(places / "runs", programs(), is_origin=is_origin),
+    )
     review = opened(result.comparison.to_json(), base, snapshots_folder=places)
     return replace(result, review=review)
 
@@ -133,7 +148,7 @@ def replay(
     """Execute a bundle, or the one of a run, again with the project around `working_folder`."""
     project = project_around(working_folder)
     return snapshots.replay(
-        snapshots.read_bundle(bundle_called(source, project, working_folder)),
+        open_bundle(bundle_called(source, project, working_folder)),
         executor_of_project(project, wall_limit_s=wall_limit_s),
         chosen,
         masks=snapshots.NO_MASKS if masks is None else snapshots.load_masks(masks),

@@ -73,7 +73,7 @@ def test_the_key_is_drawn_once_and_is_nobody_elses(
     assert key.read_bytes() == before
 
 
-def test_ten_at_once_draw_one_key(tmp_path: Path) -> None:
+def test_five_at_once_draw_one_key(tmp_path: Path) -> None:
     (tmp_path / "suites").mkdir()
     code = (
         "import pathlib; from testops.wiring.certificates import kept_key; "

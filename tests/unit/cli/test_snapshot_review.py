@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from tests.unit.snapshots.building import Recipe
 
 from testops.cli import main
+from testops.engine import ENGINE_VERSION
 from testops.snapshots import read_bundle
+from testops.snapshots.atomic import folder_lock
 
 Say = Callable[..., tuple[int, str]]
 
@@ -38,6 +41,8 @@ async def orders(world):
     world.record("prices", [100, 200])
     world.record("name", "orders")
 """
+
+SHOP = Recipe(kernels=("orders",), seeds=(42, 43), suite="shop", engine=ENGINE_VERSION)
 
 
 @pytest.fixture
@@ -68,12 +73,12 @@ def say(project: Path, capsys: pytest.CaptureFixture[str]) -> Say:
 
 def bundle(project: Path, digit: str = "0", **outputs: Any) -> str:
     """A bundle as a run leaves it; its name."""
-    recipe = Recipe(outputs=outputs, kernels=("orders",), seeds=(42, 43), suite="shop")
+    recipe = replace(SHOP, outputs=outputs)
     return recipe.write(project / "snapshots" / f"run-{digit * 16}.tar.gz").name
 
 
 def baseline(project: Path) -> Path:
-    return project / "snapshots/golden/shop/offline/toron-v2.5H+.1-py3.11.tar.gz"
+    return project / f"snapshots/golden/shop/offline/{ENGINE_VERSION}-py3.11.tar.gz"
 
 
 def identity(path: Path) -> str:
@@ -81,7 +86,8 @@ def identity(path: Path) -> str:
 
 
 def compare(say: Say, name: str) -> tuple[int, str]:
-    masks = ("--masks", "masks/shop.yaml")
+    # The bundles are made here and not by the code in sim/, so executing it again tells nothing.
+    masks = ("--masks", "masks/shop.yaml", "--no-reexecute")
     return say("compare", "--base", "snapshots/golden", "--target", f"snapshots/{name}", *masks)
 
 
@@ -104,7 +110,7 @@ def test_a_comparison_opens_a_review_that_says_what_moved(say: Say, project: Pat
     name = changed(say, project)
     code, said = say("review")
     assert code == 0
-    assert f"{name}  PENDING  shop, offline, toron-v2.5H+.1, Python 3.11" in said
+    assert f"{name}  PENDING  shop, offline, {ENGINE_VERSION}, Python 3.11" in said
     assert "2 groups of deltas: 2 pending; 0 of 1 approval" in said
     code, said = say("review", name)
     assert "PENDING  /outputs/prices/*  drifted in 2 executions" in said
@@ -121,11 +127,23 @@ def test_a_comparison_opens_a_review_that_says_what_moved(say: Say, project: Pat
 def test_a_comparison_with_somebody_elses_bundle_opens_none(say: Say, project: Path) -> None:
     one, two = bundle(project, n=1), bundle(project, "1", n=2)
     code, said = say(
-        "compare", "--base", f"snapshots/{one}", "--target", f"snapshots/{two}", "--json"
+        "compare",
+        "--base",
+        f"snapshots/{one}",
+        "--target",
+        f"snapshots/{two}",
+        "--json",
+        "--no-reexecute",
     )
     assert code == 1
     assert json.loads(said)["review"] is None
     assert not (project / "snapshots" / "reviews").exists()
+
+
+def test_a_run_that_behaves_as_before_leaves_nothing_to_decide(say: Say, project: Path) -> None:
+    changed(say, project)
+    assert compare(say, f"run-{'0' * 16}.tar.gz")[0] == 0
+    assert say("review") == (0, "no review waits for anybody\n")
 
 
 def test_accepting_part_of_it_leaves_the_baseline_alone(say: Say, project: Path) -> None:
@@ -181,7 +199,7 @@ def test_two_people_make_a_baseline_and_one_does_not(say: Say, project: Path) ->
     assert code == 0
     assert json.loads(said)["review"]["state"] == "accepted"
     assert identity(baseline(project)).startswith(name)
-    record = json.loads(baseline(project).with_name("toron-v2.5H+.1-py3.11.json").read_text())
+    record = json.loads(baseline(project).with_name(f"{ENGINE_VERSION}-py3.11.json").read_text())
     assert [one["who"] for one in record["approvals"]] == ["Ada", "bob"]
     assert record["provenance"]["executions"] == 2
     assert say("review") == (0, "no review waits for anybody\n")
@@ -266,7 +284,7 @@ def test_a_suite_without_a_file_of_masks_is_told_how_to_get_one(say: Say, projec
 
 def test_a_new_engine_minor_needs_the_record_of_its_run(say: Say, project: Path) -> None:
     changed(say, project)
-    recipe = Recipe(kernels=("orders",), suite="shop", engine="toron-v2.5H+.2")
+    recipe = replace(SHOP, engine="toron-v2.5H+.99", seeds=(42,))
     path = recipe.write(project / "snapshots" / f"run-{'4' * 16}.tar.gz")
     code, said = say("approve", path.name, "--why", "refresh", "--who", "ada")
     assert code == 2
@@ -280,6 +298,25 @@ def test_a_new_engine_minor_needs_the_record_of_its_run(say: Say, project: Path)
     assert say("approve", path.name, "--why", "refresh", "--who", "ada")[0] == 2
     record.write_text(json.dumps(body | {"bundle_identity": identity(path)}))
     assert say("approve", path.name, "--why", "refresh", "--who", "ada")[0] == 0
+
+
+def test_an_approval_settles_every_other_review_of_its_baseline(say: Say, project: Path) -> None:
+    changed(say, project)
+    other = bundle(project, "2", prices=[7], at=1, name="orders")
+    assert say("approve", other, "--why", "meant", "--who", "bob")[0] == 0
+    assert say("review") == (0, "no review waits for anybody\n")
+
+
+def test_a_command_that_was_stopped_half_way_holds_nobody_up_for_ever(
+    say: Say, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = changed(say, project)
+    monkeypatch.setattr("testops.snapshots.review_folder._PATIENCE", 2)
+    with folder_lock(project / "snapshots" / "reviews"):
+        code, said = say("approve", name, "--why", "meant", "--who", "bob")
+        assert code == 4
+        assert "another command holds it; end that one, then try again" in said
+        assert compare(say, bundle(project, "2", n=1))[0] == 1
 
 
 def test_what_two_executions_disagree_about_is_no_baseline(say: Say, project: Path) -> None:

@@ -1,5 +1,6 @@
 """A certificate is about the files: what is missing, changed or of another run gets none."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,36 @@ def test_a_failed_run_is_certified_as_failed(finished: Finished) -> None:
     assert (found.predicate["verdict"], found.predicate["reason"]) == ("fail", "lint: 3 errors")
 
 
-@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
-def test_a_record_that_passes_over_a_stage_that_did_not_is_refused(
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive", "warn"])
+def test_a_record_that_passes_over_what_did_not_is_refused(
     finished: Finished, verdict: str
 ) -> None:
     stages = finished.record["stages"]
     stages[0]["verdict"] = verdict
-    with pytest.raises(NotProven, match=f"says pass, and a stage in it says {verdict}"):
+    with pytest.raises(NotProven, match=f"says pass, and its stages and gates say {verdict}"):
         facts(finished, stages=stages)
+    with pytest.raises(NotProven, match=f"says pass, and its stages and gates say {verdict}"):
+        facts(finished, gates=[gate("determinism_percent", verdict)])
+    with pytest.raises(NotProven, match="says warn, and its stages and gates say pass"):
+        facts(finished, verdict="warn")
+
+
+def test_by_a_score_what_counts_is_the_score_and_what_is_key(finished: Finished) -> None:
+    stages = finished.record["stages"]
+    stages[0]["verdict"] = "fail"
+    score = {"value": 90.0, "pass": 85.0, "warn": 70.0}
+    minor = [gate("a"), gate("b", "fail", weight=0.1, key=False)]
+    found = facts(finished, stages=stages, gates=minor, score=score)
+    assert (found.predicate["verdict"], found.predicate["score"]) == ("pass", score)
+
+    for changes, said in (
+        ({"score": score | {"value": 84.9}}, "its score is 84.9 of 85"),
+        ({"score": score | {"value": 60.0}, "verdict": "warn"}, "its score is 60 of 70"),
+        ({"gates": [gate("a"), gate("b", "fail", key=True)]}, "a key gate of it failed"),
+        ({"gates": [gate("a"), gate("b", "inconclusive")]}, "something in it is inconclusive"),
+    ):
+        with pytest.raises(NotProven, match=said):
+            facts(finished, **({"stages": stages, "gates": minor, "score": score} | changes))
 
 
 def test_a_missing_bundle_is_no_evidence(finished: Finished) -> None:
@@ -144,13 +167,30 @@ def test_every_result_and_every_rule_moves_its_digest(finished: Finished) -> Non
     named = facts(finished, policy={"name": "strict", "version": 2, "digest": "d" * 64})
     assert named.policy_sha256 != first.policy_sha256
     assert named.predicate["policy"] == {"name": "strict", "version": 2, "digest": "d" * 64}
+    # What history made of a relative rule is a result; that it is relative, and how, is the rule.
+    relative = [
+        gate("p99", kind="relative", threshold=number, relative={"percent": percent})
+        for number, percent in ((100, 110), (200, 110), (100, 120))
+    ]
+    digests = [facts(finished, gates=[one]).policy_sha256 for one in relative]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_policy_is_the_one_whose_digest_it_names(finished: Finished) -> None:
+    definition = {"name": "strict", "gates": []}
+    digest = hashlib.sha256(canonical(storable(definition))).hexdigest()
+    policy = {"name": "strict", "version": 2, "digest": digest, "definition": definition}
+    found = facts(finished, policy=policy)
+    assert found.predicate["policy"] == {"name": "strict", "version": 2, "digest": digest}
+    with pytest.raises(NotProven, match="policy strict is not the one"):
+        facts(finished, policy=policy | {"definition": {"name": "lax", "gates": []}})
 
 
 def test_waivers_stand_in_the_certificate(finished: Finished) -> None:
     waiver = {"owner": "ada", "reason": "flaky host", "expires": "2026-12-01"}
     stages = finished.record["stages"]
-    stages[1]["verdict"] = "fail"
-    waived = [gate("determinism_percent", "fail", waiver=waiver)]
+    stages[1]["verdict"] = "warn"
+    waived = [gate("determinism_percent", "warn", waiver=waiver)]
     found = facts(finished, stages=stages, gates=waived, verdict="warn")
 
     assert found.predicate["waivers"] == [{"gate": "sim.determinism_percent", **waiver}]

@@ -58,6 +58,7 @@ def predicate(**changes: Any) -> dict[str, Any]:
         "gates": [],
         "waivers": [],
         "policy": None,
+        "score": None,
         "seeds": {"sim": "18446744073709551615", "chaos": 7},
         "build": {"commit": "c" * 40, "dirty": None},
         "versions": {"testops": "0.1.0", "engine": "toron-v2.5H+.2"},

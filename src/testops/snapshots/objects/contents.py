@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,8 +73,8 @@ class Objects:
             if _DIGEST.fullmatch(sha256) and entry.name == _name_of(sha256):
                 yield Content(sha256, entry.size, entry.stored_at)
 
-    def remove(self, sha256: str) -> None:
-        self._shelf.remove(_name_of(sha256))
+    def remove(self, digests: Sequence[str]) -> None:
+        self._shelf.remove_all([_name_of(sha256) for sha256 in digests])
 
 
 def _name_of(sha256: str) -> str:

@@ -3,7 +3,8 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,6 +65,10 @@ class FolderShelf:
             raise OutputNotWritable(
                 f"cannot be removed ({error.strerror or error})", where=str(self._place(name))
             ) from error
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(max_workers=self.parallel) as pool:
+            list(pool.map(self.remove, names))
 
     def tidy(self) -> int:
         with self._reported(""):

@@ -4,7 +4,7 @@ A `Shelf` keeps named bytes, a `Latch` says who may remove some. There is an ada
 folder (`folder`) and for S3 (`s3`, `leases`); what the bytes mean belongs to `snapshots.store`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +48,10 @@ class Shelf(Protocol):
 
     def remove(self, name: str) -> None:
         """There is no such name afterwards; that there was none is fine."""
+        ...
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """`remove` of each, in as few steps as this place has; killed, it has removed some."""
         ...
 
     def tidy(self) -> int:

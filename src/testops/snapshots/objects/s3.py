@@ -53,7 +53,9 @@ def address_of(text: str, *, where: str) -> Address:
     prefix = (found[2] or "").removesuffix("/") if found else ""
     if found is None or not all(_PREFIX_PART.fullmatch(p) for p in prefix.split("/") if prefix):
         raise BadInput(
-            f"{text[:200]!r} is not s3://BUCKET/PREFIX", where=where, fix="write it like that"
+            f"{text[:200]!r} is not s3://BUCKET/PREFIX",
+            where=where,
+            fix="a bucket has 3 to 63 small letters, digits, dots and dashes",
         )
     return Address(found[1], prefix)
 
@@ -135,8 +137,7 @@ class S3Shelf:
             self._store.delete(name)
 
     def remove_all(self, names: Sequence[str]) -> None:
-        """Like `remove` of each, in one question for every thousand."""
-        if names:
+        if names:  # one question for every thousand
             with self._reported(), contextlib.suppress(FileNotFoundError):
                 self._store.delete(list(names))
 

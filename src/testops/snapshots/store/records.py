@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 Body = dict[str, Any]
 Record = TypeVar("Record")
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_FIX = "restore it from a copy of the store, or remove it and capture the bundle again"
+_FIX = "`testops snapshot capture --rewrite BUNDLE` writes it anew, or restore it from a copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,9 @@ class Records:
     def identities(self) -> list[str]:
         """The identities of all kept bundles, sorted."""
         return [_stem(entry.name) for entry in self._shelf.entries("bundles")]
+
+    def has(self, identity: str) -> bool:
+        return self._shelf.entry(f"bundles/{identity}.json") is not None
 
     def bundle(self, identity: str) -> BundleRecord | None:
         name = f"bundles/{identity}.json"

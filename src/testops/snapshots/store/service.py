@@ -119,7 +119,9 @@ class SnapshotStore:
         bundle = read_bundle(source)
         members = members_of(bundle)
         with self.latch.shared() as hold:
-            before = self.records.bundle(bundle.identity)
+            is_new = not self.records.has(bundle.identity)
+            # What is to be mended is not read: it may be what is damaged.
+            former = None if rewrite else self._own_hold(bundle.identity, holder)
             kept = self._put_all(list(members.values()), hold, rewrite=rewrite)
             record = _record_of(bundle, members)
             self.records.keep_hold(
@@ -128,16 +130,17 @@ class SnapshotStore:
                     holder=holder.id,
                     project=holder.project,
                     source=str(source),
-                    run_id=run_id,
-                    packed=_digest_of_file(source) or self._packed(bundle.identity, holder),
+                    # An unpacked bundle says neither; an earlier capture may have known.
+                    run_id=run_id or (former.run_id if former else None),
+                    packed=_digest_of_file(source) or (former.packed if former else None),
                     who=who,
                     at=self.clock.now(),
                 )
             )
             hold.require()
-            if before != record or rewrite:
+            if is_new or rewrite:
                 self.records.keep_bundle(record)
-        return _captured(record, source, kept, is_new=before is None)
+        return _captured(record, source, kept, is_new=is_new)
 
     def _put_all(self, contents: Sequence[bytes], hold: LatchHold, *, rewrite: bool) -> list[Kept]:
         # Equal files of one bundle are put once: two threads would both find them new.
@@ -150,10 +153,9 @@ class SnapshotStore:
                 kept += pool.map(lambda content: self.objects.put(content, rewrite=rewrite), some)
         return kept
 
-    def _packed(self, identity: str, holder: Holder) -> str | None:
-        """What an earlier capture of this project knew: an unpacked bundle does not say it."""
+    def _own_hold(self, identity: str, holder: Holder) -> Hold | None:
         holds = self.records.holds(identity)
-        return next((hold.packed for hold in holds if hold.holder == holder.id), None)
+        return next((hold for hold in holds if hold.holder == holder.id), None)
 
     def list(self) -> list[Shown]:
         """Every kept bundle, sorted by identity."""

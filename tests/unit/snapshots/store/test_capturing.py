@@ -224,6 +224,9 @@ def test_a_record_that_is_no_record_is_named_by_its_file(
     store.shelf.write(f"bundles/{record.identity}.json", b"not json")
     [found] = check_store(store).damages
     assert found.what.endswith(f"bundles/{record.identity}.json")
+    assert "capture --rewrite" in found.fix
+    captured(store, bundle, rewrite=True)
+    assert check_store(store).damages == []
 
 
 def test_a_pinned_bundle_that_is_gone_is_damage(store: SnapshotStore, bundle: Path) -> None:

@@ -61,6 +61,10 @@ lint: $(STAMP)  ## ruff, format, mypy --strict, import directions
 openapi: $(STAMP)  ## write openapi/testops.v1.json, the contract of the API, from the code
 	@$(call finish,$(PY) tools/write_openapi.py)
 
+.PHONY: release-notes
+release-notes: $(STAMP)  ## write the notes of a release from fragments and evidence: VERSION=x.y.z; DRAFT=1 prints only
+	@$(call finish,$(PY) tools/release_notes.py "$(VERSION)" $(if $(DRAFT),--draft))
+
 .PHONY: crash-sweep
 crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run: SEED=1 LAYOUT=sqlite|serve|postgres
 	@$(call finish,$(PY) -m tests.crash.sweep $(if $(SEED),--seed $(SEED)) \
@@ -69,6 +73,12 @@ crash-sweep: $(STAMP)  ## kill each part of the platform at each event of a run:
 .PHONY: bench
 bench: $(STAMP)  ## measure the engine and the event streams
 	@$(call steps,bench)
+
+.PHONY: fuzz
+fuzz: $(STAMP)  ## the readers of bundles and certificates under 100,000 hostile inputs each: SEED=1
+	@$(call finish,for reader in bundle certificate; do folder=$$(mktemp -d) && \
+		$(PY) -m tests.fuzz.attack $$reader --seed $(or $(SEED),1) --folder $$folder || exit 1; \
+		rm -rf $$folder; done)
 
 .PHONY: compat
 compat: $(STAMP)  ## the acceptance matrix of Toron: PROGRAMS="s01 s02" SEEDS=20 ON=3.12; WIDE=1: the others
@@ -91,13 +101,13 @@ step-lint:
 	exit $$status
 
 step-unit:
-	@$(PY) -m pytest -q $(PAIR) -m "not long" tests/unit $(call present,tests/architecture)
+	@$(PY) -m pytest -q $(PAIR) -m "not long" tests/unit $(call present,tests/architecture) tests/fuzz
 
 step-api:
 	@$(PY) -m pytest -q $(PAIR) tests/api -m "not long"
 
 step-engine:
-	@$(PY) -m pytest -q -c pyproject.toml --rootdir . engine/tests -m "not long"
+	@$(PY) -m pytest -q $(PAIR) -c pyproject.toml --rootdir . engine/tests -m "not long"
 
 step-simulation:
 	@$(PY) -m pytest -q tests/simulation -m "not long"

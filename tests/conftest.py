@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.postgres import NoPostgres, Postgres, running_postgres, skip_or_fail
+from tests.support.s3 import S3Server, running_s3
 
 from testops.storage.database import open_database
 from testops.storage.migrate import migrate
@@ -63,3 +64,16 @@ def prepare_database(url: str) -> None:
         with database.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The one S3 server of this session."""
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server) -> str:
+    """A new bucket on it."""
+    return s3_server.new_bucket()

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import time
 import venv
+import zipfile
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         assert done.returncode == 0, done.stderr
     found = sorted(str(path) for path in folder.glob("*.whl"))
     assert [Path(path).name.partition("-")[0] for path in found] == ["ryuzen_testops", "toron"]
+    # Without it no version would be known to be qualified, and nothing would start.
+    assert "testops/VERSIONING_AND_RELEASE_NOTES.md" in zipfile.ZipFile(found[0]).namelist()
     return found
 
 

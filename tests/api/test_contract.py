@@ -15,6 +15,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from tests.api.conftest import World, serving
+from tests.api.test_snapshot_service import Left
 
 from testops.api.application import contract
 from testops.domain.access import Role
@@ -111,6 +112,20 @@ def _run(check_one: Any, strategy: Any, examples: int) -> None:
         run(given(case=strategy)(check_one))()
 
 
+def kept_in(world: World, client: httpx.Client) -> tuple[str, str]:
+    """A bundle under review: its identity, and the id of its review."""
+    left = Left(client, world)
+    first, moved = left(100)[1], left(99)[1]
+    world.services.workspaces.require_approvals("default", 2)  # type: ignore[attr-defined]
+    answer: httpx.Response
+    for identity in (first, moved):
+        tag = client.get(f"/v1/snapshots/{identity}").headers["etag"]
+        url = f"/v1/snapshots/{identity}/approve"
+        answer = client.post(url, json={"why": "a first"}, headers={"if-match": tag})
+        assert answer.status_code == 200, answer.text
+    return moved, answer.json()["review"]["review_id"]
+
+
 def pointed(world: World, app: Any) -> dict[str, Any]:
     """The document, with its ids and names narrowed to some that are there and one that is not."""
     with serving(app) as address:
@@ -122,12 +137,15 @@ def pointed(world: World, app: Any) -> dict[str, Any]:
             ]
             schedule = {"name": "nightly", "cron": "0 3 * * *", "request": {"suite": "core"}}
             made = client.post("/v1/schedules", json=schedule)
+            identity, review_id = kept_in(world, client)
     world.execute(ids[0], files={"reports/run.html": b"<p>ok", "a/b.json": b"{}"})
     document: dict[str, Any] = json.loads(DOCUMENT.read_text())
     known = {
         "run_id": [*ids, "0" * 16],
         "schedule_id": [made.json()["schedule_id"], "0" * 16],
         "path": ["reports/run.html", "a/b.json", "nothing"],
+        "identity": [identity, "0" * 64],
+        "review_id": [review_id, "0" * 16],
         "workspace": ["default", "nowhere"],
         "name": ["core", "offline", "nothing"],
     }

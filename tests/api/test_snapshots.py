@@ -19,9 +19,9 @@ class Execution:
     kernel, sim_seed, chaos_seed = "ledger", 7, 3
     identical, first_divergence = True, None
 
-    def __init__(self, balance: int) -> None:
+    def __init__(self, balance: int, verdict: str = "pass") -> None:
         self.outcome: dict[str, Any] = {
-            "verdict": "pass",
+            "verdict": verdict,
             "trace_digest": f"{balance:064x}",
             "outputs": {"balance": balance},
             "properties": {},
@@ -33,18 +33,25 @@ class Execution:
         }
 
 
-def bundle(folder: Path, balance: int) -> tuple[bytes, str]:
+def bundle(
+    folder: Path,
+    balance: int,
+    *,
+    verdict: str = "pass",
+    engine_version: str = "toron-v2.5H+.2",
+) -> tuple[bytes, str]:
+    """The packed bytes of a bundle, and its identity."""
     header = BundleHeader(
         suite="core",
         profile="offline",
         sim_seed=7,
         chaos_seed=3,
-        engine_version="toron-v2.5H+.2",
+        engine_version=engine_version,
         python="3.11",
         masks_version=NO_MASKS.version,
     )
     path = folder / "bundle.tar.gz"
-    identity = write_bundle(path, header, execution_files([Execution(balance)]))
+    identity = write_bundle(path, header, execution_files([Execution(balance, verdict)]))
     return path.read_bytes(), identity
 
 

@@ -39,13 +39,15 @@ def texts() -> list[tuple[Path, str]]:
 def compatibility_row() -> list[str]:
     text = (ROOT / "VERSIONING_AND_RELEASE_NOTES.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ") and "toron-v" in line]
-    return [cell.strip() for cell in rows[0].strip("|").split("|")]
+    return [cell.strip() for cell in rows[-1].strip("|").split("|")]
 
 
 def test_the_newest_row_of_the_compatibility_matrix_is_this_code() -> None:
-    testops, api, database, engine, bundle_schema, suite_schema, pythons, _ = compatibility_row()
+    testops, _, runners, api, database, engine, *rest = compatibility_row()
+    bundle_schema, suite_schema, pythons, _, _ = rest
     project = (ROOT / "pyproject.toml").read_text()
     assert f'version = "{testops}.' in project
+    assert testops in runners.split(", ")
     assert engine == ENGINE_VERSION
     assert f'"/{api}/test-runs"' in (ROOT / "openapi/testops.v1.json").read_text()
     assert database == f"{revisions()[-1]}, {FLOW_VERSION}"

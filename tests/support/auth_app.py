@@ -21,7 +21,8 @@ def app_over(access: Access) -> FastAPI:
         guard=access.guard,
         audit=access.store,
         runs=away,
-        bundles=away,
+        snapshots=away,
+        collector=away,
         contents=away,
         workspaces=away,
         schedules=away,
@@ -34,6 +35,8 @@ def app_over(access: Access) -> FastAPI:
         checks=list,
         metrics=lambda: (b"", "text/plain"),
         version="0",
+        versions=away,
+        signing_key=away,
     )
     app = create_api(services, more=[routes])
     app.state.access = AccessServices(

@@ -27,6 +27,8 @@ def _value(column: sa.Column[Any]) -> Any:
             return False
         case sa.Integer():
             return 1
+        case sa.Float():
+            return 1.0
         case sa.LargeBinary():
             return b"1"
         case sa.Text() | sa.String():

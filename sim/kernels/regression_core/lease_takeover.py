@@ -143,6 +143,9 @@ class Places:
     def fetch_chunk(self, sha256: str, place: Place) -> Path:
         raise AssertionError(f"no run here is large enough to be divided: {sha256} {place}")
 
+    def baselines(self, _taken: object, _place: Place, identity: str) -> Path | None:
+        raise AssertionError(f"no run here leaves a bundle: {identity}")
+
 
 class Runner:
     """A runner host between two power cuts."""

@@ -11,15 +11,18 @@ from starlette.responses import Response
 from testops.api import (
     artifacts,
     auth_routes,
+    certificates,
     gates,
     operations,
     pages,
     reports,
     runs,
     schedules,
+    snapshot_reviews,
     snapshots,
     stages,
     suites,
+    versions,
     waivers,
     workspaces,
 )
@@ -33,16 +36,20 @@ from testops.api.routing import GuardedRoute, router, unprivileged
 _ROUTES = (
     # Before `runs`, whose paths are shorter.
     artifacts.routes,
+    certificates.routes,
     reports.routes,
     runs.routes,
     suites.routes,
     workspaces.routes,
     stages.routes,
+    # Before `snapshots`, whose identity would take their words.
+    snapshot_reviews.routes,
     snapshots.routes,
     schedules.routes,
     gates.routes,
     waivers.routes,
     operations.routes,
+    versions.routes,
     pages.routes,
 )
 

@@ -110,16 +110,16 @@ async def get_artifact(
     if artifact is None:
         raise missing(f"artifact of that name in run {run_id}")
     tag = f'"{artifact.sha256}"'
-    headers = _headers(artifact, tag)
+    headers = headers_of(artifact, tag)
     if matches(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
     if_range = request.headers.get("if-range")
-    part = _part(range_ if if_range in (None, tag) else None, artifact.size)
-    return await _file(caller.services.contents, artifact, part, headers)
+    part = part_of(range_ if if_range in (None, tag) else None, artifact.size)
+    return await file_response(caller.services.contents, artifact, part, headers)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """Bytes from `start` up to `end`, which is left out."""
 
     start: int
@@ -127,11 +127,11 @@ class _Part:
     whole: bool
 
 
-def _part(header: str | None, size: int) -> _Part:
+def part_of(header: str | None, size: int) -> Part:
     """What a Range header asks for. One that we do not read is ignored, as RFC 9110 has it."""
     found = None if header is None else _RANGE.fullmatch(header.strip())
     if found is None:
-        return _Part(0, size, whole=True)
+        return Part(0, size, whole=True)
     first, last, suffix = found.groups()
     if suffix is not None:
         start, end = max(0, size - int(suffix)), size
@@ -139,14 +139,15 @@ def _part(header: str | None, size: int) -> _Part:
         start, end = int(first), min(size, int(last) + 1) if last else size
     if start >= end:
         if last and int(last) < int(first):
-            return _Part(0, size, whole=True)
+            return Part(0, size, whole=True)
         raise Problem(
             BAD_RANGE, f"the file has {size} bytes", headers={"content-range": f"bytes */{size}"}
         )
-    return _Part(start, end, whole=False)
+    return Part(start, end, whole=False)
 
 
-def _headers(artifact: Artifact, tag: str) -> dict[str, str]:
+def headers_of(artifact: Artifact, tag: str) -> dict[str, str]:
+    """What is said of a file: its kind, its name, and that nothing in it is run."""
     kind = artifact.media_type if _MEDIA_TYPE.fullmatch(artifact.media_type) else ""
     kind = kind or "application/octet-stream"
     name = PurePosixPath(artifact.path).name
@@ -164,9 +165,10 @@ def _headers(artifact: Artifact, tag: str) -> dict[str, str]:
     }
 
 
-async def _file(
-    contents: Contents, artifact: Artifact, part: _Part, headers: dict[str, str]
+async def file_response(
+    contents: Contents, artifact: Artifact, part: Part, headers: dict[str, str]
 ) -> Response:
+    """`part` of a file, in bounded pieces."""
     sizes: dict[str, Any] = {"content-length": str(part.end - part.start)}
     if not part.whole:
         sizes["content-range"] = f"bytes {part.start}-{part.end - 1}/{artifact.size}"
@@ -179,7 +181,7 @@ async def _file(
 
 
 async def _chunks(
-    contents: Contents, artifact: Artifact, part: _Part, first: bytes
+    contents: Contents, artifact: Artifact, part: Part, first: bytes
 ) -> AsyncIterator[bytes]:
     """The part in bounded pieces; `first` was read before the answer began, so it could fail."""
     chunk, at = first, part.start

@@ -16,7 +16,9 @@ from testops.domain.suite import Profile, Suite
 API_VERSION = "1.0.0"
 DESCRIPTION = (
     "Ask for runs, follow them, and read what they left. Equal questions are one run. Errors are "
-    "RFC 9457 problems whose `type` never changes; fields may be added to any answer."
+    "RFC 9457 problems whose `type` never changes; fields may be added to any answer. A dashboard "
+    "that says its version in the header `TestOps-UI` is answered 409 (`unqualified-versions`) by "
+    "every route but `/v1/version-matrix` unless the matrix has both."
 )
 _REF = "#/components/schemas/{model}"
 

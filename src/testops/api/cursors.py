@@ -6,7 +6,7 @@ import re
 
 from testops.api.problems import BAD_CURSOR, Problem
 
-_SPELLED = re.compile(r"1:([0-9]{1,15}):([0-9a-f]{16})")
+_SPELLED = re.compile(r"1:([0-9]{1,15}):([0-9a-f]{64}|[0-9a-f]{16})")
 
 
 def cursor_of(place: tuple[int, str]) -> str:

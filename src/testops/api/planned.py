@@ -1,12 +1,15 @@
 """From a request to a planned run: the workspace that it names, and what is wrong with it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from testops.api.ports import ApiServices
 from testops.api.problems import INVALID, INVALID_SUITE, Problem, error_at, problem_of_input
 from testops.api.schemas import TestRunAsked
 from testops.domain.errors import BadInput
+from testops.domain.run import RUN_ID_LENGTH
 from testops.domain.run_view import RunView
+from testops.domain.snapshot import KeptBundle
 from testops.domain.workspace import Workspace, WorkspaceKind
 from testops.runner.asking import Place, asked_of
 from testops.runner.planning import Planned, plan
@@ -43,10 +46,32 @@ def body_of(asked: TestRunAsked) -> dict[str, Any]:
 def planned_run(services: ApiServices, body: dict[str, Any]) -> Planned:
     """The run that `body` asks for, planned; reads files, and git where no build is named."""
     place = place_in(services, body.get("workspace", "default"))
+    body = with_baseline(services, body)
     try:
         return plan(asked_of(body, place), services.means)
     except BadInput as error:
         raise _without_places_of_ours(problem_of_input(error), place) from error
+
+
+def with_baseline(services: ApiServices, body: dict[str, Any]) -> dict[str, Any]:
+    """The request with its baseline, if it names one, as the identity of a bundle.
+
+    A run is named for what it left, and could leave something else in another attempt.
+    """
+    named = body.get("baseline")
+    if named is None:
+        return body
+    workspace = body.get("workspace", "default")
+    found: Sequence[KeptBundle] = ()
+    if len(named) == RUN_ID_LENGTH:
+        kept = services.snapshots.of_run(named)
+        found = [] if kept is None or kept.workspace != workspace else [kept]
+    else:
+        found = services.snapshots.get(named, frozenset({workspace}))
+    if not found:
+        detail = f"workspace {workspace} has no bundle {named}"
+        raise Problem(INVALID, detail, errors=[error_at("body", "/baseline", detail)])
+    return {**body, "baseline": found[0].identity}
 
 
 def _without_places_of_ours(problem: Problem, place: Place) -> Problem:

@@ -15,13 +15,26 @@ from testops.domain.execution import Artifact, Lease
 from testops.domain.history import History
 from testops.domain.idempotency import Claim
 from testops.domain.policy import Policy
+from testops.domain.review import Decision, Review
 from testops.domain.run_view import Created, NewRun, Page, RunFilter, RunView
 from testops.domain.schedule import NewSchedule, Schedule
 from testops.domain.scoring import KeptPolicy
+from testops.domain.snapshot import (
+    Baseline,
+    BundleFilter,
+    FreedBundles,
+    KeptBundle,
+    KeptReview,
+    Mark,
+    SnapshotKey,
+    Standing,
+)
+from testops.domain.versions import Versions
 from testops.domain.waiver import Waiver
 from testops.domain.workspace import Workspace
 from testops.runner.planning import Means
 from testops.telemetry.clock import Clock
+from testops.warroom.certificate_keys import SigningKey
 
 
 class Guard(Protocol):
@@ -79,12 +92,65 @@ class Runs(Protocol):
     def request_cancel(self, run_id: str, by: str) -> RunView | None: ...
 
 
-class Bundles(Protocol):
-    """Which run left which bundle."""
+class Snapshots(Protocol):
+    """The bundles that runs have left, their reviews, and what was approved."""
 
-    def run_with(self, identity: str, workspaces: frozenset[str] | None) -> str | None:
-        """The newest run whose bundle has that identity, of those workspaces (None: of all)."""
+    def get(self, identity: str, workspaces: frozenset[str] | None) -> Sequence[KeptBundle]:
+        """The bundle in each of those workspaces (None: of all) that has it."""
         ...
+
+    def of_run(self, run_id: str) -> KeptBundle | None:
+        """What the newest attempt of a run has left."""
+        ...
+
+    def list(
+        self, wanted: BundleFilter, *, after: tuple[int, str] | None, limit: int
+    ) -> tuple[Sequence[KeptBundle], tuple[int, str] | None]: ...
+    def mark(
+        self, workspace: str, identity: str, name: str, mark: Mark | None
+    ) -> KeptBundle | None:
+        """Write the mark `captured` or `pinned`, or take it away."""
+        ...
+
+    def baselines(
+        self,
+        workspaces: frozenset[str] | None,
+        suite: str | None = None,
+        profile: str | None = None,
+    ) -> Sequence[Baseline]: ...
+    def standing(self, kept: KeptBundle) -> Standing:
+        """What an approval of the bundle would meet now."""
+        ...
+
+    def other_engine_baseline(self, workspace: str, key: SnapshotKey) -> Baseline | None:
+        """The newest baseline of the suite and profile under another engine, if there is one."""
+        ...
+
+    def review(self, review_id: str) -> KeptReview | None: ...
+    def reviews(
+        self,
+        workspaces: frozenset[str] | None,
+        *,
+        state: str | None,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> tuple[Sequence[KeptReview], tuple[int, str] | None]: ...
+    def open(self, workspace: str, new: Review, cause: str | None = None) -> KeptReview: ...
+    def decide(
+        self, review_id: str, version: int, change: Callable[[Review], Review]
+    ) -> KeptReview:
+        """`Outdated` when it is not of that version any more."""
+        ...
+
+    def approve(self, kept: KeptBundle, seen: Standing, decision: Decision) -> KeptReview:
+        """`Outdated` when somebody has decided something since; `IllegalMove` by the review."""
+        ...
+
+
+class Collector(Protocol):
+    """Removes the bundles that nobody holds."""
+
+    def collect(self, workspaces: frozenset[str] | None, *, dry_run: bool) -> FreedBundles: ...
 
 
 class Contents(Protocol):
@@ -194,7 +260,8 @@ class ApiServices:
     guard: Guard
     audit: Audit
     runs: Runs
-    bundles: Bundles
+    snapshots: Snapshots
+    collector: Collector
     contents: Contents
     # What the runs of a workspace measured.
     history_of: Callable[[str], History]
@@ -209,3 +276,6 @@ class ApiServices:
     checks: Callable[[], Sequence[Check]]
     metrics: Callable[[], tuple[bytes, str]]
     version: str
+    versions: Versions
+    # The key that signs certificates; `BadInput` where the operator has to give one.
+    signing_key: Callable[[], SigningKey]

@@ -18,6 +18,7 @@ from starlette.routing import Match
 from testops.access.refused import Refused
 from testops.api.page_parts import page
 from testops.domain.errors import BadInput, StoreUnavailable
+from testops.domain.versions import Unqualified
 from testops.runner.documents import pointer_text
 
 MEDIA_TYPE = "application/problem+json"
@@ -47,6 +48,7 @@ WRONG_METHOD = Kind("method-not-allowed", 405, "This method is not allowed here"
 TOO_SLOW = Kind("request-timeout", 408, "The request arrived too slowly")
 IN_FLIGHT = Kind("idempotency-in-flight", 409, "The first request with this key is not done")
 CONFLICT = Kind("conflict", 409, "The state does not allow it")
+UNQUALIFIED = Kind("unqualified-versions", 409, "These versions were not qualified together")
 OUTDATED = Kind("precondition-failed", 412, "Somebody changed it since you read it")
 TOO_LARGE = Kind("body-too-large", 413, "The body is too large")
 WRONG_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body must be JSON")
@@ -138,6 +140,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(BadInput, _on_bad_input)
+    app.add_exception_handler(Unqualified, _on_unqualified)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -173,6 +176,10 @@ def problem_of_refusal(error: Refused) -> Problem:
 def _on_bad_input(_: Request, error: Exception) -> Response:
     assert isinstance(error, BadInput)
     return problem_of_input(error).response()
+
+
+def _on_unqualified(_: Request, error: Exception) -> Response:
+    return Problem(UNQUALIFIED, str(error)).response()
 
 
 def _on_unavailable(_: Request, error: Exception) -> Response:

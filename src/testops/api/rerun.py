@@ -4,12 +4,13 @@ The build is always looked at anew, unless a client stated it: a rerun under ano
 another question, and gets the id of that one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from testops.api.problems import CONFLICT, Problem
 from testops.domain.run_view import RunView
 from testops.domain.verdict import Verdict
+from testops.runner.asking import seeds_again
 
 _BLOCKING = frozenset({Verdict.FAIL.value, Verdict.INCONCLUSIVE.value})
 
@@ -31,10 +32,19 @@ def request_again(view: RunView, mode: str, draw_seed: Callable[[], int]) -> dic
     if question.get("policy") is not None:
         # As it was: what a server calls by its name may have another version by now.
         body["policy"] = question["policy"]["definition"]
+    if question.get("baseline") is not None:
+        body["baseline"] = question["baseline"]
     if view.build.stated:
         stated = {"commit": view.build.commit, "version": view.build.version}
         body["build"] = {name: value for name, value in stated.items() if value is not None}
     return body
+
+
+def comparing(suite: Mapping[str, Any]) -> dict[str, Any]:
+    """The suite with a stage that compares, where it has none."""
+    stages = dict(suite["stages"])
+    stages["snapshot-compare"] = stages.get("snapshot-compare") or {}
+    return {**suite, "stages": stages}
 
 
 def _failed(view: RunView) -> list[str]:
@@ -53,8 +63,8 @@ def _seeds(view: RunView, draw_seed: Callable[[], int] | None) -> dict[str, Any]
     sim, chaos = view.seeds.sim, view.seeds.chaos
     if draw_seed is not None:
         sim, chaos = draw_seed(), draw_seed()
-    if not sim_seeds or sim_seeds[-1] < sim_seeds[0]:
-        # No sim stage, or a count that went round the largest seed, which no range spells.
-        return {"sim": sim, "chaos": chaos}
-    first = min(sim, 2**64 - len(sim_seeds)) if draw_seed is not None else sim_seeds[0]
-    return {"sim_range": f"{first}:{first + len(sim_seeds)}", "chaos": chaos}
+    again = seeds_again(sim_seeds, sim=sim, chaos=chaos)
+    if draw_seed is not None and "sim_range" in again:
+        first = min(sim, 2**64 - len(sim_seeds))
+        again["sim_range"] = f"{first}:{first + len(sim_seeds)}"
+    return again

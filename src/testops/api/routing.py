@@ -6,7 +6,7 @@ neither cannot be built. All of it happens before a byte of the body is read.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -29,6 +29,8 @@ from testops.api.problems import (
 from testops.domain.access import Permission, Principal
 
 DEPTH_MAX = 60
+# How a dashboard says which version it is.
+UI_HEADER = "testops-ui"
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -80,7 +82,13 @@ class Caller:
         except Refused as refused:
             raise missing(what) from refused
 
-    async def done(self, action: str, target: str, workspace: str) -> None:
+    async def done(
+        self,
+        action: str,
+        target: str,
+        workspace: str,
+        detail: Mapping[str, str | int | bool] | None = None,
+    ) -> None:
         """Note what the caller did."""
         entry = entry_of(
             self.principal,
@@ -89,6 +97,7 @@ class Caller:
             target=target,
             workspace=workspace,
             client=self.request.client,
+            detail=detail,
         )
         await run_in_threadpool(self.services.audit.append, entry)
 
@@ -118,6 +127,7 @@ class GuardedRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             await self._admit(request)
+            self._require_qualified_ui(request)
             self._require_known_query(request)
             strict = StrictRequest(request.scope, request.receive)
             if self.body_field is not None:
@@ -129,6 +139,15 @@ class GuardedRoute(APIRoute):
             return response
 
         return handle
+
+    def _require_qualified_ui(self, request: Request) -> None:
+        """A dashboard that says its version is answered only where the matrix has both."""
+        asked_by = request.headers.get(UI_HEADER)
+        # The matrix itself is for everybody: it says which one to load.
+        if asked_by is None or self.path == "/v1/version-matrix":
+            return
+        services: ApiServices = request.app.state.services
+        services.versions.matrix.require_ui(asked_by, services.versions.running)
 
     def _require_known_query(self, request: Request) -> None:
         """A filter that is misspelt must not select everything."""

@@ -17,13 +17,14 @@ from testops.api.cursors import cursor_of, place_of
 from testops.api.planned import body_of, plan_shown, planned_run
 from testops.api.ports import ApiServices, Idempotency
 from testops.api.problems import CONFLICT, IN_FLIGHT, KEY_REUSED, MALFORMED, Problem
-from testops.api.rerun import request_again
+from testops.api.rerun import comparing, request_again
 from testops.api.routing import Admitted, Caller, Services, missing, permits, router
 from testops.api.schemas import PlanShown, RerunAsked, RunList, RunShown, TestRunAsked
 from testops.domain.access import Permission
 from testops.domain.idempotency import Standing
 from testops.domain.run import TERMINAL, RunState
 from testops.domain.run_view import Created, NewRun, RunFilter, RunView
+from testops.domain.snapshot import KeptBundle
 from testops.domain.verdict import Verdict
 from testops.runner.asking import Wish, new_run
 
@@ -402,6 +403,21 @@ async def _again(caller: Caller, view: RunView, mode: str) -> Created:
     if made.outcome == "existing":
         raise Problem(CONFLICT, f"run {made.run.run_id} is {made.run.state.value} already")
     return made
+
+
+async def replayed_run(caller: Caller, kept: KeptBundle, priority: int) -> Response:
+    """A run that executes what the bundle recorded again, and compares with exactly that."""
+    body = {
+        **kept.bundle.request,
+        "suite": comparing(kept.bundle.request["suite"]),
+        "stages": ["sim", "snapshot-compare"],
+        "baseline": kept.identity,
+        "workspace": kept.workspace,
+        "labels": {"replay": kept.identity[:16]},
+        "priority": priority,
+    }
+    made = await _create(caller, body, again=True)
+    return await _made(caller, made, None)
 
 
 @routes.put(

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from testops.api.answers import answer, problems, tagged
-from testops.api.planned import body_of, planned_run
+from testops.api.planned import body_of, planned_run, with_baseline
 from testops.api.problems import CONFLICT, NO_PRECONDITION, OUTDATED, Problem, problem_of_input
 from testops.api.routing import Admitted, Caller, missing, permits, router
 from testops.api.schemas import ScheduleAsked, ScheduleList, ScheduleShown
@@ -76,6 +76,7 @@ async def _wanted(asked: ScheduleAsked, caller: Caller) -> NewSchedule:
         check_timetable(timetable)
     except BadInput as error:
         raise problem_of_input(error, document="body") from error
+    body = await run_in_threadpool(with_baseline, caller.services, body)
     await run_in_threadpool(planned_run, caller.services, body)
     return NewSchedule(
         schedule_id=_id_of(workspace, asked.name),

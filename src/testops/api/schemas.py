@@ -21,6 +21,8 @@ Line = Annotated[str, Field(pattern=_LINE, min_length=1, max_length=200)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
 LabelValue = Annotated[str, Field(pattern=_LINE, max_length=200)]
 WorkspaceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+# The id of a run, or the identity of a bundle.
+BundleName = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
 StageWord = Literal["lint", "unit", "sim", "snapshot-compare"]
 SeedAsked = Seed | Literal["random"]
 SuiteAsked = (
@@ -95,6 +97,10 @@ class TestRunAsked(Strict):
         None, min_length=1, max_length=4, description="Only these stages of the suite."
     )
     salt: Line | None = Field(None, description="Another salt is another run.")
+    baseline: BundleName | None = Field(
+        None,
+        description="Compare with this bundle, whatever is approved: its identity, or its run.",
+    )
     workspace: WorkspaceName = "default"
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=32)
     priority: int = Field(
@@ -135,8 +141,8 @@ class MasksAsked(Strict):
 class CompareAsked(Strict):
     """Two bundles: each the id of a run, or the identity of a bundle."""
 
-    base: Annotated[str, Field(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
-    target: Annotated[str, Field(pattern=r"^([0-9a-f]{16}|[0-9a-f]{64})$")]
+    base: BundleName
+    target: BundleName
     masks: MasksAsked | None = None
 
 
@@ -479,6 +485,7 @@ class WorkspaceShown(Wire):
     name: str
     kind: str
     allow_commands: bool
+    approvals_required: int
 
 
 class WorkspaceKept(WorkspaceShown):
@@ -561,3 +568,7 @@ class ComparisonShown(Wire):
     exit_code: int
     delta_count: int
     deltas: list[dict[str, Any]]
+    cause: str = Field(
+        "unknown",
+        description="regression, nondeterminism, or unknown: as a run found by executing it again.",
+    )

@@ -34,7 +34,12 @@ async def list_workspaces(caller: Admitted) -> Response:
     """By name. Where their files are stays with the server."""
     found = await run_in_threadpool(caller.services.workspaces.all)
     shown = [
-        {"name": one.name, "kind": one.kind, "allow_commands": one.allow_commands}
+        {
+            "name": one.name,
+            "kind": one.kind,
+            "allow_commands": one.allow_commands,
+            "approvals_required": one.approvals_required,
+        }
         for one in sorted(found, key=lambda one: one.name)
         if caller.principal.sees(one.name)
     ]
@@ -93,5 +98,6 @@ def _keep(services: ApiServices, caller: Caller, name: str, archive: Path) -> di
         "name": kept.name,
         "kind": kept.kind,
         "allow_commands": kept.allow_commands,
+        "approvals_required": kept.approvals_required,
         "sha256": kept.place,
     }

@@ -9,10 +9,18 @@ from typing import Any, TypeVar
 import click
 
 from testops import wiring
+from testops.cli import (
+    certificates,
+    flaky,
+    report_import,
+    serving_commands,
+    snapshot_commands,
+    starter,
+    versions,
+)
 from testops.cli import gates as gate_commands
 from testops.cli import keys as access_commands
 from testops.cli import report as report_commands
-from testops.cli import report_import, serving_commands, snapshot_commands, starter
 from testops.cli.display import display_for
 from testops.cli.summary import print_summary
 from testops.domain.errors import BadInput
@@ -297,6 +305,17 @@ def remove_workspace(name: str, data: Path | None) -> ExitCode:
     return page.remove(name, data, echo=click.echo)
 
 
+@workspaces.command(name="approvals")
+@click.argument("name")
+@click.argument("count", metavar="N", type=click.IntRange(1, 20))
+@_data_option
+def require_approvals(name: str, count: int, data: Path | None) -> ExitCode:
+    """Say how many different people must approve a baseline of the workspace."""
+    from testops.cli import workspaces as page
+
+    return page.approvals(name, count, data, echo=click.echo)
+
+
 @workspaces.command(name="allow-commands")
 @click.argument("name")
 @click.option("--no", "refused", is_flag=True, help="Allow them no longer.")
@@ -333,27 +352,27 @@ def retention(
     """
     from testops.cli import retention as page
     from testops.cli.places import opened, places
+    from testops.storage.blobs import artifact_shelf
 
     policy = page.policy_of(limits, os.environ)
     at = places(Path.cwd(), os.environ, data=data)
     with opened(at) as database:
         asked = page.Asked(policy, workspace, dry_run=dry_run, as_json=as_json)
-        return page.answer(database, at.data, asked, echo=click.echo)
-
-
-@testops.command()
-def versions() -> None:
-    """Print the versions that a result depends on."""
-    for name, version in wiring.versions().items():
-        click.echo(f"{name}\t{version}".expandtabs(24))
+        return page.answer(
+            database, at.data, asked, shelf=artifact_shelf(os.environ), echo=click.echo
+        )
 
 
 testops.add_command(snapshot_commands.snapshot)
-report_commands.report.add_command(report_import.import_)
-report_commands.report.add_command(report_import.export)
-testops.add_command(report_commands.report)
 testops.add_command(gate_commands.gates)
 testops.add_command(gate_commands.waivers)
+testops.add_command(certificates.certificate)
+testops.add_command(certificates.verify_certificate)
+testops.add_command(versions.versions)
+report_commands.report.add_command(report_import.import_)
+report_commands.report.add_command(report_import.export)
+report_commands.report.add_command(flaky.flaky)
+testops.add_command(report_commands.report)
 testops.add_command(access_commands.keys)
 testops.add_command(access_commands.audit)
 testops.add_command(access_commands.login_link)

@@ -44,7 +44,7 @@ def _machine(project: Project) -> Iterator[Check]:
         f"{sys.version.split()[0]} at {sys.executable}",
         "use 3.11, 3.12 or 3.13",
     )
-    for name, version_text in wiring.versions().items():
+    for name, version_text in wiring.installed_versions().items():
         if name in ("ryuzen-testops", "toron", "engine", "deflate"):
             yield Check(name, ok=True, found=version_text)
     git = shutil.which("git")

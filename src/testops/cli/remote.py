@@ -45,7 +45,7 @@ def run(asked: Asked, *, draw_seed: Callable[[], int]) -> ExitCode:
         raise BadInput("no suite is named", fix="name one: testops run SUITE")
     headers = {} if asked.key is None else {"authorization": f"Bearer {asked.key}"}
     with (
-        _reached(asked.url),
+        reached(asked.url),
         httpx.Client(base_url=asked.url, headers=headers, timeout=_TIMEOUT_S) as http,
     ):
         if asked.upload:
@@ -56,13 +56,13 @@ def run(asked: Asked, *, draw_seed: Callable[[], int]) -> ExitCode:
             draw=lambda: draw_seed() / 2**64,
         )
         if asked.as_json:
-            found = _answered(http.get(f"/v1/test-runs/{run_id}"))
+            found = answered(http.get(f"/v1/test-runs/{run_id}"))
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     return code
 
 
 @contextlib.contextmanager
-def _reached(url: str) -> Iterator[None]:
+def reached(url: str) -> Iterator[None]:
     """A server that does not answer may come back; an address that is none never will."""
     try:
         yield
@@ -101,7 +101,7 @@ def _upload(http: httpx.Client, asked: Asked) -> None:
     with tempfile.TemporaryDirectory(prefix="testops-pack-") as folder:
         archive = Path(folder) / "project.tar.gz"
         pack(project_around(Path.cwd()).root, archive)
-        _answered(
+        answered(
             http.put(
                 f"/v1/workspaces/{asked.workspace}/archive",
                 content=archive.read_bytes(),
@@ -113,15 +113,15 @@ def _upload(http: httpx.Client, asked: Asked) -> None:
 
 def _create(http: httpx.Client, body: Mapping[str, Any]) -> str:
     response = http.post("/v1/test-runs", json=body)
-    found = _answered(response)
+    found = answered(response)
     run_id = str(found["run_id"])
     if response.status_code == httpx.codes.OK and found["state"] not in ("queued", "running"):
         # The server has the answer; whoever types the command wants to see it come about.
-        found = _answered(http.post(f"/v1/test-runs/{run_id}/rerun", json={"mode": "same"}))
+        found = answered(http.post(f"/v1/test-runs/{run_id}/rerun", json={"mode": "same"}))
     return str(found["run_id"])
 
 
-def _answered(response: httpx.Response) -> dict[str, Any]:
+def answered(response: httpx.Response) -> dict[str, Any]:
     """The body of a good answer; `BadInput` with what the server says of a bad one."""
     try:
         body: Any = response.json()

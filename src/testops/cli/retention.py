@@ -8,6 +8,7 @@ from typing import Any
 
 from testops.domain.errors import BadInput
 from testops.domain.verdict import ExitCode
+from testops.snapshots.objects.s3 import S3Shelf
 from testops.storage.database import Database
 from testops.storage.durable import Submitter
 from testops.storage.migrate import require_current
@@ -47,11 +48,16 @@ def policy_of(limits: Mapping[str, Any], environment: Mapping[str, str]) -> Poli
 
 
 def answer(
-    database: Database, data: Path, asked: Asked, *, echo: Callable[[str], None]
+    database: Database,
+    data: Path,
+    asked: Asked,
+    *,
+    shelf: S3Shelf | None,
+    echo: Callable[[str], None],
 ) -> ExitCode:
     """Do one pass, or only say what it would remove."""
     require_current(database)
-    retention = Retention(database, data, Submitter(database).forget)
+    retention = Retention(database, data, Submitter(database).forget, shelf=shelf)
     if asked.dry_run:
         _tell_chosen(retention.choose(asked.policy, only=asked.workspace), asked, echo)
         return ExitCode.HOLDS

@@ -203,7 +203,7 @@ def serve_runner(settings: roles.Settings, environment: Mapping[str, str], *, ec
                 duties.schedules(store, means(server_policies(store.database))),
                 duties.tidying(store, policy_of({}, environment), SystemClock()),
             ),
-            ended=duties.traced(store, environment, wiring.versions()["ryuzen-testops"]),
+            ended=duties.traced(store, environment, wiring.installed_versions()["ryuzen-testops"]),
         )
         worker = roles.runner_of(store, f"{wiring.draw_seed():016x}"[:8], beside)
         code = _work_until(worker, stop, lambda: echo(_ready(settings)))

@@ -7,22 +7,35 @@ from typing import Any, TypeVar
 
 import click
 
-from testops import wiring
+from testops.cli import snapshot_store
+from testops.cli.snapshot_migrate import migrate
+from testops.cli.snapshot_pull import pull
+from testops.cli.snapshot_review import REVIEW_VERBS
+from testops.domain.seeds import SEED_COUNT
 from testops.domain.verdict import ExitCode
-from testops.runner.projects import project_around
+from testops.snapshots import Chosen
+from testops.wiring import snapshots
+
+SEED = click.IntRange(min=0, max=SEED_COUNT - 1)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group()
 def snapshot() -> None:
-    """Compare bundles, and approve one as the baseline."""
+    """Compare, replay and review bundles, and approve one as the baseline."""
 
 
 _compare_options = (
     click.option("--base", required=True, type=click.Path(path_type=Path), help="The baseline."),
     click.option("--target", required=True, type=click.Path(path_type=Path), help="The new one."),
     click.option("--masks", type=click.Path(path_type=Path), help="Fields that may differ."),
+    click.option(
+        "--reexecute/--no-reexecute",
+        default=True,
+        show_default=True,
+        help="Execute what differs again, to tell a regression from nondeterminism (exit 3).",
+    ),
     click.option("--strict", is_flag=True, help="A warning is a failure."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text."),
 )
@@ -51,26 +64,61 @@ def snapshot_compare(**options: Any) -> ExitCode:
     return _compare(**options)
 
 
-def _compare(
-    *, base: Path, target: Path, masks: Path | None, strict: bool, as_json: bool
-) -> ExitCode:
-    folder = project_around(Path.cwd()).reports
-    result = wiring.compare(base, target, masks=masks, folder=folder, strict=strict)
+def _compare(*, base: Path, target: Path, as_json: bool, **options: Any) -> ExitCode:
+    result = snapshots.compare(base, target, working_folder=Path.cwd(), **options)
     body = json.dumps(result.to_json(), ensure_ascii=False, indent=2)
     click.echo(body if as_json else result.text())
     return result.exit_code
 
 
 @snapshot.command()
-@click.argument("source", metavar="RUN|BUNDLE")
-@click.option("--why", required=True, metavar="REASON", help="Why this behaviour is right.")
-@click.option("--who", metavar="NAME", help="Who approves; default: git's user, or yours.")
-@click.option("--allow-failing", is_flag=True, help="Approve executions that did not pass.")
-def approve(source: str, why: str, who: str | None, allow_failing: bool) -> None:
-    """Make a bundle the baseline of its suite, profile, engine and Python; it is recorded who."""
-    approved = wiring.approve(
-        source, who=who, why=why, allow_failing=allow_failing, working_folder=Path.cwd()
+@click.argument("source", metavar="BUNDLE|RUN")
+@click.option("--kernel", metavar="NAME", help="Only this kernel.")
+@click.option("--seed", type=SEED, help="Only this seed.")
+@click.option("--chaos-seed", type=SEED, help="Only this chaos seed.")
+@click.option("--masks", type=click.Path(path_type=Path), help="Fields that may differ.")
+@click.option("--any-engine", is_flag=True, help="Also of another engine minor: outputs only.")
+@click.option(
+    "--wall-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Real time for all of it; what is left then is inconclusive.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")
+def replay(
+    source: str,
+    kernel: str | None,
+    seed: int | None,
+    chaos_seed: int | None,
+    masks: Path | None,
+    any_engine: bool,
+    wall_limit: float,
+    as_json: bool,
+) -> ExitCode:
+    """Execute a bundle again; each execution must reach what was recorded.
+
+    Exit 3: two executions of now differ. Exit 1: they agree, and not with the record: the code has
+    changed since. Exit 4: not all were executed.
+    """
+    done = snapshots.replay(
+        source,
+        Chosen(kernel, seed, chaos_seed),
+        masks=masks,
+        any_engine=any_engine,
+        wall_limit_s=wall_limit,
+        working_folder=Path.cwd(),
+        told=_tell_progress,
     )
-    click.echo(f"approved {approved.source} as the baseline {approved.baseline}")
-    click.echo(f"recorded: {approved.who}, {approved.why}")
-    click.echo("commit both files, so that everyone compares with the same")
+    click.echo(json.dumps(done.to_json(), ensure_ascii=False, indent=2) if as_json else done.text())
+    return done.exit_code
+
+
+def _tell_progress(done: int, total: int) -> None:
+    if done < total:
+        click.echo(f"replayed {done} of {total} executions", err=True)
+
+
+for _verb in (*snapshot_store.COMMANDS, *REVIEW_VERBS, migrate, pull):
+    snapshot.add_command(_verb)

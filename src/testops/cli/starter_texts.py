@@ -51,11 +51,14 @@ network:
 """
 
 SNAPSHOTS_IGNORED = """\
-# What runs leave behind. golden/ (the approved baselines) and this file are kept.
+# What runs leave behind. golden/ (the approved baselines), reviews/ (what people decided about
+# changes) and this file are kept.
 *
 !.gitignore
 !golden
 !golden/**
+!reviews
+!reviews/**
 """
 
 REPORTS_IGNORED = """\

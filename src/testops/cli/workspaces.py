@@ -46,7 +46,9 @@ def show(data: Path | None, *, echo: Echo) -> ExitCode:
         every = store.all()
     for one in every:
         commands = "commands" if one.allow_commands else "no commands"
-        echo(f"{one.name}\t{one.kind}\t{commands}\t{one.place}".expandtabs(16))
+        people = f"{one.approvals_required} approvals" if one.approvals_required > 1 else ""
+        line = f"{one.name}\t{one.kind}\t{commands}\t{one.place}"
+        echo((f"{line}\t{people}" if people else line).expandtabs(16))
     if not every:
         echo("there is none; add one: testops workspaces add FOLDER")
     return ExitCode.HOLDS
@@ -67,6 +69,16 @@ def allow(name: str, data: Path | None, *, allowed: bool, echo: Echo) -> ExitCod
         if not store.allow_commands(name, allowed=allowed):
             raise _unknown(name, store)
     echo(f"suites of workspace {name} may {'' if allowed else 'not '}run commands")
+    return ExitCode.HOLDS
+
+
+def approvals(name: str, count: int, data: Path | None, *, echo: Echo) -> ExitCode:
+    """Say how many different people must approve a baseline of the workspace."""
+    with _opened(data) as store:
+        if not store.require_approvals(name, count):
+            raise _unknown(name, store)
+    people = "1 person" if count == 1 else f"{count} different people"
+    echo(f"a baseline of workspace {name} needs the approval of {people}")
     return ExitCode.HOLDS
 
 

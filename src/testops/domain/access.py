@@ -35,7 +35,11 @@ class Permission(StrEnum):
     SUITES_READ = "suites.read"
     SNAPSHOTS_READ = "snapshots.read"
     SNAPSHOTS_COMPARE = "snapshots.compare"
+    # Keep the bundle of a run, check what is kept, and execute it again.
+    SNAPSHOTS_CAPTURE = "snapshots.capture"
     SNAPSHOTS_APPROVE = "snapshots.approve"
+    # Pin, let go, and remove what nobody holds.
+    SNAPSHOTS_MANAGE = "snapshots.manage"
     SCHEDULES_READ = "schedules.read"
     SCHEDULES_MANAGE = "schedules.manage"
     INCIDENTS_READ = "incidents.read"
@@ -72,11 +76,13 @@ _OPERATES = _VIEWS | {
     Permission.RUNS_CREATE,
     Permission.RUNS_CANCEL,
     Permission.SNAPSHOTS_COMPARE,
+    Permission.SNAPSHOTS_CAPTURE,
     Permission.INCIDENTS_MANAGE,
 }
 _MAINTAINS = _OPERATES | {
     Permission.RUNS_PIN,
     Permission.SNAPSHOTS_APPROVE,
+    Permission.SNAPSHOTS_MANAGE,
     Permission.SCHEDULES_MANAGE,
     Permission.POLICIES_MANAGE,
     Permission.WAIVERS_MANAGE,

@@ -47,6 +47,13 @@ class BadInput(TestOpsError):
         super().__init__(f"{head}; {self.fix}" if fix else head)
 
 
+class IllegalMove(BadInput):
+    """What was asked for does not follow from the state that something is in. Exit code 2.
+
+    The document may be right and the moment wrong: a server answers 409 and not 422.
+    """
+
+
 class OutputNotWritable(TestOpsError):
     """A result could not be stored (disk full, no permission), so nothing is known. Exit code 4."""
 

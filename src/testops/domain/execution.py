@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from testops.domain.review import Review
 from testops.domain.run import RunState
 from testops.domain.run_view import RunView
+from testops.domain.snapshot import NewBundle
 from testops.domain.verdict import ExitCode, Verdict
 
 # An executor that was silent for so long is taken for dead.
@@ -76,14 +78,24 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedReview:
+    """What moved, as a stage found it; `cause` is whether executing it again agreed."""
+
+    review: Review
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What a stage answered, as it is kept."""
+    """What a stage answered, as it is kept; with it the bundle that it left, or what moved."""
 
     stage: str
     report: Mapping[str, Any]
     gates: Sequence[Mapping[str, Any]]
     artifacts: Sequence[Artifact] = ()
     cause: str | None = None
+    bundle: NewBundle | None = None
+    opened: OpenedReview | None = None
 
 
 @dataclass(frozen=True, slots=True)

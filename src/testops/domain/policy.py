@@ -24,8 +24,11 @@ Percent = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 WhenNoHistory = Literal["inconclusive", "warn", "pass"]
 _NO_HISTORY = "The verdict while too few passed runs are known, as in a new suite."
 
-# Of those that hide a change, the one that says most about whether a run may be trusted.
+# What says whether a run may be trusted at all: of sim, and of snapshot-compare, which executes
+# again what differs.
 DETERMINISM = "determinism_percent"
+NONDETERMINISTIC = "nondeterministic"
+OF_DETERMINISM = frozenset({DETERMINISM, NONDETERMINISTIC})
 
 
 class RelativeRule(Strict):
@@ -167,7 +170,7 @@ class Objective(Gate):
     def as_rule(self) -> GateRule:  # type: ignore[explicit-override]
         """The rule as it is applied; one of determinism is always a key objective."""
         rule = super().as_rule()
-        return replace(rule, weight=self.weight, key=self.key or self.metric == DETERMINISM)
+        return replace(rule, weight=self.weight, key=self.key or self.metric in OF_DETERMINISM)
 
 
 class ScoreBounds(Strict):

@@ -75,11 +75,15 @@ class Question:
     workspace: str = DEFAULT_WORKSPACE
     # Name, version, digest and definition of the policy that judges it, where there is one.
     policy: Mapping[str, Any] | None = None
+    # The identity of the bundle that snapshot-compare compares with; None: the approved baseline.
+    baseline: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         # The same words about two projects are two questions, even where a build was only stated.
         # The default one is not named: a command line knows no other, and ids stay what they were.
         own = {} if self.workspace == DEFAULT_WORKSPACE else {"workspace": self.workspace}
+        if self.baseline is not None:
+            own["baseline"] = self.baseline
         return {
             "suite": self.suite,
             "profile": self.profile,
@@ -121,6 +125,8 @@ class Run:
     started_at: str | None = None
     finished_at: str | None = None
     reason: str = ""
+    # The programs that a behaviour depends on beside the code: `python` and `sqlite`, to the patch.
+    environment: Mapping[str, str] | None = None
     policy: PolicyRef | None = None
     policy_definition: Mapping[str, Any] | None = None
     score: Score | None = None
@@ -153,6 +159,7 @@ class Run:
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "reason": self.reason,
+            **({} if self.environment is None else {"environment": dict(self.environment)}),
             "policy": None if self.policy is None else self.policy.to_json(),
             "score": None if self.score is None else self.score.to_json(),
             "waivers_unused": list(self.waivers_unused),

@@ -32,10 +32,14 @@ class SeedPair(Strict):
         return Seeds(sim=self.sim, chaos=self.chaos)
 
 
+_STAGE_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
+
+
 class Stage(Strict):
     """What every stage may set."""
 
     _takes_all_cores: ClassVar[bool] = False
+    _came_later: ClassVar[tuple[str, ...]] = _STAGE_CAME_LATER
 
     timeout_s: Seconds = Field(600.0, description="The stage is ended after so many seconds.")
     attempts_max: int = Field(
@@ -72,13 +76,10 @@ class Stage(Strict):
         known run another name.
         """
         spelled: dict[str, Any] = spell(self)
-        for name in _CAME_LATER:
-            if getattr(self, name) == Stage.model_fields[name].default:
+        for name in self._came_later:
+            if getattr(self, name) == type(self).model_fields[name].default:
                 del spelled[name]
         return spelled
-
-
-_CAME_LATER = ("cores", "memory_mb", "processes", "exclusive")
 
 
 class LintTool(Strict):
@@ -107,6 +108,8 @@ class LintStage(Stage):
 class UnitStage(Stage):
     """The project's own tests in its own environment, seeded, loopback only."""
 
+    _came_later: ClassVar[tuple[str, ...]] = (*_STAGE_CAME_LATER, "classify_failures")
+
     python: ProjectPath | None = Field(
         None, description="Interpreter of the project's environment; default: the one running."
     )
@@ -119,6 +122,10 @@ class UnitStage(Stage):
         default_factory=list, description="Folders whose coverage is measured; none: not measured."
     )
     environment: dict[str, str] = Field(default_factory=dict)
+    classify_failures: bool = Field(
+        True,
+        description="Repeat tests that failed, to say whether order or chance made them fail.",
+    )
 
 
 class Kernel(Strict):
@@ -164,8 +171,17 @@ class SimStage(Stage):
 class SnapshotCompareStage(Stage):
     """The bundle of this run against the approved baseline."""
 
+    _came_later: ClassVar[tuple[str, ...]] = (
+        *_STAGE_CAME_LATER,
+        "reexecute",
+    )
+
     golden: ProjectPath = "snapshots/golden"
     masks: ProjectPath | None = None
+    reexecute: bool = Field(
+        True,
+        description="Execute what differs again, to tell a regression from nondeterminism.",
+    )
 
 
 class Stages(Strict):

@@ -26,3 +26,5 @@ class Workspace:
     allow_commands: bool
     created_by: str
     created_at: str
+    # How many different people must approve a baseline.
+    approvals_required: int = 1

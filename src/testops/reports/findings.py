@@ -18,6 +18,8 @@ from testops.domain.stage import Metric
 
 FINGERPRINT = "testopsFinding/v1"
 LEVELS = ("error", "warning", "note", "none")
+# An address differs between two executions of the same program.
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")
 # Messages that count on the place they stand at: "previous definition from line 12".
 _NUMBERED_PLACE = re.compile(r"\b(lines?|columns?|col|offset|row)([ :]+)\d+", re.IGNORECASE)
 
@@ -72,8 +74,7 @@ def fingerprinted(found: Iterable[CodeFinding]) -> tuple[CodeFinding, ...]:
     """The findings in their order, each once, each with its fingerprint."""
     once: dict[tuple[Any, ...], CodeFinding] = {}
     for finding in sorted(found, key=lambda one: one.order):
-        own = (finding.key,) if finding.key else (finding.line, finding.column, finding.message)
-        same = (finding.tool, finding.rule, finding.path, finding.logical, *own)
+        same = _identity(finding)
         seen = once.get(same)
         if seen is not None:
             finding = replace(seen, occurrences=seen.occurrences + finding.occurrences)
@@ -82,15 +83,26 @@ def fingerprinted(found: Iterable[CodeFinding]) -> tuple[CodeFinding, ...]:
     return tuple(_with_fingerprint(finding, alike) for finding in once.values())
 
 
+def _identity(finding: CodeFinding) -> tuple[Any, ...]:
+    """What two tellings of one finding share."""
+    if finding.fingerprint:
+        # We marked it before, in a file that was read again.
+        return finding.tool, finding.fingerprint
+    own = (finding.key,) if finding.key else (finding.line, finding.column, finding.message)
+    return (finding.tool, finding.rule, finding.path, finding.logical, *own)
+
+
 def _with_fingerprint(finding: CodeFinding, alike: Counter[tuple[str, ...]]) -> CodeFinding:
-    told = finding.key or _NUMBERED_PLACE.sub(r"\1\2N", finding.message)
+    if finding.fingerprint:
+        return finding
+    told = _ADDRESS.sub("0xN", finding.key or _NUMBERED_PLACE.sub(r"\1\2N", finding.message))
     line = "" if finding.key else " ".join(finding.snippet.split())
     parts = (finding.tool, finding.rule, finding.path, finding.logical, told, line)
     number = alike[parts]
     alike[parts] += 1
     digest = hashlib.sha256("\0".join((*parts, str(number))).encode("utf-8", "replace"))
-    others = tuple(pair for pair in finding.fingerprints if pair[0] != FINGERPRINT)
-    return replace(finding, fingerprints=(*others, (FINGERPRINT, digest.hexdigest()[:32])))
+    ours = (FINGERPRINT, digest.hexdigest()[:32])
+    return replace(finding, fingerprints=(*finding.fingerprints, ours))
 
 
 def lines_of(root: Path) -> Callable[[str, int | None], str]:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from testops.reports.snapshot_style import STYLE
-from testops.reports.snapshot_text import execution_text
+from testops.reports.snapshot_text import drift_text, execution_text, masks_line, origin_lines
 
 _DELTAS_MAX = 300
 _SUMMARY_MAX = 100
@@ -41,6 +41,7 @@ def render_html(comparison: Mapping[str, Any]) -> str:
             _missing(comparison, "only_in_target", "In the target only", "no baseline knows these"),
             _missing(comparison, "only_in_base", "In the baseline only", "the target did not run"),
             _summary(comparison["summary"]),
+            _again(comparison["again"]),
             _deltas(comparison["deltas"], comparison["delta_count"]),
             "".join(_divergence(item) for item in comparison["divergences"]),
             _masks(comparison["masks"]),
@@ -81,6 +82,10 @@ def _banner(comparison: Mapping[str, Any]) -> str:
     fix = (
         f'<p class="next"><b>Next</b> {_marked(comparison["fix"])}</p>' if comparison["fix"] else ""
     )
+    cause = ""
+    if comparison["delta_count"]:
+        word = _text(comparison["cause"])
+        cause = f'<p class="cause"><b class="word {word}">{word}</b> {_text(comparison["why"])}</p>'
     figures = "".join(
         f"<div><dt>{label}</dt><dd>{value}</dd></div>"
         for label, value in (
@@ -95,7 +100,7 @@ def _banner(comparison: Mapping[str, Any]) -> str:
 <h1><span class="sign" aria-hidden="true">{_SIGNS[verdict]}</span>
 <span><b>{_text(verdict)}</b>: the target {_WORDS[verdict]}</span></h1>
 <p class="reason">{reason}</p>
-{fix}
+{cause}{fix}
 <dl class="figures">{figures}</dl>
 </header>"""
 
@@ -123,8 +128,9 @@ def _side(name: str, side: Mapping[str, Any] | None) -> str:
     if side is None:
         return f"<tr><th scope='row'>{name}</th><td colspan='5'>none</td></tr>"
     identity = _text(side["identity"])
+    lines = "".join(f"<br><small>{_text(line)}</small>" for line in origin_lines(side))
     return (
-        f"<tr><th scope='row'>{name}</th><td class='path'>{_text(side['path'])}</td>"
+        f"<tr><th scope='row'>{name}</th><td class='path'>{_text(side['path'])}{lines}</td>"
         f"<td>{_text(side['engine_version'])}</td><td>{_text(side['python'])}</td>"
         f"<td>{_text(side['sim_seed'])} / {_text(side['chaos_seed'])}</td>"
         f"<td><code title='{identity}'>{identity[:16]}</code></td></tr>"
@@ -183,6 +189,19 @@ def _kind(kind: str) -> str:
     return f"<span class='kind {_text(kind)}'>{_text(kind)}</span>"
 
 
+def _again(again: Sequence[Mapping[str, Any]]) -> str:
+    if not again:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_text(execution_text(item))}</td>"
+        f"<td><span class='kind'>{_text(item['outcome'])}</span></td>"
+        f"<td class='path'>{_text(item['reason'])}</td></tr>"
+        for item in again
+    )
+    head = "<th scope='col'>execution</th><th scope='col'>its record</th><th scope='col'>why</th>"
+    return _table("Executed twice again", head, rows)
+
+
 def _deltas(deltas: Sequence[Mapping[str, Any]], count: int) -> str:
     if not count:
         return ""
@@ -197,16 +216,17 @@ def _deltas(deltas: Sequence[Mapping[str, Any]], count: int) -> str:
 
 def _execution(name: str, deltas: Sequence[Mapping[str, Any]]) -> str:
     reproduce = _text(deltas[0]["reproduce"])
+    cause = _text(deltas[0]["cause"])
     items = "".join(_delta(delta) for delta in deltas)
     return (
-        f"<article><h3>{_text(name)}</h3>"
+        f"<article><h3>{_text(name)} <small class='word {cause}'>{cause}</small></h3>"
         f"<p class='again'><b>Reproduce</b> <code>{reproduce}</code></p>{items}</article>"
     )
 
 
 def _delta(delta: Mapping[str, Any]) -> str:
-    percent = delta["percent"]
-    change = f"<span class='percent'>{percent:+.4g} %</span>" if percent is not None else ""
+    drift = drift_text(delta)
+    change = f"<span class='percent'>{_text(drift)}</span>" if drift else ""
     note = f"<span class='note'>{_text(delta['note'])}</span>" if delta["note"] else ""
     before = "index " if delta["kind"] == "moved" else ""
     return (
@@ -273,5 +293,5 @@ def _masks(masks: Mapping[str, Any]) -> str:
         "<th scope='col'>files</th><th scope='col'>pointer</th><th scope='col' class='number'>hits"
         "</th><th scope='col' class='number'>hid a change</th><th scope='col'>reason</th>"
     )
-    lead = f"<p class='more'>{_text(masks['file'])}</p>"
+    lead = f"<p class='more'>{_text(masks['file'])} {masks_line(masks)}</p>"
     return _table("Masks", head, rows, lead=lead)

@@ -34,7 +34,10 @@ small { color: var(--soft); font-weight: 400; font-size: .85em; }
 .banner.fail { --tone: var(--fail); } .banner.inconclusive { --tone: var(--inconclusive); }
 .sign { flex: none; width: 2rem; height: 2rem; border-radius: 50%; background: var(--tone);
   color: var(--card); font-weight: 700; font-size: 1.1rem; line-height: 2rem; text-align: center; }
-.kicker, .reason, .next { margin: 0; overflow-wrap: anywhere; }
+.kicker, .reason, .next, .cause { margin: 0; overflow-wrap: anywhere; }
+.cause { margin-top: .5rem; }
+.word { color: var(--soft); } .word.regression { color: var(--fail); }
+.word.nondeterminism { color: var(--warn); }
 .kicker { color: var(--soft); font-size: .9rem; }
 .next { margin-top: .5rem; }
 .next code, .again code { background: var(--code); border-radius: 4px; padding: .1em .35em; }

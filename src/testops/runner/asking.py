@@ -3,7 +3,7 @@
 The words were checked against the schema by whoever took them; here they get their meaning.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from testops.domain.policy import PolicyAsked
 from testops.domain.run import Build
-from testops.domain.run_view import PRIORITY_DEFAULT, NewRun
+from testops.domain.run_view import PRIORITY_DEFAULT, NewRun, RunView
 from testops.domain.schedule import Schedule
 from testops.domain.stage import StageName
 from testops.runner.planning import Asked, Means, Planned, plan
@@ -61,6 +61,7 @@ def asked_of(body: Mapping[str, Any], place: Place) -> Asked:
         workspace=place.name,
         commands_allowed=place.allow_commands,
         own_files=place.is_own,
+        baseline=body.get("baseline"),
     )
 
 
@@ -83,6 +84,25 @@ def new_run(planned: Planned, wish: Wish) -> NewRun:
         deadline_s=wish.deadline_s,
         traceparent=wish.traceparent,
     )
+
+
+def request_of(view: RunView) -> dict[str, Any]:
+    """The words that ask for the very same suite, profile and seeds as a run did."""
+    question = view.question
+    return {
+        "suite": question["suite"],
+        "profile": question["profile"],
+        "seeds": seeds_again(question["sim_seeds"], sim=view.seeds.sim, chaos=view.seeds.chaos),
+    }
+
+
+def seeds_again(sim_seeds: Sequence[int], *, sim: int, chaos: int) -> dict[str, Any]:
+    """The seeds of a run as a request spells them."""
+    if not sim_seeds or sim_seeds[-1] < sim_seeds[0]:
+        # No sim stage, or a count that went round the largest seed, which no range spells.
+        return {"sim": sim, "chaos": chaos}
+    first = sim_seeds[0]
+    return {"sim_range": f"{first}:{first + len(sim_seeds)}", "chaos": chaos}
 
 
 def _seeds(given: Mapping[str, Any]) -> SeedFlags:

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from testops.domain.execution import (
     Ending,
     Executor,
     Fenced,
+    OpenedReview,
     StageRecord,
     Taken,
     cancelled,
@@ -28,11 +30,18 @@ from testops.domain.execution import (
 from testops.domain.gate import GateResult
 from testops.domain.policy import Policy
 from testops.domain.run import RunState
+from testops.domain.run_view import RunView
 from testops.domain.stage import StageName, StageReport, StageState
 from testops.domain.suite import Stage, Suite
 from testops.domain.verdict import ExitCode, Verdict
 from testops.domain.waiver import moment_of
 from testops.runner.budget import Budget, Need
+from testops.runner.left_bundles import (
+    cause_of_report,
+    left_bundle,
+    read_report,
+    review_of_report,
+)
 from testops.runner.stage_jobs import (
     Limits,
     SeedChunk,
@@ -60,6 +69,7 @@ CHUNKS_POLL_S = 0.5
 _LOST_EVERY = 10
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
 _REASON_MAX = 1000
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _EVENTS_HELD_MAX = 5000
 _TOLD_BY_STAGES = (EventType.STAGE_STARTED, EventType.STAGE_PROGRESS, EventType.STAGE_LOG)
 
@@ -135,6 +145,7 @@ class AttemptExecutor:
     def execute(self, taken: Taken, active: Active) -> None:
         """Execute what is left of the attempt and end it."""
         try:
+            self._require_qualified(taken)
             ending = self._stages(taken, active)
         except Stopped as stopped:
             match stopped.why:
@@ -147,6 +158,10 @@ class AttemptExecutor:
         except BadInput as error:
             ending = Ending(RunState.ERRORED, Verdict.INCONCLUSIVE, ExitCode.BAD_INPUT, str(error))
         self._insist(lambda: self._ports.executions.finish(taken, ending))
+
+    def _require_qualified(self, taken: Taken) -> None:
+        if refusal := self._ports.refusal(taken.run):
+            raise BadInput(f"this run is not executed here: {refusal}")
 
     def _stages(self, taken: Taken, active: Active) -> Ending:
         run = taken.run
@@ -215,6 +230,10 @@ class AttemptExecutor:
         """What the stage answers, or that it could not be executed however often it was tried."""
         name, stage = named
         job = self._job(taken, place, named, kept)
+        if name is StageName.SNAPSHOT_COMPARE and job.bundle_identity is not None:
+            identity = job.bundle_identity
+            golden = self._insist(lambda: self._ports.places.baselines(taken, place, identity))
+            job = replace(job, golden=golden)
         crashes = 0
         while True:
             try:
@@ -224,7 +243,7 @@ class AttemptExecutor:
                 return _infrastructure(name, why, poisoned.deaths, judge)
             match result:
                 case StageDone() as done:
-                    return self._kept(name, place, done, judge)
+                    return self._kept(taken, name, place, done, judge)
                 case StageStopped(why=why):
                     raise Stopped(why)
                 case StageCrashed() as crash:
@@ -329,7 +348,9 @@ class AttemptExecutor:
         held.events.clear()
         held.lost = 0
 
-    def _kept(self, name: StageName, place: Place, done: StageDone, judge: Judge) -> StageRecord:
+    def _kept(
+        self, taken: Taken, name: StageName, place: Place, done: StageDone, judge: Judge
+    ) -> StageRecord:
         measured = _measured(name, done.report)
         if measured is None:
             return _infrastructure(name, "what it reported is no report of its stage", 1, judge)
@@ -344,7 +365,39 @@ class AttemptExecutor:
         cause = None if report["verdict"] in ("pass", "warn") else "test"
         if report["state"] == StageState.TOOL_ERROR:
             cause = "infrastructure"
-        return StageRecord(name.value, report, [gate.to_full_json() for gate in gates], left, cause)
+        record = StageRecord(
+            name.value, report, [gate.to_full_json() for gate in gates], left, cause
+        )
+        try:
+            return self._with_snapshots(taken.run, record, done)
+        except BadInput as error:
+            # A stage that leaves what it does not say leaves nothing that anybody may judge by.
+            return _infrastructure(
+                name, f"it left a bundle that is not believed: {error}", 1, judge
+            )
+
+    def _with_snapshots(self, run: RunView, record: StageRecord, done: StageDone) -> StageRecord:
+        """The record with what its stage left for the snapshot service."""
+        if done.bundle is not None and done.bundle_identity is not None:
+            kept = dict(zip(done.artifacts, record.artifacts, strict=True))
+            artifact = kept.get(done.bundle)
+            if artifact is None:
+                return record
+            bundle = left_bundle(
+                run, done.bundle, artifact, done.bundle_identity, record.report, record.gates
+            )
+            return replace(record, bundle=bundle)
+        report = read_report(done.artifacts)
+        # Compared with a bundle that somebody named, it says nothing about the baseline.
+        if report is None or run.question.get("baseline") is not None:
+            return record
+        review = review_of_report(
+            report,
+            opened_at=self._ports.clock.now().astimezone(UTC).strftime(_MOMENT),
+            opened_by_run=run.run_id,
+        )
+        opened = None if review is None else OpenedReview(review, cause_of_report(report))
+        return replace(record, opened=opened)
 
     # --- fan-out --------------------------------------------------------------------------------
 
@@ -407,6 +460,10 @@ class AttemptExecutor:
 
     def execute_chunk(self, taken: Taken, chunk: Chunk, active: Active) -> None:
         """Execute some seeds of a run that another may hold, and settle them."""
+        if refusal := self._ports.refusal(taken.run):
+            # As its run would be ended here: a part of another engine must not get into a bundle.
+            self._settle(chunk, None, f"not executed: {refusal}")
+            return
         suite = Suite.model_validate(taken.run.question["suite"])
         stage = suite.stages.named()[StageName.SIM]
         place = self._insist(lambda: self._ports.places.prepare(taken))

@@ -1,5 +1,6 @@
 """`History` by the records of a project's disk: `snapshots/runs/<id>/attempt-N.json`."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from testops.domain.run import RunState
 from testops.domain.stage import Metric, StageName, StageReport
 from testops.domain.verdict import Verdict
 from testops.runner.records import RunStore
+
+log = logging.getLogger("testops.history")
 
 
 class FileHistory:
@@ -31,9 +34,18 @@ class FileHistory:
                 and profile in (None, record.get("profile"))
                 and record.get("verdict") in {verdict.value for verdict in verdicts}
             )
-            if is_wanted:
-                found.append(past_run(record))
+            if is_wanted and (past := _read(record)) is not None:
+                found.append(past)
         return sorted(found, key=lambda run: run.finished_at, reverse=True)
+
+
+def _read(record: Mapping[str, Any]) -> PastRun | None:
+    try:
+        return past_run(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # It is no evidence, and whoever wrote it must not stop the runs that come after it.
+        log.warning("the record of run %s cannot be read: %r", record.get("run_id"), error)
+        return None
 
 
 def past_run(record: Mapping[str, Any]) -> PastRun:
@@ -56,10 +68,12 @@ def measured_in(
     stages: Sequence[Mapping[str, Any]], gates: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """What kept reports and gates say, as the fields of `PastRun`."""
-    metrics, samples = {}, {}
+    metrics: dict[StageName, Any] = {}
+    samples: dict[StageName, Any] = {}
     for name, every in _measured(stages):
-        metrics[name] = {metric.name: metric.value for metric in every}
-        samples[name] = {metric.name: metric.samples for metric in every if metric.samples}
+        sampled = {metric.name: metric.samples for metric in every if metric.samples}
+        metrics |= {name: {metric.name: metric.value for metric in every}} if every else {}
+        samples |= {name: sampled} if sampled else {}
     waived = {
         (result.rule.stage, result.rule.metric)
         for result in map(GateResult.from_json, gates)

@@ -59,6 +59,8 @@ class Asked:
     files_allowed: bool = False
     commands_allowed: bool = True
     own_files: bool = False
+    # The identity of a bundle: snapshot-compare compares with it, whatever is approved.
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,13 @@ def find(asked: Asked, means: Means) -> Found:
     is_own = asked.own_files and suite_file.path is not None
     if not (asked.commands_allowed or is_own):
         _refuse_commands(suite_file, stages, asked.workspace)
+    if asked.baseline is not None and StageName.SNAPSHOT_COMPARE not in stages:
+        raise BadInput(
+            "a baseline is named, and no stage compares with it",
+            where="baseline",
+            fix="ask for a suite with the stage snapshot-compare, or name no baseline",
+            pointer="/baseline",
+        )
     sim = resolve_sim(suite_file, means.kernels_in) if StageName.SIM in stages else None
     wanted = asked.policy or suite_file.suite.policy
     return Found(
@@ -171,6 +180,7 @@ def settle(found: Found, build: Build, means: Means) -> Planned:
         salt=found.asked.salt,
         workspace=found.asked.workspace,
         policy=None if found.named is None else found.named.to_json(),
+        baseline=found.asked.baseline,
     ).to_json()
     run_id = run_id_of(canonical(storable(question)))
     return Planned(

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from testops.domain.review import Cause
 from testops.domain.seeds import Seeds
 from testops.domain.verdict import Verdict
 from testops.runner.suites import ResolvedKernel
+from testops.telemetry.clock import Clock
 
 
 class Execution(Protocol):
@@ -73,6 +75,20 @@ class Comparison:
     deltas: tuple[Delta, ...]
     findings: tuple[str, ...]
     reports: tuple[Path, ...]
+    # Why there are deltas, how that was found, and in how many executions it was nondeterminism.
+    cause: Cause = Cause.UNKNOWN
+    why: str = ""
+    nondeterministic: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reexecution:
+    """What it takes to execute differing executions again."""
+
+    simulator: Simulator
+    kernels: tuple[ResolvedKernel, ...]
+    clock: Clock
+    jobs: int
 
 
 class Snapshots(Protocol):
@@ -98,6 +114,14 @@ class Snapshots(Protocol):
 
     def report_determinism(self, executions: Sequence[Execution], reports: Path) -> Path: ...
 
-    def compare(self, base: Path, target: Path, *, masks: Path | None, reports: Path) -> Comparison:
-        """Compare and write the reports, the text one first."""
+    def compare(
+        self,
+        base: Path,
+        target: Path,
+        *,
+        masks: Path | None,
+        reports: Path,
+        again: Reexecution | None,
+    ) -> Comparison:
+        """Compare and write the reports, the text one first; with `again`, find the cause too."""
         ...

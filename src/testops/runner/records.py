@@ -132,6 +132,14 @@ class RunStore:
         attempts = self._attempts(self._runs / run_id)
         return _read(attempts[-1][1]) if attempts else None
 
+    def records(self) -> Iterator[dict[str, object]]:
+        """Every attempt that is recorded, in the order of ids; what cannot be read is left out."""
+        for folder in sorted(self._runs.iterdir()) if self._runs.is_dir() else []:
+            for _, path in self._attempts(folder):
+                record = _read(path)
+                if record is not None:
+                    yield record
+
     def _path(self, run: Run) -> Path:
         return self._runs / run.run_id / f"attempt-{run.attempt}.json"
 

@@ -220,6 +220,8 @@ class Wanted:
     # Folders that it must not see, but for what of `kept` lies in them.
     hidden: Sequence[Path] = ()
     kept: Sequence[Path] = ()
+    # Folders that it may read, and not change; they stay in sight as well.
+    read_only: Sequence[Path] = ()
     # Whether every Python program in it is told of the refusals; a kernel's worker must not be.
     counted: bool = True
 
@@ -241,6 +243,7 @@ def _spec(namespaces: Sequence[str], limits: Limits, status: int) -> dict[str, A
         "folder": "/",
         "hidden": [],
         "kept": [],
+        "read_only": [],
     }
 
 
@@ -283,11 +286,12 @@ def held(wanted: Wanted, walls: Sandbox | None = None) -> Iterator[Held]:
 def _places(wanted: Wanted, scratch: Path) -> dict[str, Any]:
     # Whatever the stage needs must stay in sight, also where it lies in what is hidden.
     own = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2])
-    kept = (wanted.folder, scratch, *wanted.kept, *own)
+    kept = (wanted.folder, scratch, *wanted.kept, *wanted.read_only, *own)
     return {
         "folder": str(wanted.folder.resolve()),
         "hidden": [str(path.resolve()) for path in wanted.hidden if path.is_dir()],
         "kept": [str(path.resolve()) for path in kept if path.is_dir()],
+        "read_only": [str(path.resolve()) for path in wanted.read_only],
     }
 
 

@@ -16,6 +16,7 @@ from testops.runner.policies import definition_of
 from testops.runner.ports import Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.records import RunStore
+from testops.runner.run_reports import forget_reports, leave_reports
 from testops.runner.seeding import SeedFlags
 from testops.runner.stages.context import Commands, Simulated, StageContext
 from testops.runner.waivers import load_waivers
@@ -55,6 +56,8 @@ class Tools:
     commands_in: Callable[[Project], Commands]
     # Whoever keeps the run beside its record on the disk, told what is planned; None: nobody.
     keeper: Callable[[Planned], Listener] | None = None
+    # What a behaviour depends on beside the code, by name: its exact version.
+    programs: Mapping[str, str] | None = None
 
 
 def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) -> Run:
@@ -73,12 +76,16 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
         if tools.keeper is not None:
             heard.append(unharmed(tools.keeper(planned)))
         context = _context(request, tools, planned, all_of(heard))
-        queued = _queued(planned, tools.clock)
+        queued = _queued(planned, tools)
         judge = _judge(planned, tools.clock, waivers)
         # What programs under test see as their folder, and what messages call a file, must not
         # depend on where in the project the person stands.
-        with contextlib.chdir(found.project.root):
-            return run_pipeline(queued, context, store, judge, strict=request.strict)
+        project = found.project
+        with contextlib.chdir(project.root):
+            forget_reports(project)
+            run = run_pipeline(queued, context, store, judge, strict=request.strict)
+            leave_reports(run, project, context.simulated.kernels, told=told)
+            return run
 
 
 def _asked(request: Request) -> Asked:
@@ -139,7 +146,7 @@ def _judge(planned: Planned, clock: Clock, waivers: Sequence[Waiver]) -> Judge:
     return Judge(rules, subject, clock, history, waivers)
 
 
-def _queued(planned: Planned, clock: Clock) -> Run:
+def _queued(planned: Planned, tools: Tools) -> Run:
     named = planned.found.named
     return Run(
         run_id=planned.run_id,
@@ -151,7 +158,8 @@ def _queued(planned: Planned, clock: Clock) -> Run:
         build=planned.build,
         engine_version=planned.engine_version,
         reproduce=planned.reproduce,
-        started_at=clock.now().isoformat(),
+        started_at=tools.clock.now().isoformat(),
+        environment=tools.programs,
         policy=None if named is None else named.ref,
         policy_definition=None if named is None else definition_of(named.policy),
     )

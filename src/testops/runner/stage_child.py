@@ -138,6 +138,7 @@ def _context(job: StageJob, tools: ChildTools, listener: Callable[[Event], None]
         commands=tools.commands_in(project),
         listener=listener,
         simulated=Simulated(identity=job.bundle_identity),
+        golden=job.golden,
     )
 
 

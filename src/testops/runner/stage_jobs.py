@@ -81,6 +81,8 @@ class StageJob:
     network: Network = "loopback-only"
     executions: Sequence[Path] = ()
     chunk: SeedChunk | None = None
+    # A folder of baselines that goes before the project's; the stage may only read it.
+    golden: Path | None = None
 
     @property
     def wall_s(self) -> float:
@@ -109,6 +111,7 @@ class StageJob:
             "network": self.network,
             "executions": [str(path) for path in self.executions],
             "chunk": None if self.chunk is None else self.chunk.to_json(),
+            "golden": None if self.golden is None else str(self.golden),
         }
 
     @classmethod
@@ -121,6 +124,7 @@ class StageJob:
             "limits": Limits(**body["limits"]),
             "executions": tuple(Path(path) for path in body["executions"]),
             "chunk": None if body["chunk"] is None else SeedChunk.from_json(body["chunk"]),
+            "golden": None if body["golden"] is None else Path(body["golden"]),
         }
         return cls(**{**body, **changed})
 

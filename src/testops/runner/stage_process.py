@@ -116,6 +116,7 @@ def _started(
             passed=(writable,),
             hidden=hidden,
             kept=(job.output, *(path.parent for path in job.executions)),
+            read_only=() if job.golden is None else (job.golden,),
             # Toron refuses by itself; a kernel must not see that anybody else looks on.
             counted=job.stage != StageName.SIM,
         )

@@ -45,6 +45,7 @@ _NAMESPACES = {
 }
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _MS_BIND, _MS_REC = 0x1000, 0x4000
+_MS_RDONLY, _MS_REMOUNT, _MS_RELATIME = 0x1, 0x20, 1 << 21
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
@@ -129,6 +130,8 @@ def _settle(spec: dict[str, Any]) -> None:
             _call("mount", b"none", b"/dev/shm", b"tmpfs", _MS_NOSUID_NODEV_NOEXEC, size)
         for folder in spec["hidden"]:
             _hide(folder, spec["kept"])
+        for folder in spec["read_only"]:
+            _freeze(folder)
         # Through what may have been mounted over it just now.
         os.chdir(spec["folder"])
     elif _LINUX:
@@ -145,6 +148,16 @@ def _hide(folder: str, kept: list[str]) -> None:
         own = f"/proc/self/fd/{descriptor}".encode()
         _call("mount", own, path.encode(), None, _MS_BIND | _MS_REC, None)
         os.close(descriptor)
+
+
+def _freeze(folder: str) -> None:
+    """Let nobody in here change what is in `folder`."""
+    _call("mount", folder.encode(), folder.encode(), None, _MS_BIND | _MS_REC, None)
+    # What the mount refuses already must be said again: in a user namespace nobody may lift it.
+    own = os.statvfs(folder).f_flag & (_MS_NOSUID_NODEV_NOEXEC | 0x400 | 0x800)
+    relative = _MS_RELATIME if os.statvfs(folder).f_flag & 0x1000 else 0
+    flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | own | relative
+    _call("mount", b"none", folder.encode(), None, flags, None)
 
 
 def _raise_loopback() -> None:

@@ -17,6 +17,7 @@ from testops.domain.execution import (
     Watched,
 )
 from testops.domain.history import History
+from testops.domain.run_view import RunView
 from testops.domain.waiver import Waiver
 from testops.runner.stage_jobs import Result, StageJob
 from testops.telemetry.clock import Clock
@@ -91,6 +92,14 @@ class Places(Protocol):
         """Put files into the shared store."""
         ...
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        """A folder of what the bundle `identity` is to be compared with, before the project's own.
+
+        None where the project's own folder of baselines says it. `BadInput` when a baseline that
+        was named is not kept any more.
+        """
+        ...
+
     def keep_chunk(self, path: Path) -> str: ...
     def fetch_chunk(self, sha256: str, place: Place) -> Path: ...
 
@@ -141,3 +150,6 @@ class WorkerPorts:
     duties: Sequence[Callable[[], None]] = ()
     # Told when an attempt has ended here.
     ended: Callable[[str, int], None] = lambda _run_id, _attempt: None
+    # Why a run must not be executed here (another engine, versions that nobody qualified); "": it
+    # may. `runner.versions` is the one that runners have.
+    refusal: Callable[[RunView], str] = lambda _run: ""

@@ -12,12 +12,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import cast
 
 from testops.snapshots.canonical import Json, form
 
 # Exact alignment is quadratic, and worse for repetitive lists.
 _EXACT_CELLS_MAX = 40_000
 # What people call a key, in the order in which they would take it.
+_SAMPLE_MAX = 64
 _KEY_NAMES = ("id", "key", "name", "uuid", "uid", "path")
 
 
@@ -35,53 +37,90 @@ class Alignment:
 
 def align(old: Sequence[Json], new: Sequence[Json]) -> Alignment:
     """How to read `new` as a change of `old`; every index of both is in exactly one place."""
-    key = infer_key(old, new)
+    key, why = find_key(old, new)
     if key is not None:
         return _align_by_key(key, old, new)
     old_forms, new_forms = [form(item) for item in old], [form(item) for item in new]
     matches, is_exact = _match_in_sequence(old_forms, new_forms)
-    return _completed(old_forms, new_forms, matches, is_exact=is_exact)
+    return _completed(old_forms, new_forms, matches, is_exact=is_exact, why=why)
 
 
 def infer_key(old: Sequence[Json], new: Sequence[Json]) -> str | None:
     """The field that identifies records in both lists, or None when no field does."""
-    if not old or not new:
-        return None
-    candidates: set[str] | None = None
-    for side in (old, new):
-        fields = _unique_fields(side)
-        candidates = fields if candidates is None else candidates & fields
-    scored = [
-        (-len(_values(old, name) & _values(new, name)), _preference(name))
-        for name in sorted(candidates or ())
-    ]
-    # A field whose values are all new identifies nothing across the two sides.
-    best = min((score for score in scored if score[0] < 0), default=None)
-    return best[1][1] if best is not None else None
+    return find_key(old, new)[0]
 
 
-def _unique_fields(records: Sequence[Json]) -> set[str]:
-    first = records[0]
-    names = set(first) if isinstance(first, dict) else set()
-    seen: dict[str, set[str]] = {name: set() for name in names}
-    for record in records:
-        if not isinstance(record, dict):
-            return set()
-        for name in sorted(names):
-            value = record.get(name)
-            if not _is_key_value(value) or form(value) in seen[name]:
-                names.discard(name)
-            else:
-                seen[name].add(form(value))
-    return names
+def find_key(old: Sequence[Json], new: Sequence[Json]) -> tuple[str | None, str]:
+    """The field that identifies records in both lists; or None, and why no field does.
+
+    Of several the one that explains most: that finds most records again, and finds them alike. A
+    running number finds every record of a list that shifted, and none of them alike.
+    """
+    old_records, new_records = _records(old), _records(new)
+    if not old_records or not new_records:
+        return None, ""
+    names = sorted({*old_records[0]} & {*new_records[0]}, key=_preference)
+    best, best_score, why = None, 0.0, "its records share no field"
+    for number, name in enumerate(names):
+        columns = [_column(records, name) for records in (old_records, new_records)]
+        problem = next((column for column in columns if isinstance(column, str)), "")
+        score = 0.0
+        if not problem:
+            score = _explained(name, old_records, new_records, columns)
+            problem = "" if score else f"no {name!r} is on both sides"
+        if number == 0:
+            why = problem  # of what people would take first
+        if score > best_score:
+            best, best_score = name, score
+    return best, "" if best is not None else why
 
 
-def _is_key_value(value: Json) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
+Record = dict[str, Json]
+# A key's values: of two JSON types that are never equal to each other.
+Column = Sequence[str | int]
 
 
-def _values(records: Sequence[Json], name: str) -> set[str]:
-    return {form(record[name]) for record in records if isinstance(record, dict)}
+def _records(items: Sequence[Json]) -> list[Record]:
+    """The items when all are records; else none."""
+    if not all(type(item) is dict for item in items):
+        return []
+    return cast("list[Record]", items)
+
+
+def _column(records: Sequence[Record], name: str) -> Column | str:
+    """What the records have under `name`, or why that identifies nothing."""
+    try:
+        column = [record[name] for record in records]
+    except KeyError:
+        return f"not every record has {name!r}"
+    # bool is an int, and True is 1: only the types themselves will do.
+    if not set(map(type, column)) <= {str, int}:
+        return f"{name!r} is not always a text or an integer"
+    values = cast("list[str | int]", column)
+    return values if len(set(values)) == len(values) else f"{name!r} repeats"
+
+
+def _explained(
+    name: str, old: Sequence[Record], new: Sequence[Record], columns: Sequence[Column]
+) -> float:
+    """How many records the key finds again; up to twice as much where they are found unchanged."""
+    place = {value: index for index, value in enumerate(columns[0])}
+    found = [(place[value], index) for index, value in enumerate(columns[1]) if value in place]
+    if not found:
+        return 0.0
+    step = -(-len(found) // _SAMPLE_MAX)
+    sample = found[::step]
+    alike = sum(_likeness(old[index], new[other], name) for index, other in sample)
+    return len(found) * (1 + alike / len(sample))
+
+
+def _likeness(old: Record, new: Record, key: str) -> float:
+    names = {*old, *new} - {key}
+    if not names:
+        return 1.0
+    return sum(name in old and name in new and old[name] == new[name] for name in names) / len(
+        names
+    )
 
 
 def _preference(name: str) -> tuple[int, str]:
@@ -91,18 +130,13 @@ def _preference(name: str) -> tuple[int, str]:
 
 
 def _align_by_key(key: str, old: Sequence[Json], new: Sequence[Json]) -> Alignment:
-    place = {_key_value(item, key): index for index, item in enumerate(old)}
+    place = {record[key]: index for index, record in enumerate(_records(old))}
     pairs = [
-        (place[value], index)
-        for index, item in enumerate(new)
-        if (value := _key_value(item, key)) in place
+        (place[record[key]], index)
+        for index, record in enumerate(_records(new))
+        if record[key] in place
     ]
     return _alignment(f"records matched by {key!r}", key, pairs, len(old), len(new))
-
-
-def _key_value(item: Json, key: str) -> str:
-    assert isinstance(item, dict), item
-    return form(item[key])
 
 
 def _alignment(
@@ -218,7 +252,12 @@ def _split_at_anchors(old: Sequence[str], new: Sequence[str], stretch: _Stretch)
 
 
 def _completed(
-    old: Sequence[str], new: Sequence[str], matches: list[tuple[int, int]], *, is_exact: bool
+    old: Sequence[str],
+    new: Sequence[str],
+    matches: list[tuple[int, int]],
+    *,
+    is_exact: bool,
+    why: str,
 ) -> Alignment:
     """Add to the equal items in order: equal items elsewhere (moved), then neighbours (changed)."""
     moved = _moves(old, new, matches)
@@ -232,12 +271,13 @@ def _completed(
         free_new = [index for index in range(at_new, match_new) if index not in taken_new]
         pairs += zip(free_old, free_new, strict=False)
         at_old, at_new = match_old + 1, match_new + 1
+    reason = f" ({why})" if why else ""
     used_old = {index for index, _ in pairs} | taken_old
     used_new = {index for _, index in pairs} | taken_new
     return Alignment(
-        how="no key field: items matched in sequence"
+        how=f"no key field{reason}: items matched in sequence"
         if is_exact
-        else "no key field, and too long to align: items matched by position",
+        else f"no key field{reason}, and too long to align: items matched by position",
         key=None,
         pairs=sorted([*pairs, *moved], key=lambda pair: pair[1]),
         moved=frozenset(moved),

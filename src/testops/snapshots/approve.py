@@ -1,16 +1,18 @@
 """Makes a bundle the baseline of its key, and records who decided that, when and why.
 
 `golden/<suite>/<profile>/<engine_version>-py<python>.tar.gz` with its record beside it (`.json`).
-Earlier approvals stay in the record's `history`, oldest first, each with its identity.
+Earlier approvals stay in the record's `history`, oldest first, each with its identity. How many
+people it takes, and what they decided about each delta, is a review's; it comes here when it holds.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from testops.domain.errors import BadInput
+from testops.domain.review import Decision, decided
 from testops.domain.verdict import Verdict
 from testops.snapshots.atomic import replace_file
 from testops.snapshots.bundle import SUFFIX, Bundle, read_bundle, write_bundle
@@ -20,17 +22,23 @@ from testops.snapshots.manifest import BundleKey
 from testops.snapshots.refusal import Refusal
 
 RECORD_SCHEMA_VERSION = 1
-_TEXT_LENGTH_MAX = 2000
 _APPROVAL_FIELDS = ("identity", "who", "why", "at", "failing")
+# Fields that came later: a record without them is as good as before, and none is made up.
+_LATER_FIELDS = ("approvals", "provenance", "migrated_from")
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
-    """A decision of a person. `at` is an argument, like all time."""
+class Evidence:
+    """What a record keeps beside the last decision: every approval, and where the bundle is from.
 
-    who: str
-    why: str
-    at: datetime
+    None and empty leave the field out, as records had it before there were reviews.
+    """
+
+    approvals: Sequence[Decision] = ()
+    provenance: Mapping[str, Json] | None = None
+
+
+NO_EVIDENCE = Evidence()
 
 
 def baseline_path(golden: Path, key: BundleKey) -> Path:
@@ -45,7 +53,14 @@ def record_path(baseline: Path) -> Path:
 
 
 def approve(
-    source: Path, golden: Path, *, who: str, why: str, at: datetime, allow_failing: bool = False
+    source: Path,
+    golden: Path,
+    *,
+    who: str,
+    why: str,
+    at: datetime,
+    allow_failing: bool = False,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> Path:
     """The path of the baseline that `source` has become; a former one stays in the history.
 
@@ -53,28 +68,47 @@ def approve(
     and for one with failing executions unless `allow_failing`. OutputNotWritable leaves the former
     baseline in force.
     """
-    approval = Approval(who=_required(who, "--who"), why=_required(why, "--why"), at=at)
-    if at.tzinfo is None:
-        raise BadInput("has no time zone", where="at", fix="pass an aware time")
+    decision = decided(who, why, at)
     bundle = read_bundle(source)
-    failing = _failing_executions(bundle, allow_failing=allow_failing)
+    failing = failing_executions(bundle, allow_failing=allow_failing)
     baseline = baseline_path(golden, bundle.header.key)
     history = _history(baseline)
     # The bundle before its record: killed between the two, the record names another identity than
     # the bundle has, which a comparison reports; the other order could vouch for a bundle that was
     # never stored.
-    write_bundle(baseline, bundle.header, bundle.files)
+    identity = write_bundle(baseline, bundle.header, bundle.files)
     record: dict[str, Json] = {
         "schema_version": RECORD_SCHEMA_VERSION,
         "suite": bundle.header.suite,
         "profile": bundle.header.profile,
         "engine_version": bundle.header.engine_version,
         "python": bundle.header.python,
-        **_approval_json(approval, bundle.identity, failing),
+        "identity": identity,
+        **decision.to_json(),
+        "failing": failing,
+        **_evidence_json(evidence),
+        **_migration_json(bundle, identity),
         "history": history,
     }
-    replace_file(record_path(baseline), _readable(record))
+    replace_file(record_path(baseline), readable(record))
     return baseline
+
+
+def _evidence_json(evidence: Evidence) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    if evidence.approvals:
+        found["approvals"] = [approval.to_json() for approval in evidence.approvals]
+    if evidence.provenance is not None:
+        found["provenance"] = dict(evidence.provenance)
+    return found
+
+
+def _migration_json(bundle: Bundle, identity: str) -> dict[str, Json]:
+    """What the bundle was before it was written in the newest schema; nothing when it was that."""
+    if identity == bundle.identity:
+        return {}
+    former: Json = {"identity": bundle.identity, "schema_version": bundle.schema_version}
+    return {"migrated_from": [former]}
 
 
 def approval_problem(bundle: Bundle) -> str:
@@ -85,28 +119,24 @@ def approval_problem(bundle: Bundle) -> str:
     path = record_path(bundle.origin)
     if not bundle.origin.name.endswith(SUFFIX) or not path.exists():
         return ""
-    identity = _read_record(path).get("identity")
-    if identity == bundle.identity:
+    record = read_record(path)
+    # Killed between the record and its bundle, a migration leaves what was approved in a schema of
+    # before: it is the same behaviour.
+    if bundle.identity in (record.get("identity"), *former_identities(record)):
         return ""
     return f"the baseline {bundle.origin} is not the bundle that {path.name} says was approved"
 
 
-def _required(text: str, where: str) -> str:
-    stripped = text.strip()
-    if not stripped:
-        raise BadInput(
-            "is empty", where=where, fix="a baseline is approved by a person, for a reason"
-        )
-    if len(stripped) > _TEXT_LENGTH_MAX:
-        raise BadInput(
-            f"is longer than {_TEXT_LENGTH_MAX} characters", where=where, fix="shorten it"
-        )
-    if not all(letter.isprintable() or letter == "\n" for letter in stripped):
-        raise BadInput("holds control characters", where=where, fix="write plain text")
-    return stripped
+def former_identities(record: Mapping[str, Json]) -> list[str]:
+    """The identities that a record's bundle had in earlier schemas, the oldest first."""
+    former = record.get("migrated_from", [])
+    items = former if isinstance(former, list) else []
+    found = [item.get("identity") for item in items if isinstance(item, dict)]
+    return [identity for identity in found if isinstance(identity, str)]
 
 
-def _failing_executions(bundle: Bundle, *, allow_failing: bool) -> int:
+def failing_executions(bundle: Bundle, *, allow_failing: bool) -> int:
+    """How many executions of `bundle` did not pass; BadInput unless they are allowed to."""
     records = read_executions(bundle)
     if not records:
         raise BadInput(
@@ -130,17 +160,19 @@ def _history(baseline: Path) -> list[Json]:
     path = record_path(baseline)
     if not path.exists():
         return []
-    former = _read_record(path)
+    former = read_record(path)
     history = former.get("history", [])
     if not isinstance(history, list):
         raise BadInput("has a 'history' that is no list", where=str(path), fix=_RECORD_FIX)
-    return [*history, {name: former.get(name) for name in _APPROVAL_FIELDS}]
+    later = {name: former[name] for name in _LATER_FIELDS if name in former}
+    return [*history, {name: former.get(name) for name in _APPROVAL_FIELDS} | later]
 
 
 _RECORD_FIX = "restore it from version control"
 
 
-def _read_record(path: Path) -> Mapping[str, Json]:
+def read_record(path: Path) -> Mapping[str, Json]:
+    """The approval that stands in `path`; BadInput when it is none."""
     try:
         record = parse(path.read_bytes())
     except Refusal as refusal:
@@ -154,17 +186,7 @@ def _read_record(path: Path) -> Mapping[str, Json]:
     return record
 
 
-def _approval_json(approval: Approval, identity: str, failing: int) -> dict[str, Json]:
-    at = approval.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {
-        "identity": identity,
-        "who": approval.who,
-        "why": approval.why,
-        "at": at,
-        "failing": failing,
-    }
-
-
-def _readable(record: Json) -> bytes:
+def readable(record: Json) -> bytes:
+    """`record` as it is kept."""
     # Committed and reviewed by people, so spread over lines; no hash is taken of it.
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()

@@ -12,13 +12,14 @@ import errno
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from testops.domain.errors import OutputNotWritable
 
-_SUFFIX = ".testops-tmp"
+TEMPORARY = ".testops-tmp"
 
 
 def replace_file(target: Path, content: bytes) -> None:
@@ -41,7 +42,7 @@ def replace_file(target: Path, content: bytes) -> None:
 
 def remove_stale_files(folder: Path) -> None:
     """Remove the temporary files of writers that are no more; those of live ones stay."""
-    for path in sorted(folder.glob(f".*{_SUFFIX}")):
+    for path in sorted(folder.glob(f".*{TEMPORARY}")):
         # A file that another writer renames or removes in this very moment is none of ours.
         with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
             _remove_unlocked(path)
@@ -60,7 +61,7 @@ def _remove_unlocked(path: Path) -> None:
 
 def _create_locked(target: Path) -> tuple[Path, int]:
     for attempt in range(1000):
-        path = target.with_name(f".{target.name[:150]}.{os.getpid()}-{attempt}{_SUFFIX}")
+        path = target.with_name(f".{target.name[:150]}.{os.getpid()}-{attempt}{TEMPORARY}")
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
@@ -86,7 +87,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     The files are not synced one by one: what is unpacked is a copy of a bundle, and its digests
     catch what a power cut tore.
     """
-    with _reported(folder), _folder_lock(folder):
+    with _reported(folder), folder_lock(folder):
         repair_folder(folder)
         staged, former = _staged(folder), _former(folder)
         try:
@@ -114,24 +115,41 @@ def repair_folder(folder: Path) -> None:
 
 
 def _staged(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.new{_SUFFIX}")
+    return folder.with_name(f".{folder.name}.new{TEMPORARY}")
 
 
 def _former(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old{_SUFFIX}")
+    return folder.with_name(f".{folder.name}.old{TEMPORARY}")
 
 
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, patience: int | None = None) -> Iterator[None]:
+    """Nobody else changes `folder` meanwhile; the lock dies with its process.
+
+    `patience`: give up after so many tries, 50 ms apart, with OutputNotWritable. None: wait.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The lock file stays: removing it would let two writers lock two different files.
     lock = folder.with_name(f".{folder.name}.testops-lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if patience is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        elif not _acquired(descriptor, patience):
+            raise OutputNotWritable(
+                "another command holds it", where=str(lock), fix="end that one, then try again"
+            )
         yield
     finally:
         os.close(descriptor)
+
+
+def _acquired(descriptor: int, patience: int) -> bool:
+    for _ in range(patience):
+        if _try_lock(descriptor):
+            return True
+        threading.Event().wait(0.05)
+    return False
 
 
 @contextmanager

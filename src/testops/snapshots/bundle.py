@@ -16,10 +16,17 @@ from testops.domain.errors import BadInput
 from testops.snapshots.atomic import replace_file, replace_folder
 from testops.snapshots.gzip_layer import compress, decompress
 from testops.snapshots.limits import LIMITS, Limits, size_text
-from testops.snapshots.manifest import MANIFEST, BundleHeader, verify_manifest, write_manifest
+from testops.snapshots.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    BundleHeader,
+    FileDigest,
+    digest_of,
+)
 from testops.snapshots.paths import require_distinct, require_safe_path
 from testops.snapshots.refusal import FOREIGN_FIX, Refusal
-from testops.snapshots.tar import ByteStream, read_tar, require_room, write_tar
+from testops.snapshots.schemas import known
+from testops.snapshots.tar import ByteStream, Member, read_members, require_room, write_tar
 
 SUFFIX = ".tar.gz"
 _FOLDER_DEPTH_MAX = 8
@@ -27,12 +34,20 @@ _FOLDER_DEPTH_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that was read and believed: every digest held. `files` leaves the manifest out."""
+    """A bundle that was read and believed: every digest held. `files` leaves the manifest out.
+
+    `files` are as the newest schema has them; `identity` is of what is stored, in `schema_version`.
+    They may be read when they are asked for, and are then held against `digests` again.
+    """
 
     header: BundleHeader
     identity: str
     files: Mapping[str, bytes]
     origin: Path
+    digests: Mapping[str, FileDigest]
+    # Of the stored bytes of the manifest, which say everything else.
+    manifest_sha256: str
+    schema_version: int = SCHEMA_VERSION
 
 
 def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes]) -> str:
@@ -42,7 +57,7 @@ def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes])
     that a reader keeps.
     """
     try:
-        tar = write_tar(_members(header, files))
+        tar = write_tar(members_of(header, files))
         packed = compress(tar)
         _require_readable(tar_bytes=len(tar), packed_bytes=len(packed), limits=LIMITS)
     except Refusal as refusal:
@@ -56,8 +71,11 @@ def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes])
 def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`, a `.tar.gz` or an unpacked folder; BadInput says why it is refused."""
     try:
-        members = _read_folder(path) if path.is_dir() else _read_file(path)
-        header = verify_manifest(members)
+        if path.is_dir():
+            members = dict(unpacked_files(path))
+        else:
+            members = {member.path: member.content for member in packed_members(path)}
+        found = known().understood(members)
     except Refusal as refusal:
         raise BadInput(refusal.problem, where=str(path), fix=refusal.fix) from refusal
     except OSError as error:
@@ -66,9 +84,15 @@ def read_bundle(path: Path) -> Bundle:
             where=str(path),
             fix="name an existing bundle that you may read",
         ) from error
-    files = {name: members[name] for name in sorted(members) if name != MANIFEST}
-    tar = write_tar({**files, MANIFEST: write_manifest(header, files)})
-    return Bundle(header=header, identity=hashlib.sha256(tar).hexdigest(), files=files, origin=path)
+    return Bundle(
+        header=found.header,
+        identity=hashlib.sha256(write_tar(found.stored)).hexdigest(),
+        files=found.files,
+        origin=path,
+        digests={name: digest_of(content) for name, content in found.files.items()},
+        manifest_sha256=hashlib.sha256(members[MANIFEST]).hexdigest(),
+        schema_version=found.version,
+    )
 
 
 def unpack_bundle(source: Path, folder: Path) -> None:
@@ -79,7 +103,7 @@ def unpack_bundle(source: Path, folder: Path) -> None:
     """
     bundle = read_bundle(source)
     _require_ours(folder)
-    replace_folder(folder, {**bundle.files, MANIFEST: write_manifest(bundle.header, bundle.files)})
+    replace_folder(folder, members_of(bundle.header, bundle.files))
 
 
 def is_unpacked(path: Path) -> bool:
@@ -87,8 +111,9 @@ def is_unpacked(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def _members(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    members = {**files, MANIFEST: write_manifest(header, files)}
+def members_of(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Everything that the newest schema puts into a bundle of `files`; Refusal when it cannot."""
+    members = {**files, MANIFEST: known().newest.manifest(header, files)}
     if MANIFEST in files:
         raise Refusal(f"a file named {MANIFEST} cannot be put into a bundle")
     require_distinct(members)
@@ -105,7 +130,11 @@ def _require_readable(*, tar_bytes: int, packed_bytes: int, limits: Limits) -> N
         raise Refusal(f"the bundle would unpack to more than {limits.ratio_max} times its size")
 
 
-def _read_file(path: Path) -> dict[str, bytes]:
+def packed_members(path: Path) -> Iterator[Member]:
+    """The plain files in a `.tar.gz`, one at a time; believed only when this has come to its end.
+
+    Refusal for what is no bundle by its layers; the manifest is not looked at.
+    """
     status = path.stat()  # before opening: to open a named pipe would wait for its other end
     if not stat.S_ISREG(status.st_mode):
         raise Refusal("it is neither a file nor a folder", fix="name a bundle")
@@ -115,21 +144,21 @@ def _read_file(path: Path) -> dict[str, bytes]:
         if file.read(2) != b"\x1f\x8b":
             raise Refusal("it is not a gzip file", fix=f"name a bundle (NAME{SUFFIX})")
         file.seek(0)
-        return read_tar(ByteStream(decompress(file)))
+        stream = ByteStream(decompress(file))
+        yield from read_members(stream, limits=LIMITS, require_path=require_safe_path)
 
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
+def unpacked_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of an unpacked bundle, one at a time; Refusal for what no bundle holds."""
     total = 0
-    for path, entry in _walk(folder):
+    for count, (path, entry) in enumerate(_walk(folder), start=1):
         require_safe_path(path)
         size = entry.stat(follow_symlinks=False).st_size
-        require_room(path, size, member_count=len(members) + 1, limits=LIMITS)
+        require_room(path, size, member_count=count, limits=LIMITS)
         total += size
         if total > LIMITS.tar_bytes_max:
             raise Refusal(f"it holds more than {size_text(LIMITS.tar_bytes_max)}")
-        members[path] = Path(entry.path).read_bytes()
-    return members
+        yield path, Path(entry.path).read_bytes()
 
 
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, "os.DirEntry[str]"]]:

@@ -9,8 +9,9 @@ rule, so that both sides of a comparison spell it alike:
 """
 
 import json
+import marshal
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import rfc8785
@@ -24,6 +25,12 @@ SAFE_INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 100
 
 
+# One for all: to make an encoder costs as much as to spell a small record.
+_SPELLER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+# Later versions refer to objects that they have seen, which says more than a value.
+_MARSHAL_WITHOUT_REFERENCES = 2
+
+
 def canonical(value: Json) -> bytes:
     """The one spelling of `value`; what a double cannot hold must have gone through `storable`."""
     return rfc8785.dumps(value)
@@ -34,7 +41,21 @@ def form(value: Json) -> str:
 
     For values that were read: unlike `canonical`, it takes every number that JSON can spell.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _SPELLER.encode(value)
+
+
+def same(one: Json, other: Json) -> bool:
+    """Whether two values have one `form`, found without spelling most of them.
+
+    Unequal values are never the same; equal ones may be of two types (`True` and 1, 1 and 1.0, 0.0
+    and -0.0), which marshal keeps apart. It also keeps apart what only has another order of keys,
+    so what it calls different is spelled after all.
+    """
+    if one != other:
+        return False
+    return marshal.dumps(one, _MARSHAL_WITHOUT_REFERENCES) == marshal.dumps(
+        other, _MARSHAL_WITHOUT_REFERENCES
+    ) or form(one) == form(other)
 
 
 def integer_json(number: int) -> int | str:
@@ -127,19 +148,19 @@ def _finite(digits: str) -> float:
 
 
 def _require_depth(value: Json) -> None:
-    level: list[Json] = [value]
-    for _ in range(DEPTH_MAX + 1):
-        level = [item for parent in level for item in _children(parent)]
+    level = _containers([value])
+    for _ in range(DEPTH_MAX):
         if not level:
             return
-    raise Refusal(f"its JSON is nested deeper than {DEPTH_MAX} levels")
+        level = [
+            container
+            for parent in level
+            for container in _containers(parent.values() if type(parent) is dict else parent)
+        ]
+    if any(level):  # empty ones hold nothing deeper
+        raise Refusal(f"its JSON is nested deeper than {DEPTH_MAX} levels")
 
 
-def _children(value: Json) -> Sequence[Json]:
-    match value:
-        case dict():
-            return list(value.values())
-        case list():
-            return value
-        case _:
-            return ()
+def _containers(values: Iterable[Json]) -> "list[dict[str, Json] | list[Json]]":
+    # Scalars are most of a document, and end here.
+    return [value for value in values if type(value) is dict or type(value) is list]

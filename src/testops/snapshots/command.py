@@ -8,9 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testops.domain.verdict import ExitCode, exit_code_of
+from testops.domain.review import Cause
+from testops.domain.verdict import ExitCode, combine_exit, exit_code_of
+from testops.snapshots.again import with_causes
 from testops.snapshots.canonical import Json
+from testops.snapshots.causes import Reexecutor
 from testops.snapshots.compare import Comparison, compare_paths
+from testops.snapshots.masks import masks_text
+from testops.snapshots.memory import Memory
+from testops.snapshots.origins import Here, with_origins
 
 _DELTAS_PRINTED_MAX = 10
 
@@ -25,6 +31,8 @@ class CompareResult:
     comparison: Comparison
     exit_code: ExitCode
     reports: Sequence[Path]
+    # The review that this comparison opened, where it opened one.
+    review: Path | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The one object of `--json`."""
@@ -32,6 +40,7 @@ class CompareResult:
             **self.comparison.to_json(),
             "exit_code": int(self.exit_code),
             "reports": [str(path) for path in self.reports],
+            "review": None if self.review is None else str(self.review),
         }
 
     def text(self) -> str:
@@ -43,19 +52,42 @@ class CompareResult:
         hidden = comparison.delta_count - min(len(comparison.deltas), _DELTAS_PRINTED_MAX)
         if hidden > 0:
             lines.append(f"  and {hidden} more in the report")
+        if comparison.delta_count:
+            lines.append(f"  cause: {comparison.cause}: {comparison.why}")
+        if masks := masks_text(comparison.audit):
+            lines.append(f"  {masks}")
         lines += [f"  finding: {finding['message']}" for finding in comparison.findings]
         lines += [f"  note: {note}" for note in comparison.notes]
         if comparison.fix:
             lines.append(f"  next: {comparison.fix}")
         lines += [f"  report: {path}" for path in self.reports]
+        if self.review is not None:
+            lines.append(f"  review: {self.review}; `testops snapshot review {self.review.stem}`")
         return "\n".join(lines)
 
 
 def compare_command(
-    base: Path, target: Path, *, masks: Path | None, strict: bool, report: Reporter
+    base: Path,
+    target: Path,
+    *,
+    masks: Path | None,
+    strict: bool,
+    report: Reporter,
+    executor: Reexecutor | None = None,
+    memory: Memory | None = None,
+    here: Here | None = None,
 ) -> CompareResult:
-    """Compare and report. BadInput and OutputNotWritable pass through for the caller to answer."""
-    comparison = compare_paths(base, target, masks=masks)
+    """Compare, find the cause where there is an `executor`, and report.
+
+    BadInput and OutputNotWritable pass through for the caller to answer.
+    """
+    comparison = compare_paths(base, target, masks=masks, memory=memory)
+    if executor is not None:
+        comparison = with_causes(comparison, executor)
+    if here is not None:
+        comparison = with_origins(comparison, here)
     reports = report(comparison.to_json())
     code = exit_code_of(comparison.verdict, strict=strict)
+    if comparison.cause is Cause.NONDETERMINISM:
+        code = combine_exit((code, ExitCode.NONDETERMINISM))
     return CompareResult(comparison=comparison, exit_code=code, reports=reports)

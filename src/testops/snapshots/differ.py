@@ -1,12 +1,15 @@
 """The typed difference of two JSON values. Knows nothing of kernels, seeds or bundles."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from testops.snapshots.align import align
-from testops.snapshots.canonical import Json, form
+from testops.snapshots.canonical import Json, form, same
 from testops.snapshots.pointers import Place
+
+_EXACT_INTEGER_MAX = 2**53
 
 
 class ChangeKind(StrEnum):
@@ -25,7 +28,8 @@ class Change:
     """One difference. A place is None on the side that has nothing there.
 
     `note` says how the nearest list around it was aligned, and which record it is in; `percent` is
-    of a number that drifted, None when it drifted from zero.
+    of a number that drifted, None when it drifted from zero. `ulps` counts the doubles from one to
+    the other when either is no integer, and `difference` is exact when both are.
     """
 
     kind: ChangeKind
@@ -35,11 +39,21 @@ class Change:
     new: Json
     percent: float | None = None
     note: str = ""
+    ulps: int | None = None
+    difference: int | None = None
+
+
+def changes(old: Json, new: Json) -> Iterator[Change]:
+    """Every change from `old` to `new`, in the order of the documents; none when equal.
+
+    One at a time: two lists without a common item have as many changes as both have items.
+    """
+    return _diff(old, new, (), (), "")
 
 
 def diff(old: Json, new: Json) -> list[Change]:
-    """Every change from `old` to `new`, in the order of the documents; none when equal."""
-    return list(_diff(old, new, (), (), ""))
+    """All of `changes` at once."""
+    return list(changes(old, new))
 
 
 def _diff(old: Json, new: Json, at_old: Place, at_new: Place, note: str) -> Iterator[Change]:
@@ -47,10 +61,10 @@ def _diff(old: Json, new: Json, at_old: Place, at_new: Place, note: str) -> Iter
         case dict(), dict():
             yield from _diff_objects(old, new, at_old, at_new, note)
         case list(), list():
-            if form(old) != form(new):
+            if not same(old, new):
                 yield from _diff_lists(old, new, at_old, at_new)
         case _:
-            if form(old) != form(new):
+            if not same(old, new):
                 yield _replaced(old, new, at_old, at_new, note)
 
 
@@ -94,7 +108,7 @@ def _diff_lists(
                 ChangeKind.MOVED, place_old, place_new, old_index, new_index, note=note_of(item)
             )
         # Most pairs are equal, and what to say of one costs more than to see that.
-        if form(old[old_index]) != form(item):
+        if not same(old[old_index], item):
             yield from _diff(old[old_index], item, place_old, place_new, note_of(item))
 
 
@@ -103,7 +117,15 @@ def _replaced(old: Json, new: Json, at_old: Place, at_new: Place, note: str) -> 
         assert isinstance(old, int | float), old
         assert isinstance(new, int | float), new
         return Change(
-            ChangeKind.DRIFTED, at_old, at_new, old, new, percent=_percent(old, new), note=note
+            ChangeKind.DRIFTED,
+            at_old,
+            at_new,
+            old,
+            new,
+            percent=_percent(old, new),
+            note=note,
+            ulps=ulps_between(old, new),
+            difference=new - old if isinstance(old, int) and isinstance(new, int) else None,
         )
     kind = ChangeKind.CHANGED if type(old) is type(new) else ChangeKind.RETYPED
     return Change(kind, at_old, at_new, old, new, note=note)
@@ -121,3 +143,24 @@ def _percent(old: float, new: float) -> float | None:
     except OverflowError:  # integers beyond a double
         return None
     return percent if abs(percent) != float("inf") else None
+
+
+def ulps_between(old: float, new: float) -> int | None:
+    """How many doubles `new` is away from `old`; None for two integers, or one beyond a double.
+
+    Zero and minus zero are one place, and the distance across zero counts both sides.
+    """
+    if isinstance(old, int) and isinstance(new, int):
+        return None
+    places = []
+    for number in (old, new):
+        if isinstance(number, int) and abs(number) > _EXACT_INTEGER_MAX:
+            return None  # no double, so no place among them
+        places.append(_place_among_doubles(float(number)))
+    return abs(places[1] - places[0])
+
+
+def _place_among_doubles(number: float) -> int:
+    # The bits of positive doubles rise with their values; those of negative ones fall.
+    bits: int = struct.unpack(">q", struct.pack(">d", number))[0]
+    return bits if bits >= 0 else -(bits & 0x7FFF_FFFF_FFFF_FFFF)

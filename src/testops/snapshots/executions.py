@@ -106,14 +106,15 @@ def execution_files(
                 fix="name each kernel and each seed once",
             )
         source = (sources or {}).get(identity.kernel) or execution.outcome.get("source")
-        files[path] = canonical(_document(identity, execution.outcome, source))
+        files[path] = canonical(document_of(identity, execution.outcome, source))
         trace = execution.outcome.get("trace")
         if trace and execution.outcome["verdict"] == Verdict.FAIL:
             files[f"traces/{identity.stem}.ndjson"] = write_trace(trace)
     return files
 
 
-def _document(identity: ExecutionId, outcome: Mapping[str, Any], source: str | None) -> Json:
+def document_of(identity: ExecutionId, outcome: Mapping[str, Any], source: str | None) -> Json:
+    """The kernel file of an outcome, before it is spelled; BadInput for what is not JSON."""
     document: dict[str, Json] = dict(identity.to_json())
     for name in (*_REQUIRED[3:], "faults"):
         if name == "faults" and name not in outcome:
@@ -129,24 +130,54 @@ def _document(identity: ExecutionId, outcome: Mapping[str, Any], source: str | N
     return document
 
 
-def read_executions(bundle: Bundle) -> dict[ExecutionId, ExecutionRecord]:
-    """Every execution in `bundle`, sorted; BadInput names the file that is not one."""
-    found: dict[ExecutionId, ExecutionRecord] = {}
+def execution_paths(bundle: Bundle) -> dict[ExecutionId, str]:
+    """The kernel file of every execution in `bundle`, sorted, by their names alone.
+
+    BadInput for a file that has no place in a bundle; what each holds is `read_execution`'s.
+    """
+    found: dict[ExecutionId, str] = {}
     for path in bundle.files:
         try:
-            identity = _identity_of(path)
+            identity = execution_of(path)
             if path.startswith("kernels/"):
-                found[identity] = _record(identity, path, bundle.files)
+                found[identity] = path
             elif f"kernels/{identity.stem}.json" not in bundle.files:
                 raise Refusal("is the trace of an execution that the bundle does not have")
         except Refusal as refusal:
-            raise BadInput(
-                refusal.problem, where=f"{bundle.origin}: {path}", fix=DAMAGED_FIX
-            ) from refusal
+            raise _damaged(bundle, path, refusal) from refusal
     return dict(sorted(found.items()))
 
 
-def _identity_of(path: str) -> ExecutionId:
+def read_execution(bundle: Bundle, identity: ExecutionId) -> ExecutionRecord:
+    """One execution in `bundle`; BadInput when what stands in its files is none."""
+    path = kernel_path(identity)
+    try:
+        return _record(identity, path, bundle.files)
+    except Refusal as refusal:
+        raise _damaged(bundle, path, refusal) from refusal
+
+
+def read_executions(bundle: Bundle) -> dict[ExecutionId, ExecutionRecord]:
+    """Every execution in `bundle`, sorted; BadInput names the file that is not one."""
+    return {identity: read_execution(bundle, identity) for identity in execution_paths(bundle)}
+
+
+def kernel_path(identity: ExecutionId) -> str:
+    """The file of what an execution did."""
+    return f"kernels/{identity.stem}.json"
+
+
+def trace_path(identity: ExecutionId) -> str:
+    """The file of its trace, which only failures have."""
+    return f"traces/{identity.stem}.ndjson"
+
+
+def _damaged(bundle: Bundle, path: str, refusal: Refusal) -> BadInput:
+    return BadInput(refusal.problem, where=f"{bundle.origin}: {path}", fix=DAMAGED_FIX)
+
+
+def execution_of(path: str) -> ExecutionId:
+    """Whose kernel file or trace stands at `path`; Refusal when it can be neither."""
     match = _FILE.fullmatch(path)
     if match is None or (match[1] == "kernels") != (match[4] == "json"):
         raise Refusal("is no file that a bundle of schema 1 has")

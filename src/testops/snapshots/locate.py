@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testops.domain.errors import BadInput
-from testops.snapshots.bundle import SUFFIX, Bundle, is_unpacked, read_bundle
+from testops.snapshots.bundle import SUFFIX, Bundle, is_unpacked
+from testops.snapshots.memory import Memory
+from testops.snapshots.opening import open_bundle
 
 _DEPTH_MAX = 4
 _CANDIDATES_MAX = 2000
@@ -24,10 +26,10 @@ class NoBaseline:
     fix: str
 
 
-def bundles_at(path: Path) -> list[Bundle]:
+def bundles_at(path: Path, memory: Memory | None = None) -> list[Bundle]:
     """Every bundle at `path`, each content once; empty for a folder without any."""
     if not path.is_dir() or is_unpacked(path):
-        return [read_bundle(path)]
+        return [open_bundle(path, memory)]
     found: dict[str, Bundle] = {}
     for count, place in enumerate(_places(path, depth=0)):
         if count >= _CANDIDATES_MAX:
@@ -36,7 +38,7 @@ def bundles_at(path: Path) -> list[Bundle]:
                 where=str(path),
                 fix="name the bundle that you mean",
             )
-        bundle = read_bundle(place)
+        bundle = open_bundle(place, memory)
         found.setdefault(bundle.identity, bundle)
     return list(found.values())
 
@@ -54,7 +56,7 @@ def _places(folder: Path, *, depth: int) -> Iterator[Path]:
             yield path
 
 
-def target_at(path: Path, *, base: Sequence[Bundle]) -> Bundle:
+def target_at(path: Path, *, base: Sequence[Bundle], memory: Memory | None = None) -> Bundle:
     """The one bundle at `path`; of several, the one whose key the base has."""
     if not path.exists():
         is_file = path.name.endswith(SUFFIX)
@@ -63,7 +65,7 @@ def target_at(path: Path, *, base: Sequence[Bundle]) -> Bundle:
             where=str(path),
             fix=f"make one with `{RUN_COMMAND}`",
         )
-    bundles = bundles_at(path)
+    bundles = bundles_at(path, memory)
     if not bundles:
         raise BadInput("holds no bundle", where=str(path), fix=f"make one with `{RUN_COMMAND}`")
     keys = {bundle.header.key for bundle in base}
@@ -83,11 +85,11 @@ def _only(bundles: Sequence[Bundle], path: Path) -> Bundle:
     return bundles[0]
 
 
-def base_candidates(path: Path) -> list[Bundle] | NoBaseline:
+def base_candidates(path: Path, memory: Memory | None = None) -> list[Bundle] | NoBaseline:
     """What could be compared with; a folder that nobody has made yet holds no baseline."""
     if not path.exists() and not path.name.endswith(SUFFIX):
         return NoBaseline(f"{path} does not exist, so it holds no approved baseline", _approve())
-    bundles = bundles_at(path)
+    bundles = bundles_at(path, memory)
     return bundles or NoBaseline(f"{path} holds no approved baseline", _approve())
 
 

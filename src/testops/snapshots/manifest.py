@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from testops.domain.seeds import SEED_COUNT
 from testops.snapshots.canonical import SAFE_INTEGER_MAX, Json, canonical, integer_json, parse
@@ -31,6 +32,13 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _ENGINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,60}\.(?:0|[1-9][0-9]{0,8})", re.ASCII)
 _PYTHON = re.compile(r"[1-9][0-9]?\.(?:0|[1-9][0-9]?)", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class FileDigest(NamedTuple):
+    """What a file holds: its size in bytes and its sha256."""
+
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,21 @@ _TEXT_FIELDS: Mapping[str, re.Pattern[str]] = {
 }
 
 
+def digest_of(content: bytes) -> FileDigest:
+    """What a manifest says of a file."""
+    return FileDigest(len(content), hashlib.sha256(content).hexdigest())
+
+
 def write_manifest(header: BundleHeader, files: Mapping[str, bytes]) -> bytes:
     """The manifest of `files` (which do not include the manifest itself)."""
+    return spell_manifest(header, {path: digest_of(content) for path, content in files.items()})
+
+
+def spell_manifest(header: BundleHeader, digests: Mapping[str, FileDigest]) -> bytes:
+    """The manifest of files whose digests are known."""
     listed: list[Json] = [
-        {
-            "path": path,
-            "sha256": hashlib.sha256(files[path]).hexdigest(),
-            "size": len(files[path]),
-        }
-        for path in sorted(files, key=str.encode)
+        {"path": path, "sha256": digests[path].sha256, "size": digests[path].size}
+        for path in sorted(digests, key=str.encode)
     ]
     return canonical({"schema_version": SCHEMA_VERSION, **header.to_json(), "files": listed})
 
@@ -110,15 +124,26 @@ def write_manifest(header: BundleHeader, files: Mapping[str, bytes]) -> bytes:
 def verify_manifest(members: Mapping[str, bytes]) -> BundleHeader:
     """The header, after every member was found listed, and every listed file found unchanged."""
     if MANIFEST not in members:
-        raise Refusal(f"it has no {MANIFEST}, so it is not a bundle")
-    document = _manifest_document(members[MANIFEST])
-    require_distinct(members)
+        raise Refusal(_NO_MANIFEST)
+    digests = {path: digest_of(content) for path, content in members.items() if path != MANIFEST}
+    return verify_digests(members[MANIFEST], digests)
+
+
+_NO_MANIFEST = f"it has no {MANIFEST}, so it is not a bundle"
+
+
+def verify_digests(manifest: bytes | None, digests: Mapping[str, FileDigest]) -> BundleHeader:
+    """The header in the bytes of a manifest that says exactly these digests of its files."""
+    if manifest is None:
+        raise Refusal(_NO_MANIFEST)
+    document = _manifest_document(manifest)
+    require_distinct([MANIFEST, *digests])
     listed = _listed_files(document["files"])
-    for path in members:
-        if path != MANIFEST and path not in listed:
+    for path in digests:
+        if path not in listed:
             raise Refusal(f"the file {path!r} is not listed in {MANIFEST}")
-    for path, (size, digest) in listed.items():
-        _require_unchanged(path, members.get(path), size=size, digest=digest)
+    for path, expected in listed.items():
+        _require_unchanged(path, digests.get(path), expected)
     return _header_of(document)
 
 
@@ -148,10 +173,10 @@ def _require_schema(version: Json) -> None:
         )
 
 
-def _listed_files(listed: Json) -> dict[str, tuple[int, str]]:
+def _listed_files(listed: Json) -> dict[str, FileDigest]:
     if not isinstance(listed, list):
         raise Refusal(f"in its {MANIFEST}, 'files' is not a list")
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[str, FileDigest] = {}
     for index, item in enumerate(listed):
         match item:
             case {"path": str(path), "sha256": str(digest), "size": int(size), **rest} if (
@@ -162,16 +187,18 @@ def _listed_files(listed: Json) -> dict[str, tuple[int, str]]:
                 raise Refusal(f"in its {MANIFEST}, files/{index} is not a path, sha256 and size")
         if path in found or path == MANIFEST:
             raise Refusal(f"in its {MANIFEST}, {path!r} is listed twice")
-        found[path] = (size, digest)
+        found[path] = FileDigest(size, digest)
     return found
 
 
-def _require_unchanged(path: str, content: bytes | None, *, size: int, digest: str) -> None:
-    if content is None:
+def _require_unchanged(path: str, found: FileDigest | None, expected: FileDigest) -> None:
+    if found is None:
         raise Refusal(f"the file {path!r} is listed in {MANIFEST} and missing")
-    if len(content) != size:
-        raise Refusal(f"the file {path!r} has {len(content)} bytes, and {MANIFEST} says {size}")
-    if hashlib.sha256(content).hexdigest() != digest:
+    if found.size != expected.size:
+        raise Refusal(
+            f"the file {path!r} has {found.size} bytes, and {MANIFEST} says {expected.size}"
+        )
+    if found.sha256 != expected.sha256:
         raise Refusal(f"the file {path!r} does not match its sha256 in {MANIFEST}")
 
 

@@ -8,24 +8,23 @@ import copy
 import fnmatch
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from testops.domain.errors import BadInput
-from testops.snapshots.canonical import Json, canonical, form, parse
-from testops.snapshots.limits import MIB, size_text
+from testops.snapshots.canonical import Json, canonical, form
+from testops.snapshots.documents import load_document
+from testops.snapshots.limits import MIB
 from testops.snapshots.pointers import Place, pointer, segments
-from testops.snapshots.refusal import Refusal
 
 MASKED = "<masked>"
 _FILE_BYTES_MAX = MIB
 _RULE_COUNT_MAX = 1000
 _POINTER_LENGTH_MAX = 1000
 _FIX = "write masks as a list of {files: GLOB, pointer: /POINTER, reason: TEXT}"
-_SECTIONS = ("outputs", "properties", "verdict", "failure")
+SECTIONS = ("outputs", "properties", "verdict", "failure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ class Mask:
     files: str
     pointer: str
     reason: str
+    who: str = ""
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class MaskCount:
 
 def load_masks(path: Path) -> Masks:
     """The masks in a YAML or JSON file; BadInput points at what is wrong in it."""
-    document = _load_document(path)
+    document = load_document(path, bytes_max=_FILE_BYTES_MAX, noun="masks", fix=_FIX)
     if not isinstance(document, dict):
         raise BadInput("is not a mapping with 'masks'", where=str(path), fix=_FIX)
     for name in document:
@@ -112,64 +112,21 @@ def masks_version(path: Path | None) -> str:
     return (load_masks(path) if path is not None else NO_MASKS).version
 
 
-def _load_document(path: Path) -> Any:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadInput(
-            f"cannot be read ({error.strerror or error})",
-            where=str(path),
-            fix="name an existing file of masks",
-        ) from error
-    if len(raw) > _FILE_BYTES_MAX:
-        raise BadInput(f"has {size_text(len(raw))}", where=str(path), fix="keep masks few")
-    try:
-        if path.suffix == ".json":
-            return parse(raw)
-        return yaml.load(raw, _StrictLoader)  # noqa: S506 - a SafeLoader
-    except Refusal as refusal:
-        raise BadInput(refusal.problem, where=str(path), fix=_FIX) from refusal
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        problem = f"is not YAML: {error.problem or error.context}{place}"
-        raise BadInput(problem, where=str(path), fix=_FIX) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BadInput(f"is not YAML: {error}", where=str(path), fix=_FIX) from error
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys, of which PyYAML silently takes the last."""
-
-
-def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.value in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key.value!r} is there twice", key.start_mark
-            )
-        seen.add(str(key.value))
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats
-)
-
-
 def _mask(path: Path, place: Place, item: Any) -> Mask:
     if not isinstance(item, dict):
         raise _bad(path, place, "is not a mapping")
     for name in item:
-        if name not in ("files", "pointer", "reason"):
+        if name not in ("files", "pointer", "reason", "who"):
             raise _bad(path, (*place, str(name)), "is an unknown field")
     for name in ("files", "pointer", "reason"):
         value = item.get(name)
         if not isinstance(value, str) or not value.strip():
             problem = "is missing" if value is None else "is not a text, or an empty one"
             raise _bad(path, (*place, name), problem)
-    rule = Mask(files=item["files"], pointer=item["pointer"], reason=item["reason"].strip())
+    who = item.get("who", "")
+    if not isinstance(who, str):
+        raise _bad(path, (*place, "who"), "is not a text")
+    rule = Mask(item["files"], item["pointer"], item["reason"].strip(), who.strip())
     if len(rule.pointer) > _POINTER_LENGTH_MAX:
         raise _bad(path, (*place, "pointer"), f"is longer than {_POINTER_LENGTH_MAX} characters")
     try:
@@ -184,22 +141,90 @@ def _bad(path: Path, place: Place, problem: str) -> BadInput:
     return BadInput(problem, where=f"{path}: {pointer(place)}", fix=_FIX)
 
 
+class MaskAudit:
+    """Applies the rules to one kernel file after another, and keeps count of what that hid.
+
+    `hidden` are the fields that were not compared, each once however many rules hit it; `changed`
+    are those of them that differed.
+    """
+
+    def __init__(self, counts: Sequence[MaskCount]) -> None:
+        self.counts = counts
+        self.hidden = 0
+        self.changed = 0
+
+    def covers(self, path: str) -> bool:
+        """Whether any rule is about the file at `path`."""
+        return any(count.rule.covers(path) for count in self.counts)
+
+    def apply(self, path: str, documents: tuple[Json, Json]) -> tuple[Json, Json]:
+        """Both sides of one kernel file without what the rules cover.
+
+        A masked member of an object is taken out, so that it may also appear or vanish; a masked
+        item of a list becomes `<masked>`, so that its neighbours keep their places.
+        """
+        found = {
+            index: _hits(count.rule.segments, documents)
+            for index, count in enumerate(self.counts)
+            if count.rule.covers(path)
+        }
+        places: set[Place] = set().union(*found.values())
+        if not places:
+            return documents
+        differing = {
+            place for place in places if len({_spelling_at(one, place) for one in documents}) > 1
+        }
+        self.hidden += len(places)
+        self.changed += len(differing)
+        masked = _without(documents, places)
+        emptied = {name for name in _DICTIONARIES if _is_emptied(name, documents, masked)}
+        for index, hits in found.items():
+            count = self.counts[index]
+            count.hits += len(hits)
+            count.hid += len(hits & differing)
+            count.is_broad |= any(_hides_section(place, emptied) for place in hits)
+        return masked
+
+
+def counts_of(masks: Masks) -> list[MaskCount]:
+    """A count for each rule, at zero."""
+    return [MaskCount(rule) for rule in masks.rules]
+
+
 def apply_masks(
     counts: Sequence[MaskCount], path: str, documents: tuple[Json, Json]
 ) -> tuple[Json, Json]:
-    """Both sides of one kernel file without what the rules cover; `counts` is added to.
+    """`MaskAudit.apply`, for who needs no total; `counts` is added to."""
+    return MaskAudit(counts).apply(path, documents)
 
-    A masked member of an object is taken out, so that it may also appear or vanish; a masked item
-    of a list becomes `<masked>`, so that its neighbours keep their places.
-    """
-    places: set[Place] = set()
-    for count in counts:
-        if count.rule.covers(path):
-            found = _hits(count.rule.segments, documents)
-            _count(count, found, documents)
-            places |= found
-    if not places:
-        return documents
+
+_DICTIONARIES = ("outputs", "properties")
+
+
+def _hides_section(place: Place, emptied: AbstractSet[str]) -> bool:
+    return place[0] in emptied or (len(place) == 1 and place[0] in SECTIONS)
+
+
+def _is_emptied(name: str, documents: tuple[Json, Json], masked: tuple[Json, Json]) -> bool:
+    """Whether a section that said something says nothing any more, on either side."""
+    before, after = (
+        [one[name] for one in pair if isinstance(one, dict) and one.get(name)]
+        for pair in (documents, masked)
+    )
+    return bool(before) and all(_is_hidden(section) for section in after)
+
+
+def _is_hidden(value: Json) -> bool:
+    match value:
+        case dict():
+            return all(_is_hidden(item) for item in value.values())
+        case list():
+            return all(_is_hidden(item) for item in value)
+        case _:
+            return value == MASKED
+
+
+def _without(documents: tuple[Json, Json], places: AbstractSet[Place]) -> tuple[Json, Json]:
     old, new = copy.deepcopy(documents)
     # The deepest first: a place inside another masked one still exists then.
     for place in sorted(places, key=len, reverse=True):
@@ -210,14 +235,6 @@ def apply_masks(
 
 def _hits(wanted: tuple[str, ...], documents: tuple[Json, Json]) -> set[Place]:
     return {place for document in documents for place in _matches(document, wanted)}
-
-
-def _count(count: MaskCount, places: set[Place], documents: tuple[Json, Json]) -> None:
-    old, new = documents
-    for place in sorted(places, key=pointer):
-        count.hits += 1
-        count.hid += _spelling_at(old, place) != _spelling_at(new, place)
-        count.is_broad |= len(place) == 1 and place[0] in _SECTIONS
 
 
 def _matches(value: Json, wanted: tuple[str, ...], at: Place = ()) -> Iterator[Place]:
@@ -279,6 +296,14 @@ def _child(value: Json, part: str | int) -> Json:
             return value[part]
         case _:
             return None
+
+
+def masks_text(audit: MaskAudit) -> str:
+    """What the masks hid, in one sentence; empty without masks."""
+    if not audit.counts:
+        return ""
+    fields = "1 field" if audit.hidden == 1 else f"{audit.hidden} fields"
+    return f"masks hid {fields}, {audit.changed} of them changed"
 
 
 def mask_findings(counts: Sequence[MaskCount]) -> list[Mapping[str, str]]:

@@ -22,3 +22,8 @@ def segments(text: str) -> tuple[str, ...]:
         if "~" in part.replace("~0", "").replace("~1", ""):
             raise ValueError("'~' is written as ~0 and '/' inside a name as ~1")
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in parts)
+
+
+def pattern(place: Sequence[str | int]) -> str:
+    """The pointer with `*` for every index of a list: what many places have in common."""
+    return pointer(["*" if isinstance(part, int) else part for part in place])

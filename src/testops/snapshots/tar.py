@@ -6,11 +6,11 @@ writer against the `tarfile` of the day. The reader knows plain files and PAX pa
 other kind of member is a way to write outside a folder or to hide content, and is refused by name.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from testops.snapshots.limits import LIMITS, Limits, size_text
-from testops.snapshots.paths import require_safe_path
+from testops.snapshots.limits import Limits, size_text
 from testops.snapshots.refusal import FOREIGN_FIX, Refusal
 
 BLOCK = 512
@@ -21,6 +21,14 @@ _PAX_BYTES_MAX = 16 * 1024
 # PAX facts that say nothing about content. Everything else in a PAX header is refused: `linkpath`,
 # `size` and the sparse keys change what a member is.
 _PAX_HARMLESS = frozenset({"mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"})
+_OTHER_NUMBERS = {
+    "mode": slice(100, 108),
+    "uid": slice(108, 116),
+    "gid": slice(116, 124),
+    "mtime": slice(136, 148),
+    "device": slice(329, 337),
+    "device minor": slice(337, 345),
+}
 _KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -54,16 +62,37 @@ def tar_parts(members: Iterable[Member]) -> list[bytes]:
     """The one archive of `members`, in parts: sorted by name, no times, no owners."""
     parts: list[bytes] = []
     for member in sorted(members, key=lambda one: one.path.encode()):
-        path, content = member.path, member.content
-        if len(path) > _NAME_LENGTH_MAX or not path.isascii():
-            record = _pax_record(path)
-            parts += [_header(_PAX_NAME, len(record), kind=b"x", mode=0), _padded(record)]
-        name = path.encode("ascii", "replace")[:_NAME_LENGTH_MAX]
-        mode = 0o755 if member.executable else 0o644
-        parts += [_header(name, len(content), mode=mode), _padded(content)]
-    parts.append(bytes(2 * BLOCK))
-    parts.append(bytes(-sum(map(len, parts)) % RECORD))
+        parts += _member_parts(member)
+    parts.append(_end_after(sum(map(len, parts))))
     return parts
+
+
+def _member_parts(member: Member) -> Iterator[bytes]:
+    path, content = member.path, member.content
+    if len(path) > _NAME_LENGTH_MAX or not path.isascii():
+        record = _pax_record(path)
+        yield from (_header(_PAX_NAME, len(record), kind=b"x", mode=0), _padded(record))
+    name = path.encode("ascii", "replace")[:_NAME_LENGTH_MAX]
+    yield _header(name, len(content), mode=0o755 if member.executable else 0o644)
+    yield _padded(content)
+
+
+def _end_after(byte_count: int) -> bytes:
+    end = bytes(2 * BLOCK)
+    return end + bytes(-(byte_count + len(end)) % RECORD)
+
+
+def hash_of_tar(members: Iterable[Member]) -> str:
+    """The sha256 of the one archive of `members`, which come in its order; holds one of them."""
+    digest, byte_count, last = hashlib.sha256(), 0, b""
+    for member in members:
+        assert last < member.path.encode(), f"{member.path} comes too late"
+        last = member.path.encode()
+        for part in _member_parts(member):
+            digest.update(part)
+            byte_count += len(part)
+    digest.update(_end_after(byte_count))
+    return digest.hexdigest()
 
 
 def _header(name: bytes, size: int, *, kind: bytes = b"0", mode: int = 0o644) -> bytes:
@@ -124,12 +153,6 @@ class ByteStream:
         return True
 
 
-def read_tar(stream: ByteStream, *, limits: Limits = LIMITS) -> dict[str, bytes]:
-    """The plain files of an archive, in its order; Refusal for anything else inside."""
-    members = read_members(stream, limits=limits, require_path=require_safe_path)
-    return {member.path: member.content for member in members}
-
-
 def read_members(
     stream: ByteStream, *, limits: Limits, require_path: Callable[[str], None]
 ) -> Iterator[Member]:
@@ -139,15 +162,16 @@ def read_members(
     """
     seen: set[str] = set()
     long_path: str | None = None
+    has_pax = False
     while header := _next_header(stream):
         size = _octal(header[124:136], "size")
-        path = long_path or _path_of(header)
+        path = _path_of(header) if long_path is None else long_path
         if header[156:157] == b"x":
-            if long_path is not None:
+            if has_pax:
                 raise Refusal("its tar has two PAX headers in a row")
-            long_path = _pax_path(stream, size)
+            has_pax, long_path = True, _pax_path(stream, size)
             continue
-        long_path = None
+        has_pax, long_path = False, None
         _require_plain(path, header)
         require_path(path)
         if path in seen:
@@ -156,7 +180,7 @@ def read_members(
         require_room(path, size, member_count=len(seen), limits=limits)
         executable = _octal(header[100:108], "mode") & 0o100 != 0
         yield Member(path, _content(stream, size, path), executable)
-    if long_path is not None:
+    if has_pax:
         raise Refusal("its tar ends after a PAX header")
     _require_only_padding(stream)
 
@@ -186,6 +210,11 @@ def _next_header(stream: ByteStream) -> bytes | None:
         raise Refusal("a tar header in it does not match its checksum")
     if header[257:262] != b"ustar":
         raise Refusal("it holds something that is not a ustar or PAX header")
+    for name, field in _OTHER_NUMBERS.items():
+        # They count for little; but another reader takes what is no number there for the end of
+        # the archive, and would see less in it than we do.
+        if header[field].strip(b"\0 "):
+            _octal(header[field], name)
     return header
 
 

@@ -1,4 +1,4 @@
-"""What the API keeps beside runs, by SQL: schedules and their firing, keys of requests, bundles."""
+"""What the API keeps beside runs, by SQL: schedules and their firing, and keys of requests."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,31 +16,10 @@ from testops.runner.timetables import latest_due, next_due_ms
 from testops.storage.api_tables import idempotency_key, schedule, schedule_firing
 from testops.storage.database import Database, Moment
 from testops.storage.run_rows import text_of
-from testops.storage.tables import run
 
 KEY_LIFETIME_MS = 24 * 3600 * 1000
 # A request that holds a key for longer was killed: nothing here takes a minute.
 CLAIM_MS_MAX = 60_000
-
-
-class BundleStore:
-    """Which run left which bundle."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def run_with(self, identity: str, workspaces: frozenset[str] | None) -> str | None:
-        """The newest run whose bundle has that identity, of those workspaces (None: of all)."""
-        wanted = (
-            sa.select(run.c.run_id)
-            .where(run.c.bundle_identity == identity)
-            .order_by(run.c.created_ms.desc(), run.c.run_id)
-            .limit(1)
-        )
-        if workspaces is not None:
-            wanted = wanted.where(run.c.workspace.in_(sorted(workspaces)))
-        with self._database.read() as connection:
-            return connection.execute(wanted).scalar_one_or_none()
 
 
 class IdempotencyStore:

@@ -1,20 +1,21 @@
-"""Contents by their digest: files of the data folder, or rows where runners share no disk.
+"""Contents by their digest: files of the data folder, rows where runners share no disk, or S3.
 
-Both keep one row for each content, because retention asks the database what nothing refers to. A
+Each keeps one row for each content, because retention asks the database what nothing refers to. A
 `put` makes that row young again, so what is being stored is never what is being removed.
 """
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from testops.domain.errors import BadInput
+from testops.domain.errors import BadInput, StoreUnavailable
 from testops.runner.files import not_writable, write_parts_aside
+from testops.snapshots.objects.s3 import S3Shelf, address_of
 from testops.storage.database import Database
 from testops.storage.tables import blob
 
@@ -23,6 +24,10 @@ ROW_BYTES_MAX = 256 << 20
 _CHUNK = 1 << 20
 # Of a row: each part is a statement.
 _PART = 16 * _CHUNK
+STORE_VARIABLE = "TESTOPS_ARTIFACT_STORE"
+# Well below what retention leaves alone after it was stored.
+_YOUNG_MS = 1_800_000
+_PUT_TURNS = 3
 
 
 class BlobStore(Protocol):
@@ -41,9 +46,34 @@ class BlobStore(Protocol):
         ...
 
 
-def blobs_of(database: Database, data: Path) -> BlobStore:
-    """Where this platform keeps contents: with SQLite there is one machine, and so one disk."""
-    return FolderBlobs(data / "blobs", database) if database.is_sqlite else RowBlobs(database)
+def blobs_of(database: Database, data: Path, shelf: S3Shelf | None = None) -> BlobStore:
+    """Where this platform keeps contents: with SQLite there is one machine, and so one disk.
+
+    With a `shelf` they are there, and what was kept before can still be read.
+    """
+    near: BlobStore = (
+        FolderBlobs(data / "blobs", database) if database.is_sqlite else RowBlobs(database)
+    )
+    return near if shelf is None else ObjectBlobs(shelf, database, before=near)
+
+
+def artifact_shelf(environment: Mapping[str, str]) -> S3Shelf | None:
+    """The object store that `TESTOPS_ARTIFACT_STORE` names; BadInput when it names none."""
+    asked = environment.get(STORE_VARIABLE, "")
+    if not asked:
+        return None
+    address = address_of(asked, where=STORE_VARIABLE)
+    return S3Shelf(address, environment, where=STORE_VARIABLE)
+
+
+def object_name(sha256: str) -> str:
+    """Where a content lies in an object store."""
+    return f"artifacts/{sha256[:2]}/{sha256}"
+
+
+def remove_objects(shelf: S3Shelf, digests: Sequence[str]) -> None:
+    """Remove contents. Inside the transaction that removes their rows: see `ObjectBlobs.put`."""
+    shelf.remove_all([object_name(sha256) for sha256 in digests])
 
 
 class FolderBlobs:
@@ -125,6 +155,46 @@ class RowBlobs:
             raise FileNotFoundError(f"no content {sha256} is kept")
         # SQLite says NULL for a part of nothing.
         return bytes(found[0] or b"")
+
+
+class ObjectBlobs:
+    """Contents in an object store; `before` has what was kept there earlier."""
+
+    def __init__(self, shelf: S3Shelf, database: Database, *, before: BlobStore) -> None:
+        self._shelf = shelf
+        self._database = database
+        self._before = before
+
+    def put(self, path: Path) -> str:
+        sha256, size = _digest_of(path), path.stat().st_size
+        for _ in range(_PUT_TURNS):
+            # The row first, so that no content is ever without one. Retention removes the object
+            # in the transaction that removes the row: once ours is written it either was done, and
+            # we see the gap, or it comes when the row is young, and leaves both alone.
+            with self._database.write() as connection:
+                _renew(connection, self._database, sha256, size, None)
+                began = self._database.moment(connection)
+            there = self._shelf.entry(object_name(sha256))
+            if there is None or there.size != size:
+                self._shelf.write_file(object_name(sha256), path)
+            with self._database.read() as connection:
+                if self._database.moment(connection).ms - began.ms < _YOUNG_MS:
+                    return sha256
+        raise StoreUnavailable(
+            f"the object store {self._shelf.shown()} takes half an hour for {size} bytes; "
+            "mend it, then run again"
+        )
+
+    def fetch(self, sha256: str, target: Path) -> None:
+        parts = self._shelf.parts(object_name(sha256))
+        if parts is None:
+            self._before.fetch(sha256, target)
+        else:
+            _believed_aside(sha256, target, parts).replace(target)
+
+    def read(self, sha256: str, *, offset: int, length: int) -> bytes:
+        part = self._shelf.read_part(object_name(sha256), offset=offset, length=length)
+        return self._before.read(sha256, offset=offset, length=length) if part is None else part
 
 
 def _renew(

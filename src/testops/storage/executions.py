@@ -21,6 +21,7 @@ from testops.domain.run_view import gate_shown
 from testops.storage.database import Database, column_text
 from testops.storage.events import append
 from testops.storage.run_rows import OPEN, end_attempt, take_run, text_of, view_of_run
+from testops.storage.snapshot_rows import open_review, register
 from testops.storage.tables import artifact, run, stage_execution, stage_result
 
 
@@ -141,6 +142,21 @@ class ExecutionsStore:
                 .values(ended_at=moment.text, outcome=str(kept.report["state"]), cause=kept.cause)
             )
             self._keep_artifacts(connection, run_id, number, kept.artifacts)
+            self._keep_snapshots(connection, taken, kept)
+
+    def _keep_snapshots(self, connection: sa.Connection, taken: Taken, kept: StageRecord) -> None:
+        workspace = taken.run.workspace
+        if kept.bundle is not None:
+            left_by = (taken.run.run_id, taken.run.attempt)
+            register(connection, self._database, kept.bundle, workspace=workspace, left_by=left_by)
+        if kept.opened is not None:
+            open_review(
+                connection,
+                self._database,
+                kept.opened.review,
+                workspace=workspace,
+                cause=kept.opened.cause,
+            )
 
     def _keep_artifacts(
         self, connection: sa.Connection, run_id: str, number: int, left: Sequence[Artifact]

@@ -16,12 +16,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from testops.domain.errors import BadInput
-from testops.storage import access_tables, api_tables, gate_tables, tables
+from testops.storage import access_tables, api_tables, gate_tables, snapshot_tables, tables
 from testops.storage.database import Database
 from testops.storage.tables import metadata
 
 # Importing them is what puts their tables into `metadata`.
-TABLES: Final = (tables, access_tables, api_tables, gate_tables)
+TABLES: Final = (tables, access_tables, api_tables, gate_tables, snapshot_tables)
 
 VERSION_TABLE: Final = "testops_schema"
 # The schema of the durable queue on PostgreSQL; on SQLite its tables stand beside ours.

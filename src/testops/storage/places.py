@@ -34,6 +34,8 @@ class Blobs(Protocol):
 
 # The folder of a workspace on this machine; `BadInput` when there is none.
 RootOf = Callable[[Taken], Path]
+# The baselines of a run, on this disk.
+BaselinesFor = Callable[[Taken, Place, str], Path | None]
 # What an attempt left so far.
 LeftBy = Callable[[str, int], Sequence[Artifact]]
 
@@ -41,11 +43,19 @@ LeftBy = Callable[[str, int], Sequence[Artifact]]
 class LocalPlaces:
     """`runner.worker_ports.Places` in the data folder of this machine."""
 
-    def __init__(self, data: Path, blobs: Blobs, root_of: RootOf, left_by: LeftBy) -> None:
+    def __init__(
+        self,
+        data: Path,
+        blobs: Blobs,
+        root_of: RootOf,
+        left_by: LeftBy,
+        baselines_for: BaselinesFor,
+    ) -> None:
         self._data = data
         self._blobs = blobs
         self._root_of = root_of
         self._left_by = left_by
+        self._baselines_for = baselines_for
 
     def prepare(self, taken: Taken) -> Place:
         """The project on this disk, with what earlier stages of the attempt left."""
@@ -89,6 +99,10 @@ class LocalPlaces:
         data = self._data.resolve()
         ours = real.is_relative_to(data) and not root.is_relative_to(data)
         return real.is_relative_to(root) and not ours
+
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        """What the bundle is to be compared with; None where the project's own folder says it."""
+        return self._baselines_for(taken, place, identity)
 
     def keep_chunk(self, path: Path) -> str:
         """Put the executions of a chunk into the shared store; their digest."""

@@ -23,9 +23,13 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from testops.domain.run import TERMINAL
+from testops.snapshots.objects.s3 import S3Shelf
 from testops.storage.api_tables import idempotency_key
 from testops.storage.belonging import belongs
+from testops.storage.blobs import remove_objects
 from testops.storage.database import BUSY_TIMEOUT_S, Database, Moment
+from testops.storage.snapshot_gc import forget_bundles
+from testops.storage.snapshot_tables import bundle
 from testops.storage.tables import (
     artifact,
     attempt,
@@ -82,6 +86,8 @@ class Freed:
     runs: list[Chosen] = field(default_factory=list)
     events: int = 0
     contents: int = 0
+    # Bundles that no run is left of, and that nobody holds.
+    bundles: int = 0
     folders: int = 0
     # Whether the data folder is of this database; if not, its files were left alone.
     is_own_folder: bool = True
@@ -95,14 +101,17 @@ class Freed:
 
 
 class Retention:
-    """Passes over one database, and the data folder of this machine."""
+    """Passes over one database, the data folder of this machine, and the object store if any."""
 
-    def __init__(self, database: Database, data: Path, forget: Forget) -> None:
+    def __init__(
+        self, database: Database, data: Path, forget: Forget, *, shelf: S3Shelf | None = None
+    ) -> None:
         self._database = database
         self._data = data
         self._runs = data / "runs"
         self._blobs = data / "blobs"
         self._forget = forget
+        self._shelf = shelf
 
     def choose(self, policy: Policy, *, only: str | None = None) -> Sequence[Chosen]:
         """The runs that `policy` lets go, oldest first; of each workspace, or of `only` one."""
@@ -132,6 +141,9 @@ class Retention:
             freed.folders = self._sweep_folders()
         else:
             log.warning("%s is not of this database: its files are left alone", self._data)
+        tell("removing bundles")
+        with self._database.write() as connection:
+            freed.bundles = len(forget_bundles(connection, self._database, None))
         tell("removing contents")
         freed.contents = self._sweep_rows(tell)
         if freed.is_own_folder:
@@ -151,6 +163,25 @@ class Retention:
                 size = sa.select(sa.func.pg_database_size(sa.func.current_database()))
                 own = int(connection.execute(size).scalar_one())
         return own + _tree_bytes(self._runs) + _tree_bytes(self._blobs)
+
+    def remove_contents(self, digests: Sequence[str]) -> int:
+        """Remove those of `digests` that nothing refers to and that are not young; their bytes."""
+        files = self._files() if belongs(self._database, self._data) else {}
+        freed = 0
+        for batch in _batches(sorted(set(digests))):
+            with self._database.write() as connection:
+                old = self._database.now_ms - GRACE_MS
+                gone = (
+                    sa.delete(blob)
+                    .where(blob.c.sha256.in_(batch), blob.c.created_ms < old, _unreferenced())
+                    .returning(blob.c.sha256, blob.c.size)
+                )
+                for digest, size in connection.execute(gone).all():
+                    freed += size
+                    # Before the commit, as below.
+                    if digest in files:
+                        files[digest].unlink(missing_ok=True)
+        return freed
 
     def _remove_runs(self, batch: Sequence[Chosen], freed: Freed, tell: Tell) -> None:
         tell(f"taking {len(batch)} runs out of the queue")
@@ -277,6 +308,8 @@ class Retention:
                 for digest in digests:
                     if digest in files:
                         files[digest].unlink(missing_ok=True)
+                if self._shelf is not None:
+                    remove_objects(self._shelf, digests)
                 tell(f"removed {len(digests)} contents")
             count += len(digests)
             if len(digests) < _BATCH:
@@ -400,6 +433,7 @@ def _unreferenced() -> sa.ColumnElement[bool]:
         ~sa.exists().where(artifact.c.sha256 == blob.c.sha256),
         blob.c.sha256.not_in(chunks),
         ~sa.exists().where(workspace.c.place == blob.c.sha256),
+        ~sa.exists().where(bundle.c.sha256 == blob.c.sha256),
     )
 
 
@@ -414,7 +448,13 @@ def _ms(days: float) -> int:
 
 def _named(connection: sa.Connection, digests: Sequence[str]) -> set[str]:
     """Those of `digests` that have a row, or that something refers to."""
-    columns = (blob.c.sha256, artifact.c.sha256, seed_chunk.c.sha256, workspace.c.place)
+    columns = (
+        blob.c.sha256,
+        artifact.c.sha256,
+        seed_chunk.c.sha256,
+        workspace.c.place,
+        bundle.c.sha256,
+    )
     found: set[str] = set()
     for column in columns:
         found.update(connection.execute(sa.select(column).where(column.in_(digests))).scalars())

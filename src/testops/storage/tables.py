@@ -182,6 +182,8 @@ workspace = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("place", sa.Text, nullable=False),
     sa.Column("allow_commands", sa.Boolean, nullable=False),
+    # How many different people must approve a baseline.
+    sa.Column("approvals_required", sa.Integer, nullable=False, server_default="1"),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
 )

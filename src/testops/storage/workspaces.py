@@ -21,6 +21,7 @@ from testops.runner.files import make_folder
 from testops.runner.sandbox import remove_tree
 from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
+from testops.storage.snapshot_tables import baseline, review
 from testops.storage.tables import attempt, run, workspace
 from testops.storage.waivers import withdraw_of_workspace
 
@@ -34,6 +35,7 @@ class Named(Protocol):
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 _OPEN_STATES = ("queued", "running")
+APPROVALS_MAX = 20
 
 
 class WorkspaceStore:
@@ -111,7 +113,8 @@ class WorkspaceStore:
                 connection.execute(
                     workspace.update().where(workspace.c.name == name).values(**values)
                 )
-        return Workspace(name, kind, place, allow_commands, by, str(values["created_at"]))
+            required = 1 if row is None else row.approvals_required
+        return Workspace(name, kind, place, allow_commands, by, str(values["created_at"]), required)
 
     def remove(self, name: str) -> bool:
         """Forget a workspace; its runs and their results stay. Refused while one is open."""
@@ -119,6 +122,10 @@ class WorkspaceStore:
             _require_idle(connection, name)
             gone = connection.execute(workspace.delete().where(workspace.c.name == name))
             withdraw_of_workspace(connection, name, self._database.moment(connection).text)
+            # What was approved is of the project that goes. Another one of that name must not be
+            # judged by it, nor show its reviews; who approved what stays in the audit log.
+            for of_project in (review, baseline):
+                connection.execute(of_project.delete().where(of_project.c.workspace == name))
             return gone.rowcount > 0
 
     def allow_commands(self, name: str, *, allowed: bool) -> bool:
@@ -126,6 +133,16 @@ class WorkspaceStore:
         change = workspace.update().where(workspace.c.name == name)
         with self._database.write() as connection:
             return connection.execute(change.values(allow_commands=allowed)).rowcount > 0
+
+    def require_approvals(self, name: str, count: int) -> bool:
+        """Whether there is such a workspace; so many people must approve its baselines from now."""
+        if not 1 <= count <= APPROVALS_MAX:
+            raise BadInput(
+                f"{count} people cannot approve", where=name, fix=f"give 1 to {APPROVALS_MAX}"
+            )
+        change = workspace.update().where(workspace.c.name == name)
+        with self._database.write() as connection:
+            return connection.execute(change.values(approvals_required=count)).rowcount > 0
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -221,4 +238,5 @@ def _workspace(row: sa.Row[tuple[object, ...]]) -> Workspace:
         row.allow_commands,
         row.created_by,
         row.created_at,
+        row.approvals_required,
     )

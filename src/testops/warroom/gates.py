@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from testops.domain.gate import GateResult, GateRule, Kind, Severity
-from testops.domain.policy import DETERMINISM
+from testops.domain.policy import OF_DETERMINISM
 from testops.domain.stage import Metric, StageName, StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict, exit_code_of, worst
 from testops.warroom.baselines import held_against_history
@@ -123,6 +123,6 @@ def exit_code_of_gate(result: GateResult, *, strict: bool) -> ExitCode:
 def exit_code_on(metric: str, verdict: Verdict, *, strict: bool) -> ExitCode:
     """The exit code of `verdict` on `metric`: a broken determinism gate has a code of its own."""
     code = exit_code_of(verdict, strict=strict)
-    if code is ExitCode.FAILED and metric == DETERMINISM:
+    if code is ExitCode.FAILED and metric in OF_DETERMINISM:
         return ExitCode.NONDETERMINISM
     return code

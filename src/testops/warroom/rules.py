@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from testops.domain.gate import GateRule, Kind, Op, Severity
-from testops.domain.policy import DETERMINISM, Policy
+from testops.domain.policy import DETERMINISM, NONDETERMINISTIC, Policy
 from testops.domain.stage import StageName
 from testops.domain.suite import Suite
 
@@ -23,6 +23,7 @@ DEFAULT_RULES: tuple[GateRule, ...] = (
     GateRule(StageName.SIM, "kernels_inconclusive", Op.EQUAL, 0, Severity.DOUBT),
     GateRule(StageName.SIM, "kernels_warned", Op.EQUAL, 0, Severity.WARN),
     GateRule(StageName.SNAPSHOT_COMPARE, "deltas", Op.EQUAL, 0),
+    GateRule(StageName.SNAPSHOT_COMPARE, NONDETERMINISTIC, Op.EQUAL, 0),
     GateRule(StageName.SNAPSHOT_COMPARE, "findings", Op.EQUAL, 0, Severity.WARN),
 )
 

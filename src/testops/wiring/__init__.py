@@ -1,125 +1,49 @@
 """The one place that chooses adapters: the real clock, Toron, the snapshots, and real chance."""
 
 import contextlib
-import getpass
 import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
-from testops import engine, reports, snapshots
+from testops import engine
 from testops.domain.errors import BadInput, OutputNotWritable, StoreUnavailable
 from testops.domain.run import Run
-from testops.domain.seeds import Seeds
 from testops.domain.suite import Suite
 from testops.runner.planning import Planned
-from testops.runner.ports import Comparison, Delta, Execution
 from testops.runner.projects import Project, project_around
 from testops.runner.service import Request, Tools
 from testops.runner.service import answer as answer_request
 from testops.runner.stages.context import Commands
-from testops.runner.suites import ResolvedKernel, load_suite, resolve_sim
-from testops.snapshots import CompareResult, compare_command
+from testops.runner.suites import load_suite, resolve_sim
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.events import Listener, Tell, all_of, unharmed
+from testops.wiring.machine import cpu_count, programs
+from testops.wiring.person import person
+from testops.wiring.simulator import ToronSimulator
+from testops.wiring.snapshots import FileSnapshots
+from testops.wiring.versions import require_qualified
 
-PYTHON_MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-class ToronSimulator:
-    """`runner.ports.Simulator` by Toron."""
-
-    engine_version = engine.ENGINE_VERSION
-
-    def kernels_in(self, path: Path) -> Sequence[str]:
-        return engine.kernels_in(path)
-
-    def simulate(
-        self,
-        kernels: Sequence[ResolvedKernel],
-        *,
-        sim_seeds: Sequence[int],
-        chaos_seed: int,
-        jobs: int,
-        wall_limit_s: float,
-    ) -> Iterator[Execution]:
-        specs = [
-            engine.KernelSpec(kernel.name, kernel.path, kernel.function, _verify(kernel.verify))
-            for kernel in kernels
-        ]
-        return engine.simulate(
-            specs,
-            sim_seeds=sim_seeds,
-            chaos_seed=chaos_seed,
-            jobs=jobs,
-            clock=SystemClock(),
-            wall_limit_s=wall_limit_s,
-        )
-
-
-def _verify(name: str) -> Literal["varied", "fixed"]:
-    return "varied" if name == "varied" else "fixed"
-
-
-class FileSnapshots:
-    """`runner.ports.Snapshots` by bundles on the disk."""
-
-    def leave(
-        self,
-        executions: Sequence[Execution],
-        *,
-        target: Path,
-        unpacked: Path,
-        suite: str,
-        profile: str,
-        seeds: Seeds,
-        sources: Mapping[str, str],
-        masks: Path | None,
-    ) -> str:
-        header = snapshots.BundleHeader(
-            suite=suite,
-            profile=profile,
-            sim_seed=seeds.sim,
-            chaos_seed=seeds.chaos,
-            engine_version=engine.ENGINE_VERSION,
-            python=PYTHON_MINOR,
-            masks_version=snapshots.masks_version(masks),
-        )
-        files = snapshots.execution_files(executions, sources=sources)
-        identity = snapshots.write_bundle(target, header, files)
-        snapshots.unpack_bundle(target, unpacked)
-        return identity
-
-    def report_determinism(self, executions: Sequence[Execution], folder: Path) -> Path:
-        return reports.write_determinism(executions, folder)
-
-    def compare(self, base: Path, target: Path, *, masks: Path | None, reports: Path) -> Comparison:
-        result = _compare(base, target, masks=masks, folder=reports, strict=False)
-        found = result.comparison
-        return Comparison(
-            verdict=found.verdict,
-            reason=found.reason,
-            fix=found.fix,
-            delta_count=found.delta_count,
-            executions_compared=found.compared_count,
-            deltas=tuple(
-                Delta(f"{delta.execution.text()}: {delta.field}", delta.what(), delta.reproduce)
-                for delta in found.deltas
-            ),
-            findings=tuple(str(finding["message"]) for finding in found.findings),
-            reports=tuple(result.reports),
-        )
+__all__ = [
+    "FileSnapshots",
+    "ToronSimulator",
+    "answer",
+    "check_suite",
+    "commands_in",
+    "cpu_count",
+    "draw_seed",
+    "installed_versions",
+    "person",
+]
 
 
 def answer(request: Request, *, listener: Listener, told: Tell, door: str | None) -> Run:
     """The run that answers `request`, on this machine; `door` is how its caller starts it."""
+    require_qualified()
     with contextlib.ExitStack() as open_ones:
         tools = _tools(request, door, _keepers(request, open_ones, told))
         return answer_request(request, tools, listener=listener, told=told)
@@ -180,6 +104,7 @@ def _tools(
         python=sys.executable,
         commands_in=lambda project: commands_in(project, request.working_folder, door),
         keeper=keeper,
+        programs=programs(),
     )
 
 
@@ -191,88 +116,7 @@ def check_suite(asked: str, *, working_folder: Path) -> Suite:
     return suite_file.suite
 
 
-def compare(
-    base: Path, target: Path, *, masks: Path | None, folder: Path, strict: bool
-) -> CompareResult:
-    """Compare two bundles and write the reports into `folder`."""
-    return _compare(base, target, masks=masks, folder=folder, strict=strict)
-
-
-def _compare(
-    base: Path, target: Path, *, masks: Path | None, folder: Path, strict: bool
-) -> CompareResult:
-    return compare_command(
-        base,
-        target,
-        masks=masks,
-        strict=strict,
-        report=lambda comparison: reports.write_snapshot_diff(comparison, folder),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """What became the baseline, and who decided so."""
-
-    source: str
-    baseline: str
-    who: str
-    why: str
-
-
-def approve(
-    source: str, *, who: str | None, why: str, allow_failing: bool, working_folder: Path
-) -> Approved:
-    """Make a run or a bundle the baseline of its key."""
-    project = project_around(working_folder)
-    path = _bundle_called(source, project, working_folder)
-    who = who or person()
-    baseline = snapshots.approve(
-        path,
-        project.snapshots / "golden",
-        who=who,
-        why=why,
-        at=SystemClock().now(),
-        allow_failing=allow_failing,
-    )
-    return Approved(project.shown(path), project.shown(baseline), who, why)
-
-
-def _bundle_called(source: str, project: Project, working_folder: Path) -> Path:
-    """A path, a bundle's file name, a run id or the beginning of one."""
-    for path in (working_folder / source, project.snapshots / source):
-        if path.exists():
-            return path
-    prefix = source.removeprefix("run-").removesuffix(".tar.gz")
-    safe = prefix.isalnum()
-    found = sorted(project.snapshots.glob(f"run-{prefix}*.tar.gz")) if safe else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path in found[:5])
-        raise BadInput(f"{source!r} is several runs ({names})", fix="give more of the run id")
-    raise BadInput(
-        f"there is no run or bundle {source!r} (looked in {project.snapshots})",
-        fix="name a file, or a run id that `testops run` printed",
-    )
-
-
-def person() -> str:
-    """Who we are: git's user, or the system's."""
-    git = shutil.which("git")
-    if git is not None:
-        done = subprocess.run(
-            [git, "config", "user.name"], capture_output=True, text=True, timeout=10, check=False
-        )
-        if done.returncode == 0 and done.stdout.strip():
-            return done.stdout.strip()
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        raise BadInput("nobody knows who you are", where="--who", fix="give your name") from None
-
-
-def versions() -> Mapping[str, str]:
+def installed_versions() -> Mapping[str, str]:
     """Everything that a result depends on."""
     return {
         "ryuzen-testops": importlib.metadata.version("ryuzen-testops"),
@@ -311,9 +155,3 @@ def draw_seed() -> int:
 
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
-
-
-def cpu_count() -> int:
-    """The processors that this process may use: in a container the machine's are not ours."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -48,7 +48,10 @@ def schedules(store: Store, means: Means) -> Callable[[], None]:
 
 def tidying(store: Store, policy: Policy, clock: Clock) -> Callable[[], None]:
     """Removes what nobody keeps, about once an hour: runs (`storage.retention`), and sessions."""
-    retention = Retention(store.database, store.settings.data, store.submitter.forget)
+    settings = store.settings
+    retention = Retention(
+        store.database, settings.data, store.submitter.forget, shelf=settings.artifacts
+    )
     last_s = clock.elapsed_s()
 
     def tidy() -> None:

@@ -11,7 +11,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from testops.domain.errors import StoreUnavailable
 from testops.domain.execution import Ending, Executor, StageRecord, Taken, cancelled
 from testops.domain.gate import GateResult
 from testops.domain.run import Run, RunState
-from testops.domain.stage import StageReport, StageState
+from testops.domain.snapshot import NewBundle
+from testops.domain.stage import StageName, StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.asking import Wish, new_run
 from testops.runner.execution import event_of
+from testops.runner.left_bundles import left_bundle
 from testops.runner.planning import Planned
 from testops.runner.projects import Project
 from testops.runner.stage_child import Told
@@ -163,16 +166,25 @@ class _Kept:
             return
         project = Project(self._planned.project_root)
         left = [path for name in report.artifacts if (path := project.root / name).is_file()]
-        self._store.executions.record(
-            self._mine,
-            StageRecord(
-                report.name.value,
-                report.to_full_json(),
-                [gate.to_full_json() for gate in gates],
-                [self._store.keep(path, project.shown(path)) for path in left],
-                "infrastructure" if report.state is StageState.TOOL_ERROR else None,
-            ),
+        record = StageRecord(
+            report.name.value,
+            report.to_full_json(),
+            [gate.to_full_json() for gate in gates],
+            [self._store.keep(path, project.shown(path)) for path in left],
+            "infrastructure" if report.state is StageState.TOOL_ERROR else None,
         )
+        # What moved is reviewed where the run is: in the files of the project.
+        bundle = self._bundle(project, left, record) if report.name is StageName.SIM else None
+        self._store.executions.record(self._mine, replace(record, bundle=bundle))
+
+    def _bundle(
+        self, project: Project, left: Sequence[Path], record: StageRecord
+    ) -> NewBundle | None:
+        path = project.snapshots / f"run-{self._planned.run_id}.tar.gz"
+        kept = dict(zip(left, record.artifacts, strict=True))
+        if path not in kept:
+            return None
+        return left_bundle(self._mine.run, path, kept[path], None, record.report, record.gates)
 
     @staticmethod
     def _judgement(run: Run) -> Mapping[str, Any] | None:

@@ -66,7 +66,7 @@ def write_pages(run: Run, project: Project) -> None:
         shown,
         project.output or project.root,
         record=record,
-        versions=wiring.versions(),
+        versions=wiring.installed_versions(),
         link=True,
     )
     write_reports(project.reports, {NAME: render_run(shown, beside)})

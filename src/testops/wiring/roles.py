@@ -17,10 +17,12 @@ from testops.runner.budget import Budget
 from testops.runner.files import make_folder, not_writable
 from testops.runner.projects import project_around
 from testops.runner.stage_process import run_stage
+from testops.runner.versions import refusal_of
 from testops.runner.worker import Worker
 from testops.runner.worker_ports import WorkerPorts
+from testops.snapshots.objects.s3 import S3Shelf
 from testops.storage.belonging import belongs, claim
-from testops.storage.blobs import BlobStore, blobs_of
+from testops.storage.blobs import BlobStore, artifact_shelf, blobs_of
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import Database, open_database
 from testops.storage.durable import DurableQueue, Submitter
@@ -29,12 +31,16 @@ from testops.storage.executions import ExecutionsStore
 from testops.storage.leases import LeaseStore
 from testops.storage.migrate import SchemaState, migrate, state
 from testops.storage.places import LocalPlaces, media_type_of
+from testops.storage.retention import Retention
 from testops.storage.runs import RunsStore
+from testops.storage.snapshot_gc import BundleCollector
+from testops.storage.snapshot_places import BaselinePlaces
 from testops.storage.wakeups import Wakeups
 from testops.storage.workspaces import WorkspaceStore, as_planned
 from testops.telemetry.clock import SystemClock
 from testops.wiring import cpu_count
 from testops.wiring.gates import StoredGrounds
+from testops.wiring.versions import matrix, require_qualified, running
 
 log = logging.getLogger("testops.store")
 
@@ -54,6 +60,8 @@ class Settings:
     runs_at_once: int
     # Of all runners together; None: as many as they have places.
     runs_everywhere: int | None = None
+    # Where contents are, if not on this machine or in the database.
+    artifacts: S3Shelf | None = None
 
 
 def settings_for(
@@ -78,6 +86,7 @@ def settings_for(
         memory_mb=_memory_mb(),
         runs_at_once=runs_at_once or max(2, own_cores),
         runs_everywhere=_count(environment, "TESTOPS_RUNS_EVERYWHERE"),
+        artifacts=artifact_shelf(environment),
     )
 
 
@@ -119,6 +128,7 @@ class Store:
 @contextlib.contextmanager
 def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
     """The store of `settings`; brought to our shape, or refused where that is the operator's."""
+    require_qualified()
     try:
         make_folder(settings.data).chmod(0o700)
         # It may lie in a project, and what is kept there is no change of the project.
@@ -135,7 +145,7 @@ def open_store(settings: Settings, *, may_migrate: bool) -> Iterator[Store]:
                 settings.data,
             )
         submitter = Submitter(database)
-        blobs = blobs_of(database, settings.data)
+        blobs = blobs_of(database, settings.data, settings.artifacts)
         yield Store(
             settings,
             database,
@@ -221,6 +231,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         store.blobs,
         lambda taken: _root_of(store, taken),
         store.runs.artifacts,
+        BaselinePlaces(store.database, store.blobs, settings.data).baselines,
     )
     ports = WorkerPorts(
         executions=store.executions,
@@ -234,6 +245,7 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         grounds=StoredGrounds(store.database),
         duties=(*beside.duties, *_sweeps(store)),
         ended=beside.ended,
+        refusal=lambda run: refusal_of(run, matrix(), running()),
     )
     budget = Budget(cores=settings.cores, memory_mb=settings.memory_mb)
     return Worker(
@@ -243,6 +255,12 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
         runs_at_once=settings.runs_at_once,
         chunks_at_once=settings.cores,
     )
+
+
+def collector_of(store: Store) -> BundleCollector:
+    """What removes the bundles of `store` that nobody holds."""
+    retention = Retention(store.database, store.settings.data, store.submitter.forget)
+    return BundleCollector(store.database, retention.remove_contents)
 
 
 def _sweeps(store: Store) -> Sequence[Callable[[], None]]:

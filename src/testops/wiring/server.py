@@ -28,18 +28,22 @@ from testops.sse_gateway.ports import Limits
 from testops.sse_gateway.requests import is_event_path
 from testops.sse_gateway.server import Server, config_for, listener
 from testops.sse_gateway.threads import Threads
-from testops.storage.api_store import BundleStore, IdempotencyStore, ScheduleStore
+from testops.storage.api_store import IdempotencyStore, ScheduleStore
 from testops.storage.history import WorkspaceHistory
 from testops.storage.measures import Measures, tell_failures
 from testops.storage.migrate import SchemaState, state
 from testops.storage.policies import PolicyStore
+from testops.storage.snapshots import SnapshotStore
 from testops.storage.waivers import WaiverStore
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.http import MeasuredApp
 from testops.telemetry.metrics import Metrics
+from testops.warroom.certificate_keys import SigningKey
 from testops.wiring.access import Access, access_over, local_operator
+from testops.wiring.certificates import kept_key
 from testops.wiring.planning import means
-from testops.wiring.roles import Store
+from testops.wiring.roles import Store, collector_of
+from testops.wiring.versions import in_force
 
 Scope = Any
 Receive = Callable[[], Any]
@@ -63,6 +67,7 @@ class Served:
 
     def __init__(self, store: Store, environment: Mapping[str, str], *, with_api: bool) -> None:
         self.store = store
+        self._environment = environment
         self.clock = SystemClock()
         self.access = access_over(store.database, store.settings.data, environment)
         self.metrics = Metrics(
@@ -94,7 +99,8 @@ class Served:
             guard=access.guard,
             audit=access.store,
             runs=store.runs,
-            bundles=BundleStore(store.database),
+            snapshots=SnapshotStore(store.database),
+            collector=collector_of(store),
             contents=store.blobs,
             history_of=lambda workspace: WorkspaceHistory(store.database, workspace),
             workspaces=store.workspaces,
@@ -108,6 +114,8 @@ class Served:
             checks=self._checks,
             metrics=self._page,
             version=importlib.metadata.version("ryuzen-testops"),
+            versions=in_force(),
+            signing_key=self._signing_key,
         )
         app = create_api(services, more=[access_routes])
         app.state.access = AccessServices(
@@ -116,6 +124,11 @@ class Served:
         # Without an issuer its library is not even imported.
         app.state.oidc = None if access.oidc is None else OidcLogin(access.oidc, self.clock)
         return MeasuredApp(app, self.metrics, self.clock)
+
+    def _signing_key(self) -> SigningKey:
+        """One machine draws its own; several that share a PostgreSQL must be given the same."""
+        data, may_draw = self.store.settings.data, self.store.database.is_sqlite
+        return kept_key(data, self._environment, may_draw=may_draw).key
 
     def _page(self) -> tuple[bytes, str]:
         media_type, body = self.metrics.page("application/openmetrics-text")

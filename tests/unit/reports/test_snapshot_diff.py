@@ -43,6 +43,9 @@ def delta(**changes: Any) -> dict[str, Any]:
         "has_old": True,
         "has_new": True,
         "percent": -10.0,
+        "ulps": None,
+        "difference": -10,
+        "cause": "regression",
         "note": "",
         "reproduce": "toron run a.py::ledger --seed 7 --chaos-seed 3",
         "text": "kernel ledger, seed 7, chaos seed 3: /outputs/balances/alice was 100, is 90",
@@ -55,6 +58,17 @@ def comparison(**changes: Any) -> dict[str, Any]:
         "verdict": "fail",
         "reason": "1 delta in 1 execution; first: kernel ledger",
         "fix": "mend the change; if it is meant, `testops snapshot approve run.tar.gz`",
+        "cause": "regression",
+        "why": "executed twice again, and both reach the target's record",
+        "again": [
+            {
+                "kernel": "ledger",
+                "sim_seed": 7,
+                "chaos_seed": 3,
+                "outcome": "reached",
+                "reason": "both executions reach the record",
+            }
+        ],
         "base": side("snapshots/golden/x.tar.gz"),
         "target": side(),
         "executions": {"compared": 5, "equal": 4, "differing": 1},
@@ -86,6 +100,8 @@ def comparison(**changes: Any) -> dict[str, Any]:
         "masks": {
             "file": "masks.yaml",
             "version": "0" * 64,
+            "hidden": 3,
+            "changed": 2,
             "rules": [
                 {"files": "kernels/*", "pointer": "/a", "reason": "hour", "hits": 3, "hid": 2}
             ],

@@ -13,7 +13,7 @@ import pytest
 from testops.domain.errors import OutputNotWritable
 from testops.domain.seeds import Seeds
 from testops.domain.verdict import Verdict
-from testops.runner.ports import Comparison, Execution
+from testops.runner.ports import Comparison, Execution, Reexecution
 from testops.runner.projects import Project
 from testops.runner.service import Request, Tools
 from testops.runner.stages.context import Commands
@@ -117,6 +117,7 @@ class FakeSnapshots:
     comparison: Comparison | None = None
     full_disk: bool = False
     left: list[dict[str, Any]] = field(default_factory=list)
+    again: Reexecution | None = None
 
     def leave(
         self,
@@ -148,7 +149,16 @@ class FakeSnapshots:
         path.write_text(json.dumps({"executions": len(executions)}))
         return path
 
-    def compare(self, base: Path, target: Path, *, masks: Path | None, reports: Path) -> Comparison:
+    def compare(
+        self,
+        base: Path,
+        target: Path,
+        *,
+        masks: Path | None,
+        reports: Path,
+        again: Reexecution | None,
+    ) -> Comparison:
+        self.again = again
         assert self.comparison is not None
         return self.comparison
 

@@ -103,6 +103,9 @@ class Disk:
     def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
         return [Artifact(path.name, "0" * 64, 1, "text/plain") for path in left]
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        return None
+
     def keep_chunk(self, path: Path) -> str:
         return path.name
 
@@ -116,6 +119,8 @@ class World:
     script: Script
     stop: threading.Event
     executor: AttemptExecutor
+    # Why this runner executes nothing.
+    refusals: list[str]
 
     def execute(self, why: str | None = None) -> RunView:
         taken = self.executor.take(RUN, 1)
@@ -145,6 +150,7 @@ def world(migrated_sqlite: Path, tmp_path: Path) -> Iterator[World]:
     (tmp_path / "testops.db").write_bytes(migrated_sqlite.read_bytes())
     database = open_database(f"sqlite:///{tmp_path}/testops.db")
     stores, script, stop = Stores(database), Script(), threading.Event()
+    refusals: list[str] = []
     question = {
         "stages": ["lint", "sim"],
         "suite": SUITE,
@@ -161,9 +167,10 @@ def world(migrated_sqlite: Path, tmp_path: Path) -> Iterator[World]:
         places=Disk(tmp_path),
         run_stage=script,
         clock=SystemClock(),
+        refusal=lambda _run: "".join(refusals),
     )
     executor = AttemptExecutor(ME, ports, Budget(cores=2, memory_mb=8000), stop)
-    yield World(stores, script, stop, executor)
+    yield World(stores, script, stop, executor, refusals)
     database.close()
 
 
@@ -173,6 +180,35 @@ def test_a_run_whose_stages_pass_passes(world: World) -> None:
     assert (run.state, run.verdict, run.exit_code) == (RunState.FINISHED, Verdict.PASS, 0)
     assert [job.stage for job in world.script.jobs] == ["lint", "sim"]
     assert world.executions == [("lint", 1, "ran", None), ("sim", 1, "ran", None)]
+
+
+def test_a_run_of_another_engine_is_ended_and_nothing_of_it_is_executed(world: World) -> None:
+    world.refusals.append("it was planned for engine toron-v2.5H+.1, and this runner has .2")
+
+    run = world.execute()
+
+    assert (run.state, run.verdict) == (RunState.ERRORED, Verdict.INCONCLUSIVE)
+    assert run.exit_code is ExitCode.BAD_INPUT
+    assert "not executed here: it was planned for engine toron-v2.5H+.1" in run.reason
+    assert world.script.jobs == []
+    assert world.executions == []
+
+
+def test_seeds_of_a_run_of_another_engine_are_not_executed_either(world: World) -> None:
+    """Another runner may hold the run: a part of another engine must not get into its bundle."""
+    taken = world.executor.take(RUN, 1)
+    assert taken is not None
+    chunks = ChunkStore(world.stores.database, lambda *_: None)
+    chunks.split(taken, [(0, 1)])
+    [chunk] = chunks.all(RUN, 1)
+    world.refusals.append("it was planned for engine toron-v2.5H+.1")
+
+    world.executor.execute_chunk(taken, chunk, Active(RUN, 1, None))
+
+    [settled] = chunks.all(RUN, 1)
+    assert settled.sha256 is None
+    assert settled.problem == "not executed: it was planned for engine toron-v2.5H+.1"
+    assert world.script.jobs == []
 
 
 def test_the_stages_after_a_failed_one_run_too(world: World) -> None:

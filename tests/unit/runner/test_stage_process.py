@@ -575,6 +575,44 @@ def test_the_data_of_the_server_is_out_of_sight(
     assert (data / "testops.db").read_text() == "secret"
 
 
+@linux
+@pytest.mark.parametrize("walls", every_wall()[1:])
+def test_the_baselines_of_a_server_can_be_read_and_not_changed(
+    start: Start, tmp_path: Path, walls: Sandbox | None
+) -> None:
+    if walls is None and "processes" not in sandbox().namespaces:
+        pytest.skip("not run: this system has no process namespaces")
+    data = tmp_path / "data"
+    golden, output = data / "golden", data / "output"
+    for folder in (golden / "core", output):
+        folder.mkdir(parents=True)
+    approved = golden / "core" / "approved"
+    approved.write_text("as it was")
+    result = start(
+        """
+        refused = []
+        for write in (
+            lambda: open(job["golden"] + "/core/approved", "w"),
+            lambda: open(job["golden"] + "/core/another", "w"),
+            lambda: os.unlink(job["golden"] + "/core/approved"),
+            lambda: os.chmod(job["golden"] + "/core/approved", 0o777),
+        ):
+            try:
+                write()
+            except OSError as error:
+                refused.append(error.strerror)
+        done(read=open(job["golden"] + "/core/approved").read(), refused=refused)
+        """,
+        walls=walls,
+        golden=golden,
+        output=output,
+        hidden=(data,),
+    )
+    assert isinstance(result, StageDone), result
+    assert result.report == {"read": "as it was", "refused": ["Read-only file system"] * 4}
+    assert [path.name for path in (golden / "core").iterdir()] == ["approved"]
+
+
 def test_an_open_profile_refuses_nothing(start: Start) -> None:
     result = start("done(hidden=os.environ.get('TESTOPS_REFUSED'))", network="open")
     assert isinstance(result, StageDone)

@@ -104,8 +104,9 @@ def test_unit_tests_in_the_sandbox_are_measured_and_what_they_try_is_counted(
     assert metrics["outbound_attempts"] == 1
     assert done.refused_count == 1
     assert "192.0.2.1" in done.refused[0]
-    assert done.report["artifacts"] == ["reports/junit.xml"]
-    assert list(done.artifacts) == [tmp_path / "out" / "reports" / "junit.xml"]
+    left = ["reports/junit.xml", "reports/ctrf.json", "reports/tests.json"]
+    assert done.report["artifacts"] == left
+    assert list(done.artifacts) == [tmp_path / "out" / name for name in left]
     assert [event["type"] for event in heard[:1]] == ["stage.started"]
     assert sorted(project.rglob("*")) == before
 

@@ -88,7 +88,7 @@ def test_each_linter_is_counted_and_sarif_names_paths_of_the_project(
     ]
     for run in sarif["runs"]:
         place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
-        assert place == {"uri": "app/calc.py", "uriBaseId": "PROJECT"}
+        assert place == {"uri": "app/calc.py", "uriBaseId": "%SRCROOT%"}
 
 
 def test_a_syntax_error_is_a_finding(app: Path, qualify: Qualify) -> None:

@@ -83,6 +83,9 @@ class Disk:
     def keep(self, place: Place, left: Sequence[Path]) -> Sequence[Artifact]:
         return []
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        return None
+
     def keep_chunk(self, path: Path) -> str:
         if self.error is not None:
             raise self.error

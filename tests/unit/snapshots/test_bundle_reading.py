@@ -19,8 +19,9 @@ from testops.snapshots import read_bundle, read_executions, unpack_bundle
 from testops.snapshots.canonical import canonical, parse
 from testops.snapshots.limits import Limits
 from testops.snapshots.manifest import write_manifest
+from testops.snapshots.paths import require_safe_path
 from testops.snapshots.refusal import Refusal
-from testops.snapshots.tar import ByteStream, read_tar
+from testops.snapshots.tar import ByteStream, read_members
 
 
 @pytest.fixture
@@ -293,8 +294,9 @@ def test_too_many_members_are_refused() -> None:
         for index in range(4):
             tar.addfile(plain(f"kernels/a/{index}-0.json"))
     stream = ByteStream(iter([buffer.getvalue()]))
+    limits = Limits(member_count_max=3)
     with pytest.raises(Refusal, match="more than 3 members"):
-        read_tar(stream, limits=Limits(member_count_max=3))
+        list(read_members(stream, limits=limits, require_path=require_safe_path))
 
 
 def test_a_pax_header_that_redirects_a_member_is_refused(tmp_path: Path) -> None:

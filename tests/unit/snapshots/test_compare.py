@@ -12,7 +12,7 @@ from testops.domain.errors import BadInput
 from testops.domain.verdict import ExitCode, Verdict
 from testops.snapshots import Comparison, approve, compare_command, compare_paths, unpack_bundle
 from testops.snapshots.approve import baseline_path
-from testops.snapshots.compare import DELTAS_PER_EXECUTION_MAX, DELTAS_REPORTED_MAX
+from testops.snapshots.tally import DELTAS_PER_EXECUTION_MAX, DELTAS_REPORTED_MAX
 
 RUN = "python sim/run_suite.py --profile offline --suite regression_core"
 

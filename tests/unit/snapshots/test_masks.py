@@ -146,7 +146,7 @@ def test_a_mask_hides_a_change_from_the_comparison_and_says_how_often(tmp_path: 
     path = masks_file(tmp_path, rules("/outputs/at"))
     comparison = compare_paths(base, target, masks=path)
     assert comparison.verdict is Verdict.PASS
-    assert [(count.hits, count.hid) for count in comparison.mask_counts] == [(2, 2)]
+    assert [(count.hits, count.hid) for count in comparison.audit.counts] == [(2, 2)]
     assert compare_paths(base, target, masks=None).verdict is Verdict.FAIL
 
 

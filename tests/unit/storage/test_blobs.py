@@ -8,8 +8,18 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.support.s3 import S3Server
 
-from testops.storage.blobs import BlobStore, FolderBlobs, RowBlobs, blobs_of
+from testops.domain.errors import BadInput, StoreUnavailable
+from testops.snapshots.objects.s3 import S3Shelf
+from testops.storage.blobs import (
+    BlobStore,
+    FolderBlobs,
+    RowBlobs,
+    artifact_shelf,
+    blobs_of,
+    object_name,
+)
 from testops.storage.database import Database, open_database
 from testops.storage.migrate import migrate
 from testops.storage.tables import blob
@@ -25,9 +35,24 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.fixture(params=["usual", "rows"])
+@pytest.fixture(params=["usual", "rows", "s3"])
 def blobs(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> BlobStore:
-    return blobs_of(database, tmp_path) if request.param == "usual" else RowBlobs(database)
+    match request.param:
+        case "usual":
+            return blobs_of(database, tmp_path)
+        case "rows":
+            return RowBlobs(database)
+        case _:
+            return blobs_of(database, tmp_path, request.getfixturevalue("shelf"))
+
+
+@pytest.fixture
+def shelf(s3_server: S3Server, s3_bucket: str) -> S3Shelf:
+    found = artifact_shelf(
+        s3_server.environment(TESTOPS_ARTIFACT_STORE=f"s3://{s3_bucket}/platform")
+    )
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -144,3 +169,58 @@ def test_a_large_content_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
 
     assert (tmp_path / "back.bin").stat().st_size == 64 << 20
     assert peak < 8 << 20
+
+
+def test_a_content_in_an_object_store_is_nowhere_else(
+    shelf: S3Shelf, database: Database, file: Path, tmp_path: Path
+) -> None:
+    blobs_of(database, tmp_path / "data", shelf).put(file)
+    assert not (tmp_path / "data").exists()
+    entry = shelf.entry(object_name(SHA256))
+    assert entry is not None
+    assert entry.size == len(CONTENT)
+    with database.read() as connection:
+        kept = sa.select(sa.func.count()).where(blob.c.content.is_not(None))
+        assert connection.execute(kept).scalar_one() == 0
+
+
+def test_what_was_kept_before_there_was_an_object_store_is_still_read(
+    shelf: S3Shelf, database: Database, file: Path, tmp_path: Path
+) -> None:
+    blobs_of(database, tmp_path).put(file)
+    now = blobs_of(database, tmp_path, shelf)
+    assert now.read(SHA256, offset=5, length=7) == CONTENT[5:12]
+    now.fetch(SHA256, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == CONTENT
+
+
+def test_a_content_that_is_damaged_in_the_object_store_never_reaches_its_target(
+    shelf: S3Shelf, database: Database, file: Path, tmp_path: Path
+) -> None:
+    blobs = blobs_of(database, tmp_path, shelf)
+    blobs.put(file)
+    shelf.write(object_name(SHA256), CONTENT[:-1] + b"?")
+    with pytest.raises(OSError, match="damaged"):
+        blobs.fetch(SHA256, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_an_object_store_that_is_down_is_unavailable_and_not_lost(
+    s3_server: S3Server, database: Database, file: Path, tmp_path: Path
+) -> None:
+    down = artifact_shelf(
+        s3_server.environment(
+            TESTOPS_ARTIFACT_STORE="s3://any", AWS_ENDPOINT_URL="http://127.0.0.1:9"
+        )
+    )
+    blobs = blobs_of(database, tmp_path, down)
+    with pytest.raises(StoreUnavailable):
+        blobs.put(file)
+    with pytest.raises(StoreUnavailable):
+        blobs.read(SHA256, offset=0, length=1)
+
+
+def test_an_artifact_store_that_is_no_address_is_refused_at_the_start() -> None:
+    assert artifact_shelf({}) is None
+    with pytest.raises(BadInput, match="TESTOPS_ARTIFACT_STORE"):
+        artifact_shelf({"TESTOPS_ARTIFACT_STORE": "/srv/artifacts"})

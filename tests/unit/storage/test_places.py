@@ -26,7 +26,9 @@ def places(migrated_sqlite: Path, tmp_path: Path) -> LocalPlaces:
     (tmp_path / "testops.db").write_bytes(migrated_sqlite.read_bytes())
     database = open_database(f"sqlite:///{tmp_path}/testops.db")
     data = tmp_path / "project" / ".testops"
-    return LocalPlaces(data, blobs_of(database, data), lambda _: tmp_path, lambda *_: ())
+    return LocalPlaces(
+        data, blobs_of(database, data), lambda _: tmp_path, lambda *_: (), lambda *_: None
+    )
 
 
 def test_a_file_is_named_as_it_lies_in_the_output(places: LocalPlaces, place: Place) -> None:

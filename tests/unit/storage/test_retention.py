@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.support.rows import row_of
+from tests.support.s3 import S3Server
 
+from testops.snapshots.objects.ports import Entry
+from testops.snapshots.objects.s3 import S3Shelf
 from testops.storage.api_tables import idempotency_key
 from testops.storage.belonging import belongs, claim
-from testops.storage.blobs import blobs_of
+from testops.storage.blobs import ObjectBlobs, RowBlobs, artifact_shelf, blobs_of
 from testops.storage.database import Database, Moment, open_database
 from testops.storage.durable import Submitter
 from testops.storage.events import EventStore
@@ -465,3 +468,64 @@ def test_the_chunks_of_an_ended_attempt_go_and_those_of_an_open_one_stay(store: 
     assert store.forgotten == [f"{run_id}-1-0"]
     with store.database.read() as connection:
         assert list(connection.execute(sa.select(seed_chunk.c.sha256)).scalars()) == [begun]
+
+
+@pytest.fixture
+def shelf(s3_server: S3Server, s3_bucket: str) -> S3Shelf:
+    address = {"TESTOPS_ARTIFACT_STORE": f"s3://{s3_bucket}/platform"}
+    found = artifact_shelf(s3_server.environment(**address))
+    assert found is not None
+    return found
+
+
+def kept_in_s3(store: Store, shelf: S3Shelf, tmp_path: Path, content: bytes) -> str:
+    """A content in the object store that nothing refers to, stored long ago."""
+    file = tmp_path / "content"
+    file.write_bytes(content)
+    digest = ObjectBlobs(shelf, store.database, before=RowBlobs(store.database)).put(file)
+    with store.database.write() as connection:
+        connection.execute(sa.update(blob).values(created_ms=blob.c.created_ms - OLD))
+    return digest
+
+
+def names_in(shelf: S3Shelf) -> list[str]:
+    return [entry.name.rpartition("/")[2] for entry in shelf.entries("artifacts")]
+
+
+def test_contents_in_an_object_store_go_with_their_rows(
+    store: Store, shelf: S3Shelf, tmp_path: Path
+) -> None:
+    gone = kept_in_s3(store, shelf, tmp_path, b"nobody's")
+    kept = kept_in_s3(store, shelf, tmp_path, b"somebody's")
+    run_id = store.leave(1)
+    with store.database.write() as connection:
+        left = row_of(artifact, run_id=run_id, path="other", sha256=kept, size=10)
+        connection.execute(artifact.insert().values(left))
+    retention = Retention(store.database, store.data, lambda _: None, shelf=shelf)
+    assert retention.collect(Policy(), tell=lambda _: None).contents == 1
+    assert gone not in names_in(shelf)
+    assert names_in(shelf) == [kept]
+
+
+def test_a_content_that_is_stored_again_while_it_is_removed_is_there_afterwards(
+    store: Store, shelf: S3Shelf, tmp_path: Path
+) -> None:
+    """Retention comes before the row of the second `put`, and between that row and its look."""
+    retention = Retention(store.database, store.data, lambda _: None, shelf=shelf)
+    digest = kept_in_s3(store, shelf, tmp_path, b"wanted again")
+    put = ObjectBlobs(shelf, store.database, before=RowBlobs(store.database)).put
+    retention.collect(Policy(), tell=lambda _: None)
+    assert put(tmp_path / "content") == digest
+    assert names_in(shelf) == [digest]
+
+    kept_in_s3(store, shelf, tmp_path, b"wanted again")
+    look = shelf.entry
+
+    def collect_then_look(name: str) -> Entry | None:
+        retention.collect(Policy(), tell=lambda _: None)
+        return look(name)
+
+    shelf.entry = collect_then_look  # type: ignore[method-assign]
+    put(tmp_path / "content")
+    assert names_in(shelf) == [digest]
+    assert store.count(blob) == 1

@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.unit.runner.test_versions import planned
+
 from testops.wiring import roles
+from testops.wiring.versions import running
 
 CHILD = """
 import sys
@@ -43,3 +46,13 @@ def test_a_second_runner_of_a_sqlite_database_is_refused_whatever_its_data_folde
     ):
         assert another() == "refused"
     assert another() == "works"
+
+
+def test_a_runner_of_ours_refuses_what_was_planned_for_another_engine(tmp_path: Path) -> None:
+    settings = roles.settings_for(tmp_path, {}, data=tmp_path / "data")
+    with roles.open_store(settings, may_migrate=True) as store:
+        worker = roles.runner_of(store, "token", roles.Beside())
+        refusal = worker._ports.refusal
+
+        assert refusal(planned(running().engine)) == ""
+        assert "planned for engine toron-v2.5H+.1" in refusal(planned("toron-v2.5H+.1"))

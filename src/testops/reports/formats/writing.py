@@ -29,9 +29,9 @@ def attributes(values: Mapping[str, object]) -> str:
 
 def element(name: str, values: Mapping[str, object], inside: Iterable[str] | None = None) -> str:
     """An element on lines of its own: `inside` are its children's lines, already written."""
-    if inside is None:
+    body = "\n".join(inside or ())
+    if not body:
         return f"<{name}{attributes(values)}/>"
-    body = "\n".join(inside)
     return f"<{name}{attributes(values)}>\n{body}\n</{name}>"
 
 

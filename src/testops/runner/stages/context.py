@@ -7,6 +7,7 @@ from pathlib import Path
 from testops.domain.seeds import Seeds
 from testops.domain.stage import StageName
 from testops.domain.suite import Profile, Stage
+from testops.domain.test_case import TestCase
 from testops.runner.ports import Execution, Simulator, Snapshots
 from testops.runner.projects import Project
 from testops.runner.suites import SimPlan, SuiteFile
@@ -30,6 +31,8 @@ class Simulated:
 
     executions: list[Execution] = field(default_factory=list)
     identity: str | None = None
+    # Each kernel as a test, for the reports that list tests.
+    kernels: tuple[TestCase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class StageContext:
     commands: Commands
     listener: Listener
     simulated: Simulated
+    # A folder of baselines that goes before the project's own: a server's, or none.
+    golden: Path | None = None
 
     @property
     def again(self) -> str:

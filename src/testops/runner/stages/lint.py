@@ -7,16 +7,29 @@ path), so each adapter parses the output and only cross-checks the code.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from testops.domain.stage import Finding, Metric, Ran, StageName, StageOutcome, ToolError
 from testops.domain.suite import LintStage, LintTool
+from testops.reports.findings import CodeFinding, fingerprinted, with_snippets
+from testops.reports.formats.sarif import write_sarif
 from testops.runner.files import write_atomically
 from testops.runner.processes import Completed, run_tool
 from testops.runner.stages.context import StageContext
-from testops.runner.stages.sarif import LintResult, relative, sarif_of
 
 FINDINGS_SHOWN_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LintResult:
+    """One place that a tool objects to."""
+
+    path: str
+    line: int
+    column: int
+    rule: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +55,27 @@ def run_lint(stage: LintStage, context: StageContext) -> StageOutcome:
         found[linter.name] = answer
     progress(len(asked), len(asked))
     report = context.project.reports / "lint.sarif"
-    write_atomically(report, sarif_of(found))
+    write_atomically(report, _sarif(found, context.project.root).encode("utf-8", "replace"))
     return _outcome(found, asked, context.project.shown(report))
+
+
+def _sarif(found: dict[str, list[LintResult]], root: Path) -> str:
+    """All findings in one file; equal ones are equal bytes, whatever folder they were found in."""
+    every = [
+        CodeFinding(
+            tool=tool,
+            rule=result.rule,
+            message=result.message,
+            path=result.path,
+            line=result.line,
+            column=result.column,
+            # It is about the whole file, and stands wherever the first difference is just now.
+            key=result.rule if result.rule == "unformatted" else "",
+        )
+        for tool, results in found.items()
+        for result in results
+    ]
+    return write_sarif(fingerprinted(with_snippets(every, root)), tools=list(found))
 
 
 def _outcome(
@@ -102,7 +134,10 @@ def _has_cache(context: StageContext) -> bool:
 
 
 def _relative(result: LintResult, context: StageContext) -> LintResult:
-    path = relative(result.path, context.project.root)
+    root = context.project.root
+    absolute = root / result.path
+    inside = absolute.is_relative_to(root)
+    path = (absolute.relative_to(root) if inside else absolute).as_posix()
     return LintResult(path, result.line, result.column, result.rule, result.message)
 
 

@@ -21,6 +21,7 @@ from testops.domain.stage import (
 from testops.domain.verdict import Verdict
 from testops.runner.ports import Execution
 from testops.runner.stages.context import StageContext
+from testops.runner.stages.sim_cases import kernel_cases
 from testops.runner.suites import ResolvedKernel, SimPlan
 from testops.telemetry.events import StageFound, StageProgress
 
@@ -44,6 +45,7 @@ def run_sim(plan: SimPlan, context: StageContext) -> StageOutcome:
         masks=plan.masks,
     )
     context.simulated.identity = identity
+    context.simulated.kernels = kernel_cases(plan.kernels, executions, findings)
     report = context.snapshots.report_determinism(executions, context.project.reports)
     source = context.project.shown(report)
     artifacts = (source, context.project.shown(context.bundle))

@@ -9,17 +9,25 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testops.domain.errors import InternalError
+from testops.domain.errors import BadInput
 from testops.domain.seeds import substream
 from testops.domain.stage import Finding, Metric, Ran, StageName, StageOutcome, ToolError
 from testops.domain.suite import UnitStage
-from testops.runner.files import make_folder
+from testops.domain.test_case import Outcome, TestCase
+from testops.reports.formats.cobertura import read_cobertura, write_cobertura
+from testops.reports.formats.ctrf import write_ctrf
+from testops.reports.formats.junit import write_junit
+from testops.reports.formats.reading import read_source
+from testops.reports.test_record import Circumstances, write_test_record
+from testops.runner.files import make_folder, write_atomically
 from testops.runner.processes import Completed, run_tool
 from testops.runner.stages.context import StageContext
+from testops.runner.stages.unit_causes import BUDGET_S, Cause, Inquiry
+from testops.runner.stages.unit_outcomes import Tail, cases_of
 
 PLUGIN = "testops_unit_plugin"
 PLUGIN_FOLDER = Path(__file__).parent / "unit_plugin"
@@ -28,7 +36,7 @@ FINDINGS_SHOWN_MAX = 50
 _NOT_INHERITED = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST", "PYTHONHASHSEED")
 _PROBE = """
 import importlib.util, json
-names = ("pytest", "coverage", "pytest_cov")
+names = ("pytest", "coverage", "pytest_cov", "xdist")
 print(json.dumps({name: importlib.util.find_spec(name) is not None for name in names}))
 """
 
@@ -51,6 +59,29 @@ class Scratch:
     def coverage_json(self) -> Path:
         return self.folder / "coverage.json"
 
+    @property
+    def coverage_xml(self) -> Path:
+        return self.folder / "coverage.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One attempt at the stage: what was asked, where, and with which interpreter."""
+
+    stage: UnitStage
+    context: StageContext
+    scratch: Scratch
+    python: str
+    installed: Mapping[str, bool]
+
+    @property
+    def in_workers(self) -> bool:
+        """Whether the tests are divided among processes, so that their order is not one order."""
+        flags = ("-n", "--numprocesses", "--dist", "--tx")
+        return self.installed["xdist"] and any(
+            one.startswith(flags) for one in self.stage.arguments
+        )
+
 
 def run_unit(stage: UnitStage, context: StageContext) -> StageOutcome:
     """The tests of the stage's paths, with coverage where the environment can measure it."""
@@ -65,23 +96,19 @@ def run_unit(stage: UnitStage, context: StageContext) -> StageOutcome:
             return ToolError(
                 f"pytest is not installed in {python}: install it there", retryable=False
             )
-        return _run_tests(stage, context, scratch, python, installed)
+        return _run_tests(Unit(stage, context, scratch, python, installed))
 
 
-def _run_tests(
-    stage: UnitStage,
-    context: StageContext,
-    scratch: Scratch,
-    python: str,
-    installed: Mapping[str, bool],
-) -> StageOutcome:
+def _run_tests(unit: Unit) -> StageOutcome:
+    stage, context = unit.stage, unit.context
     reports = make_folder(context.project.reports)
-    for stale in ("junit.xml", "coverage.xml"):
+    for stale in ("junit.xml", "ctrf.json", "tests.json", "coverage.xml"):
         (reports / stale).unlink(missing_ok=True)
-    environment = _environment(stage, context, scratch)
-    tail = _Tail(scratch.outcomes, context)
+    environment = _environment(unit)
+    tail = Tail(unit.scratch.outcomes, context.progress(StageName.UNIT))
+    began_at, began_s = context.clock.now().isoformat(), context.clock.elapsed_s()
     done = run_tool(
-        _command(stage, context, scratch, python, installed),
+        _command(unit),
         folder=context.project.root,
         environment=environment,
         timeout_s=stage.timeout_s,
@@ -89,23 +116,35 @@ def _run_tests(
         tick=tail.read,
     )
     tail.read()
+    took_s = context.clock.elapsed_s() - began_s
+    broken = _tool_error(unit, done, tail)
+    if broken is not None:
+        return broken
+    if stage.coverage and unit.installed["coverage"] and not unit.installed["pytest_cov"]:
+        _export_coverage(unit, environment)
+    told = _told(unit, tail, left_s=stage.timeout_s - took_s)
+    _write_reports(unit, told, began_at)
+    return _outcome(unit, tail, told)
+
+
+def _tool_error(unit: Unit, done: Completed, tail: Tail) -> ToolError | None:
+    """Why nothing was measured, where nothing was."""
     if done.timed_out:
         last = tail.tests[-1]["id"] if tail.tests else "none"
-        return ToolError(f"the tests did not end within {stage.timeout_s:g} s (last: {last})")
+        return ToolError(f"the tests did not end within {unit.stage.timeout_s:g} s (last: {last})")
     if tail.finished is None:
         return ToolError(f"pytest ended early (exit {done.exit_code}): {done.last_words}")
     if tail.finished["exit"] not in (0, 1, 2, 5) or _disagrees(done, tail):
         return ToolError(
             f"pytest failed (exit {done.exit_code}): {done.last_words}", retryable=False
         )
-    if stage.coverage and installed["coverage"] and not installed["pytest_cov"]:
-        _export_coverage(context, scratch, python, environment)
-    return _outcome(stage, context, scratch, tail)
+    return None
 
 
-def _disagrees(done: Completed, tail: "_Tail") -> bool:
+def _disagrees(done: Completed, tail: Tail) -> bool:
     """Whether the exit code says success and the lines do not, which would be a bug of ours."""
-    failed = any(test["outcome"] in ("failed", "error") for test in tail.tests)
+    # The last try of each: one that a plugin of the project repeated until it passed gives 0.
+    failed = any(not case.outcome.holds for case in cases_of(tail.tests))
     return done.exit_code == 0 and failed
 
 
@@ -124,32 +163,28 @@ def _probe(python: str, context: StageContext) -> Mapping[str, bool] | None:
     return installed
 
 
-def _command(
-    stage: UnitStage,
-    context: StageContext,
-    scratch: Scratch,
-    python: str,
-    installed: Mapping[str, bool],
-) -> list[str]:
-    junit = context.project.reports / "junit.xml"
-    tests = ["pytest", "-p", PLUGIN, f"--junitxml={junit}"]
-    # Its cache would be one more thing that a run leaves in the project.
-    tests += ["-o", f"cache_dir={scratch.folder / 'cache'}"]
-    tests += ["-q", "--color=no", *stage.arguments, *stage.paths]
-    if not stage.coverage or not installed["coverage"]:
+def _command(unit: Unit) -> list[str]:
+    stage, scratch, python = unit.stage, unit.scratch, unit.python
+    tests = [*_pytest(unit), "-q", "--color=no", *stage.arguments, *stage.paths]
+    if not stage.coverage or not unit.installed["coverage"]:
         return [python, "-m", *tests]
-    if installed["pytest_cov"]:
+    if unit.installed["pytest_cov"]:
         # Two tracers would not see each other; the project's own is the one to use.
-        xml = context.project.reports / "coverage.xml"
         tests += [f"--cov={folder}" for folder in stage.coverage]
-        tests += ["--cov-branch", f"--cov-report=xml:{xml}"]
+        tests += ["--cov-branch", f"--cov-report=xml:{scratch.coverage_xml}"]
         tests += [f"--cov-report=json:{scratch.coverage_json}", "--cov-fail-under=0"]
         return [python, "-m", *tests]
     source = f"--source={','.join(stage.coverage)}"
     return [python, "-m", "coverage", "run", "--branch", source, "-m", *tests]
 
 
-def _environment(stage: UnitStage, context: StageContext, scratch: Scratch) -> dict[str, str]:
+def _pytest(unit: Unit) -> list[str]:
+    # Its cache would be one more thing that a run leaves in the project.
+    return ["pytest", "-p", PLUGIN, "-o", f"cache_dir={unit.scratch.folder / 'cache'}"]
+
+
+def _environment(unit: Unit) -> dict[str, str]:
+    stage, context = unit.stage, unit.context
     kept = {k: v for k, v in context.environment.items() if k not in _NOT_INHERITED}
     folders = [str(PLUGIN_FOLDER), kept.get("PYTHONPATH", "")]
     hash_seed = substream(context.seeds.sim, "unit.hash") % 2**32
@@ -164,84 +199,146 @@ def _environment(stage: UnitStage, context: StageContext, scratch: Scratch) -> d
         "TESTOPS_UNIT_SEED": str(context.seeds.sim),
         "TESTOPS_UNIT_ORDER": stage.order,
         "TESTOPS_UNIT_NETWORK": context.profile.network.policy,
-        "TESTOPS_UNIT_OUTCOMES": str(scratch.outcomes),
-        "COVERAGE_FILE": str(scratch.coverage),
+        "TESTOPS_UNIT_OUTCOMES": str(unit.scratch.outcomes),
+        "COVERAGE_FILE": str(unit.scratch.coverage),
     }
 
 
-def _export_coverage(
-    context: StageContext, scratch: Scratch, python: str, environment: Mapping[str, str]
-) -> None:
+def _export_coverage(unit: Unit, environment: Mapping[str, str]) -> None:
     """Write Cobertura and JSON; where that fails the metrics are missing, which the gates see."""
-    xml = context.project.reports / "coverage.xml"
     for arguments in (
-        ("xml", "-q", "-o", str(xml)),
-        ("json", "-q", "-o", str(scratch.coverage_json)),
+        ("xml", "-q", "-o", str(unit.scratch.coverage_xml)),
+        ("json", "-q", "-o", str(unit.scratch.coverage_json)),
     ):
         run_tool(
-            [python, "-m", "coverage", arguments[0], "--fail-under=0", *arguments[1:]],
-            folder=context.project.root,
+            [unit.python, "-m", "coverage", arguments[0], "--fail-under=0", *arguments[1:]],
+            folder=unit.context.project.root,
             environment=environment,
             timeout_s=120,
-            clock=context.clock,
+            clock=unit.context.clock,
         )
 
 
-class _Tail:
-    """Reads the plugin's lines while they are written, and tells the progress."""
-
-    def __init__(self, path: Path, context: StageContext) -> None:
-        self.tests: list[dict[str, Any]] = []
-        self.finished: dict[str, Any] | None = None
-        self._path = path
-        self._offset = 0
-        self._total = 0
-        self._tell = context.progress(StageName.UNIT)
-
-    def read(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            lines = file.read().splitlines(keepends=True)
-        for line in lines:
-            if not line.endswith(b"\n"):
-                break
-            self._offset += len(line)
-            self._take(json.loads(line))
-        self._tell(len(self.tests), max(self._total, len(self.tests)))
-
-    def _take(self, entry: dict[str, Any]) -> None:
-        match entry["type"]:
-            case "test":
-                self.tests.append(entry)
-            case "collected":
-                self._total = int(entry["count"])
-            case "finished":
-                self.finished = entry
-            case other:
-                raise InternalError(f"the unit plugin wrote an unknown line: {other}")
+# --- why tests failed ---------------------------------------------------------------------------
 
 
-def _outcome(stage: UnitStage, context: StageContext, scratch: Scratch, tail: _Tail) -> Ran:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The tests, and what was found out about those that failed."""
+
+    cases: tuple[TestCase, ...]
+    remarks: Mapping[str, str]
+
+
+def _told(unit: Unit, tail: Tail, *, left_s: float) -> Told:
+    cases = cases_of(tail.tests)
+    if not unit.stage.classify_failures:
+        return Told(cases, {})
+    inquiry = Inquiry(
+        repeat=lambda tests, limit_s: _repeated(unit, tests, limit_s),
+        clock=unit.context.clock,
+        budget_s=min(BUDGET_S, left_s),
+        in_workers=unit.in_workers,
+    )
+    causes = inquiry.causes(cases)
+    again = f"reproduce: {unit.context.again}"
+    remarks = {test: cause.said(test, again) for test, cause in causes.items()}
+    return Told(tuple(_with_cause(case, causes.get(case.name)) for case in cases), remarks)
+
+
+def _with_cause(case: TestCase, cause: Cause | None) -> TestCase:
+    if cause is None:
+        return case
+    found = [("testops.cause", cause.kind.value)]
+    if cause.polluter:
+        found.append(("testops.polluter", cause.polluter))
+    return replace(case, properties=(*case.properties, *found))
+
+
+def _repeated(unit: Unit, tests: Sequence[str], limit_s: float) -> Mapping[str, Outcome]:
+    """How these tests end when they are run again, in this order, and nothing else."""
+    with tempfile.TemporaryDirectory(dir=unit.scratch.folder) as folder:
+        only, outcomes = Path(folder) / "only.json", Path(folder) / "outcomes.jsonl"
+        only.write_text(json.dumps(list(tests)), "utf-8")
+        one_process = ["-n", "0"] if unit.installed["xdist"] else []
+        no_coverage = ["--no-cov"] if unit.installed["pytest_cov"] else []
+        arguments = [*unit.stage.arguments, *one_process, *no_coverage, *unit.stage.paths]
+        run_tool(
+            [unit.python, "-m", *_pytest(unit), "-q", "--color=no", *arguments],
+            folder=unit.context.project.root,
+            environment={
+                **_environment(unit),
+                "TESTOPS_UNIT_ONLY": str(only),
+                "TESTOPS_UNIT_OUTCOMES": str(outcomes),
+                "COVERAGE_FILE": str(Path(folder) / "coverage.data"),
+            },
+            timeout_s=limit_s,
+            clock=unit.context.clock,
+        )
+        tail = Tail(outcomes)
+        tail.read()
+    return {case.name: case.outcome for case in cases_of(tail.tests)}
+
+
+# --- what is left -------------------------------------------------------------------------------
+
+
+def _write_reports(unit: Unit, told: Told, began_at: str) -> None:
+    context, reports = unit.context, unit.context.project.reports
+    circumstances = Circumstances(
+        order=unit.stage.order,
+        seed=context.seeds.sim,
+        network=context.profile.network.policy,
+        in_workers=unit.in_workers,
+    )
+    write_atomically(reports / "tests.json", write_test_record(circumstances, told.cases).encode())
+    junit = write_junit(told.cases, name=context.suite_file.suite.name)
+    write_atomically(reports / "junit.xml", junit.encode("utf-8", "backslashreplace"))
+    ended_at = context.clock.now().isoformat()
+    ctrf = write_ctrf(told.cases, started_at=began_at, finished_at=ended_at)
+    write_atomically(reports / "ctrf.json", ctrf.encode("utf-8", "backslashreplace"))
+    _write_coverage(unit)
+
+
+def _write_coverage(unit: Unit) -> None:
+    """Coverage in paths of the project; what cannot be read is not there, and so not measured."""
+    if not unit.scratch.coverage_xml.is_file():
+        return
+    try:
+        source = read_source(unit.scratch.coverage_xml, shown="coverage.xml")
+        coverage = read_cobertura(source, root=unit.context.project.root)
+    except BadInput:
+        return
+    target = unit.context.project.reports / "coverage.xml"
+    write_atomically(target, write_cobertura(coverage).encode())
+
+
+def _outcome(unit: Unit, tail: Tail, told: Told) -> Ran:
     assert tail.finished is not None
-    junit = context.project.shown(context.project.reports / "junit.xml")
-    counts = Counter(test["outcome"] for test in tail.tests)
+    context = unit.context
+    shown = [
+        context.project.shown(context.project.reports / name)
+        for name in ("junit.xml", "ctrf.json", "tests.json")
+    ]
+    junit = shown[0]
+    counts = Counter(case.said or case.outcome.value for case in told.cases)
+    # What failed at first has failed, whatever a plugin of the project made of it by repeating.
+    flaky = sum(case.flaky for case in told.cases)
     refused = tail.finished["outbound"]
     metrics = [
-        Metric("tests", len(tail.tests), junit),
-        Metric("passed", counts["passed"], junit),
+        Metric("tests", len(told.cases), junit),
+        Metric("passed", counts["passed"] - flaky, junit),
         # An error in a fixture or at import is a test that did not pass; so is a strict xpass,
         # which pytest itself reports as failed.
-        Metric("failed", counts["failed"] + counts["error"], junit),
+        Metric("failed", counts["failed"] + counts["error"] + flaky, junit),
         Metric("skipped", counts["skipped"], junit),
         Metric("xfailed", counts["xfailed"], junit),
         Metric("xpassed", counts["xpassed"], junit),
         Metric("outbound_attempts", len(refused), PLUGIN),
     ]
-    artifacts, notes = [junit], []
-    if stage.coverage:
-        covered = _coverage_metrics(context, scratch)
+    artifacts, notes = shown, []
+    if unit.stage.coverage:
+        covered = _coverage_metrics(context, unit.scratch)
         metrics += covered
         if covered:
             artifacts.append(covered[0].source)
@@ -249,7 +346,7 @@ def _outcome(stage: UnitStage, context: StageContext, scratch: Scratch, tail: _T
             notes.append("coverage was not measured: install coverage in the tests' environment")
     if tail.finished["exit"] == 2:
         notes.append("pytest was interrupted or could not import a test module")
-    findings = [*_failures(tail.tests, context), *_refusals(refused)]
+    findings = [*_failures(tail.tests, told.remarks, context), *_refusals(refused)]
     return Ran(tuple(metrics), tuple(findings[:FINDINGS_SHOWN_MAX]), tuple(artifacts), tuple(notes))
 
 
@@ -274,12 +371,16 @@ def _coverage_metrics(context: StageContext, scratch: Scratch) -> list[Metric]:
     ]
 
 
-def _failures(tests: Sequence[Mapping[str, Any]], context: StageContext) -> Iterable[Finding]:
+def _failures(
+    tests: Sequence[Mapping[str, Any]], remarks: Mapping[str, str], context: StageContext
+) -> Iterable[Finding]:
     for test in tests:
         if test["outcome"] in ("failed", "error"):
             where = f"{context.project.shown(Path(test['path']))}:{test['line']}"
             first = str(test["message"]).strip().splitlines() or [""]
             message = f"{test['id']}: {first[0] if test['path'] else first[-1]}"
+            if test["id"] in remarks:
+                message += f" ({remarks[test['id']]})"
             yield Finding(where if test["path"] else test["id"], message, "test", context.again)
 
 

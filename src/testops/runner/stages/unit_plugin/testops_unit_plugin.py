@@ -20,6 +20,9 @@ SEED = os.environ.get("TESTOPS_UNIT_SEED", "0")
 ORDER = os.environ.get("TESTOPS_UNIT_ORDER", "file")
 POLICY = os.environ.get("TESTOPS_UNIT_NETWORK", "open")
 OUTCOMES = os.environ.get("TESTOPS_UNIT_OUTCOMES", "")
+# A file with a JSON list of node ids: these tests and no others, in this order.
+ONLY = os.environ.get("TESTOPS_UNIT_ONLY", "")
+TEXT_MAX = 20_000
 
 outbound: list[dict[str, str]] = []
 current_test = "collection"
@@ -90,32 +93,25 @@ class Recorder:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            message = report.longreprtext[-2000:]
-            self.write(_entry(report.nodeid, "error", 0.0, message, "", 0))
+            phases = {**_NOTHING_SEEN, "outcome": "error", "message": report.longreprtext[-2000:]}
+            self.write(_entry(report.nodeid, {**phases, "detail": _cut(report.longreprtext)}))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        seen = self._phases.setdefault(
-            report.nodeid,
-            {"outcome": "passed", "seconds": 0.0, "message": "", "path": "", "line": 0},
-        )
+        seen = self._phases.setdefault(report.nodeid, dict(_NOTHING_SEEN))
         seen["seconds"] += report.duration
+        seen["defined"] = int(report.location[1] or 0) + 1
         outcome = _outcome_of(report)
         if outcome != "passed" and seen["outcome"] not in ("failed", "error"):
             seen["outcome"] = outcome
             seen["message"] = _message_of(report)
             seen["path"], seen["line"] = _place_of(report)
+            seen["detail"] = _cut(report.longreprtext)
         if report.when == "teardown":
             done = self._phases.pop(report.nodeid)
-            self.write(
-                _entry(
-                    report.nodeid,
-                    done["outcome"],
-                    done["seconds"],
-                    done["message"],
-                    done["path"],
-                    done["line"],
-                )
-            )
+            if done["outcome"] in ("failed", "error"):
+                done["stdout"], done["stderr"] = _cut(report.capstdout), _cut(report.capstderr)
+            done["properties"] = [[str(n), str(v)[:2000]] for n, v in report.user_properties][:100]
+            self.write(_entry(report.nodeid, done))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -129,18 +125,28 @@ class Recorder:
         self._file.close()
 
 
-def _entry(
-    nodeid: str, outcome: str, seconds: float, message: str, path: str, line: int
-) -> dict[str, Any]:
-    return {
-        "type": "test",
-        "id": nodeid,
-        "outcome": outcome,
-        "seconds": round(seconds, 4),
-        "message": message,
-        "path": path,
-        "line": line,
-    }
+_NOTHING_SEEN: dict[str, Any] = {
+    "outcome": "passed",
+    "seconds": 0.0,
+    "message": "",
+    # Where it failed, and where it stands.
+    "path": "",
+    "line": 0,
+    "defined": 0,
+    "detail": "",
+    "stdout": "",
+    "stderr": "",
+    "properties": [],
+}
+
+
+def _entry(nodeid: str, seen: dict[str, Any]) -> dict[str, Any]:
+    return {**seen, "type": "test", "id": nodeid, "seconds": round(seen["seconds"], 4)}
+
+
+def _cut(text: str) -> str:
+    """The end of a long text: an assertion stands there."""
+    return text[-TEXT_MAX:]
 
 
 def _outcome_of(report: pytest.TestReport) -> str:
@@ -178,7 +184,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Shuffle modules, classes and tests, each group kept together so that fixtures stay cheap."""
-    if ORDER == "seeded":
+    if ONLY:
+        with open(ONLY, encoding="utf-8") as file:  # noqa: PTH123 - as above
+            wanted = {nodeid: place for place, nodeid in enumerate(json.load(file))}
+        items[:] = [item for item in items if item.nodeid in wanted]
+        items.sort(key=lambda item: wanted[item.nodeid])
+    elif ORDER == "seeded":
         items.sort(key=_order_key)
 
 

@@ -54,6 +54,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
     )
     op.create_table(
+        "baseline",
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("suite", sa.Text(), nullable=False),
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("engine_version", sa.Text(), nullable=False),
+        sa.Column("python", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("approvals", sa.Text(), nullable=False),
+        sa.Column("provenance", sa.Text(), nullable=False),
+        sa.Column("at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "workspace",
+            "suite",
+            "profile",
+            "engine_version",
+            "python",
+            "number",
+            name=op.f("pk_baseline"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_baseline_workspace_identity"), "baseline", ["workspace", "identity"], unique=False
+    )
+    op.create_table(
         "blob",
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -61,6 +86,33 @@ def upgrade() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blob")),
     )
+    op.create_table(
+        "bundle",
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("suite", sa.Text(), nullable=False),
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("engine_version", sa.Text(), nullable=False),
+        sa.Column("python", sa.Text(), nullable=False),
+        sa.Column("sim_seed", sa.Text(), nullable=False),
+        sa.Column("chaos_seed", sa.Text(), nullable=False),
+        sa.Column("masks_version", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("provenance", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("captured", sa.Text(), nullable=True),
+        sa.Column("pinned", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("workspace", "identity", name=op.f("pk_bundle")),
+    )
+    op.create_index(
+        op.f("ix_bundle_created_ms_identity"), "bundle", ["created_ms", "identity"], unique=False
+    )
+    op.create_index(op.f("ix_bundle_identity"), "bundle", ["identity"], unique=False)
+    op.create_index(op.f("ix_bundle_sha256"), "bundle", ["sha256"], unique=False)
     op.create_table(
         "idempotency_key",
         sa.Column("owner", sa.Text(), nullable=False),
@@ -111,6 +163,30 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_policy")),
+    )
+    op.create_table(
+        "review",
+        sa.Column("review_id", sa.Text(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("suite", sa.Text(), nullable=False),
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("engine_version", sa.Text(), nullable=False),
+        sa.Column("python", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("review_id", name=op.f("pk_review")),
+    )
+    op.create_index(
+        op.f("ix_review_created_ms_review_id"), "review", ["created_ms", "review_id"], unique=False
+    )
+    op.create_index(op.f("ix_review_workspace_base"), "review", ["workspace", "base"], unique=False)
+    op.create_index(
+        op.f("ix_review_workspace_target"), "review", ["workspace", "target"], unique=False
     )
     op.create_table(
         "run",
@@ -229,6 +305,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("place", sa.Text(), nullable=False),
         sa.Column("allow_commands", sa.Boolean(), nullable=False),
+        sa.Column("approvals_required", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workspace")),
@@ -262,6 +339,24 @@ def upgrade() -> None:
             ["run_id"], ["run.run_id"], name=op.f("fk_attempt_run_id_run"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("run_id", "attempt", name=op.f("pk_attempt")),
+    )
+    op.create_table(
+        "bundle_run",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["run.run_id"], name=op.f("fk_bundle_run_run_id_run"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("run_id", "attempt", name=op.f("pk_bundle_run")),
+    )
+    op.create_index(
+        op.f("ix_bundle_run_workspace_identity"),
+        "bundle_run",
+        ["workspace", "identity"],
+        unique=False,
     )
     op.create_table(
         "run_event",
@@ -351,6 +446,8 @@ def downgrade() -> None:
     op.drop_table("seed_chunk")
     op.drop_table("schedule_firing")
     op.drop_table("run_event")
+    op.drop_index(op.f("ix_bundle_run_workspace_identity"), table_name="bundle_run")
+    op.drop_table("bundle_run")
     op.drop_table("attempt")
     op.drop_index(op.f("ix_artifact_sha256"), table_name="artifact")
     op.drop_table("artifact")
@@ -369,6 +466,10 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_run_state"), table_name="run")
     op.drop_index(op.f("ix_run_created_ms_run_id"), table_name="run")
     op.drop_table("run")
+    op.drop_index(op.f("ix_review_workspace_target"), table_name="review")
+    op.drop_index(op.f("ix_review_workspace_base"), table_name="review")
+    op.drop_index(op.f("ix_review_created_ms_review_id"), table_name="review")
+    op.drop_table("review")
     op.drop_table("policy")
     op.drop_index(op.f("ix_login_link_key_id"), table_name="login_link")
     op.drop_index(op.f("ix_login_link_expires_ms"), table_name="login_link")
@@ -376,7 +477,13 @@ def downgrade() -> None:
     op.drop_table("lease")
     op.drop_index(op.f("ix_idempotency_key_claimed_ms"), table_name="idempotency_key")
     op.drop_table("idempotency_key")
+    op.drop_index(op.f("ix_bundle_sha256"), table_name="bundle")
+    op.drop_index(op.f("ix_bundle_identity"), table_name="bundle")
+    op.drop_index(op.f("ix_bundle_created_ms_identity"), table_name="bundle")
+    op.drop_table("bundle")
     op.drop_table("blob")
+    op.drop_index(op.f("ix_baseline_workspace_identity"), table_name="baseline")
+    op.drop_table("baseline")
     op.drop_table("audit_head")
     op.drop_table("audit")
     op.drop_table("api_key")

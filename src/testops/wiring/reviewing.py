@@ -1,0 +1,434 @@
+"""Reviews of this project's baselines: opened by comparisons, decided by people, on files."""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from testops import snapshots
+from testops.domain.errors import BadInput, IllegalMove
+from testops.domain.review import Cause, Group, GroupState, Review, ReviewState, decided
+from testops.domain.verdict import Verdict
+from testops.runner.projects import Project, project_around
+from testops.runner.suites import known_names, suite_named
+from testops.snapshots.approve import Evidence, failing_executions
+from testops.snapshots.bundle import Bundle, is_unpacked, read_bundle
+from testops.snapshots.executions import read_executions
+from testops.snapshots.locate import bundles_at, pick_base
+from testops.snapshots.masks import Mask, load_masks
+from testops.snapshots.migrate import identities_of
+from testops.snapshots.provenance import provenance_of, require_verified, run_record_of
+from testops.snapshots.review import key_of, review_of
+from testops.snapshots.review_folder import ReviewFolder
+from testops.snapshots.review_masks import (
+    Documents,
+    append_masks,
+    masks_for,
+    require_something_left,
+)
+from testops.snapshots.review_rules import ReviewRules, rules_for
+from testops.telemetry.clock import SystemClock
+from testops.wiring.person import person
+from testops.wiring.versions import require_comparable, require_qualified
+
+_RUN_BUNDLE = re.compile(r"run-([0-9a-f]{16})\.tar\.gz")
+_SETTLED = (Verdict.PASS.value, Verdict.WARN.value)
+_log = logging.getLogger("testops.review")
+
+
+def opened(comparison: Mapping[str, Any], base: Path, *, snapshots_folder: Path) -> Path | None:
+    """The file of the review that `comparison` opened; None when it opened none.
+
+    Only a comparison with the project's own baselines does. Never raises: the comparison holds
+    whether or not a review of it could be kept.
+    """
+    golden = snapshots_folder / "golden"
+    try:
+        if not base.resolve().is_relative_to(golden.resolve()) or comparison["base"] is None:
+            return None
+        return _open(comparison, golden, ReviewFolder(snapshots_folder / "reviews"))
+    except Exception as error:  # noqa: BLE001 - recording a review may never break a run
+        _log.warning("no review of this comparison is kept: %s", error)
+        return None
+
+
+def _open(comparison: Mapping[str, Any], golden: Path, folder: ReviewFolder) -> Path | None:
+    target = comparison["target"]
+    if comparison["verdict"] in _SETTLED:
+        folder.settle(comparison["base"]["identity"], target["identity"], key_of(target))
+    if not comparison["delta_count"]:
+        return None
+    named = _RUN_BUNDLE.fullmatch(Path(target["path"]).name)
+    fresh = review_of(
+        comparison,
+        at=_now(),
+        run_id=named[1] if named else None,
+        approvals_required=rules_for(golden, target["suite"]).approvals,
+    )
+    return folder.path_of(folder.open(fresh).target)
+
+
+def _now() -> str:
+    return decided("clock", "clock", SystemClock().now()).at
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where the reviews, baselines and records of one project are."""
+
+    project: Project
+    working_folder: Path
+
+    @property
+    def golden(self) -> Path:
+        return self.project.snapshots / "golden"
+
+    @property
+    def folder(self) -> ReviewFolder:
+        return ReviewFolder(self.project.snapshots / "reviews")
+
+    @property
+    def runs(self) -> Path:
+        return self.project.snapshots / "runs"
+
+    def masks_of(self, suite: str) -> Path | None:
+        """The file of masks that the suite names, as its snapshot-compare stage would read it."""
+        if suite not in known_names(self.project.suites):
+            return None
+        compare = suite_named(suite, self.project).suite.stages.snapshot_compare
+        if compare is None or compare.masks is None:
+            return None
+        where = f"suite {suite}: /stages/snapshot-compare/masks"
+        return self.project.inside(compare.masks, where=where)
+
+
+def desk_around(working_folder: Path) -> Desk:
+    """The desk of the project that `working_folder` is in."""
+    return Desk(project_around(working_folder), working_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What somebody pointed at: a bundle, its review, or both."""
+
+    bundle: Bundle | None
+    review: Review | None
+    comparison: Mapping[str, Any] | None = None
+
+    @property
+    def suite(self) -> str:
+        assert self.bundle is not None or self.review is not None
+        if self.bundle is not None:
+            return self.bundle.header.suite
+        return self.review.key.suite if self.review is not None else ""
+
+
+def open_reviews(desk: Desk) -> list[Review]:
+    """Every review that waits for somebody, the oldest first."""
+    return [review for review in desk.folder.all() if review.is_open]
+
+
+def review_called(desk: Desk, source: str) -> Review:
+    """The review of a run, of a bundle, or of what it is called by itself; compared where new."""
+    review = _subject(desk, source).review
+    assert review is not None
+    return review
+
+
+def decide(
+    desk: Desk,
+    source: str,
+    state: GroupState,
+    *,
+    kernel: str | None,
+    field: str | None,
+    who: str | None,
+    why: str,
+) -> Review:
+    """The review after its groups of `kernel` and `field` went to `state`."""
+    decision = decided(who or person(), why, SystemClock().now())
+    with desk.folder.held():
+        subject = _subject(desk, source)
+        assert subject.review is not None
+        rules_for(desk.golden, subject.suite).require_person(decision.who, subject.suite)
+        review = subject.review.decide(state, decision, kernel=kernel, field=field)
+        desk.folder.save(review)
+    return review
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """What an approval has changed; `baseline` is None while another person is needed."""
+
+    source: str
+    baseline: str | None
+    who: str
+    why: str
+    review: Review
+    review_file: str | None
+    needed: str = ""
+
+
+def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing: bool) -> Approved:
+    """One approval more, and the baseline once there are as many as the rules ask for."""
+    decision = decided(who or person(), why, SystemClock().now())
+    with desk.folder.held():
+        subject = _subject(desk, source)
+        bundle = _required_bundle(subject, source)
+        rules = rules_for(desk.golden, subject.suite)
+        rules.require_person(decision.who, subject.suite)
+        failing_executions(bundle, allow_failing=allow_failing)
+        named = _RUN_BUNDLE.fullmatch(bundle.origin.name)
+        run_id = named[1] if named else None
+        record = run_record_of(desk.runs, identities_of(bundle), run_id=run_id)
+        require_verified(bundle, desk.golden, record, rules)
+        assert subject.review is not None
+        if not allow_failing:
+            _require_deterministic(subject.review)
+        review = _countable(subject.review, rules).approve(decision)
+        baseline = None
+        if review.state is ReviewState.ACCEPTED:
+            # The baseline before the review: killed between the two, the review still is pending,
+            # and approving again does the same once more.
+            baseline = snapshots.approve(
+                bundle.origin,
+                desk.golden,
+                who=decision.who,
+                why=decision.why,
+                at=SystemClock().now(),
+                allow_failing=allow_failing,
+                evidence=Evidence(review.approvals, provenance_of(bundle, record)),
+            )
+            desk.folder.supersede_others(review)
+        file = _keep(desk, review)
+    shown = desk.project.shown
+    return Approved(
+        source=shown(bundle.origin),
+        baseline=None if baseline is None else shown(baseline),
+        who=decision.who,
+        why=decision.why,
+        review=review,
+        review_file=None if file is None else shown(file),
+        needed=rules.others([approval.who for approval in review.approvals]),
+    )
+
+
+def _require_deterministic(review: Review) -> None:
+    """A behaviour that the same seed does not reach twice is no baseline: nothing can match it."""
+    for group in review.groups:
+        if group.cause is Cause.NONDETERMINISM and group.state is not GroupState.MASKED:
+            raise BadInput(
+                f"{group.name}: two executions of one seed disagree",
+                where=f"review {review.target[:16]}",
+                fix="mend or mask it, or approve with --allow-failing and say why in --why",
+            )
+
+
+def _countable(review: Review, rules: ReviewRules) -> Review:
+    """The review under the rules of today: an approval of somebody who may not is none."""
+    valid = tuple(approval for approval in review.approvals if rules.allows(approval.who))
+    return replace(review.requiring(rules.approvals), approvals=valid)
+
+
+def _keep(desk: Desk, review: Review) -> Path | None:
+    """A review that began and ended with one approval tells nothing that the record does not."""
+    path = desk.folder.path_of(review.target)
+    if review.state is ReviewState.ACCEPTED and not path.exists():
+        return None
+    return desk.folder.save(review)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """What a new mask does."""
+
+    file: str
+    rules: tuple[Mask, ...]
+    hits: int
+    hid: int
+    review: Review
+
+
+def mask(desk: Desk, source: str, *, kernel: str, field: str, who: str | None, why: str) -> Masked:
+    """Add a mask for the deltas of `kernel` and `field`, compare again, and say what it hides."""
+    decision = decided(who or person(), why, SystemClock().now())
+    with desk.folder.held():
+        subject = _subject(desk, source)
+        bundle = _required_bundle(subject, source)
+        rules_for(desk.golden, subject.suite).require_person(decision.who, subject.suite)
+        assert subject.review is not None
+        assert subject.comparison is not None
+        groups = _maskable(subject.review, kernel, field)
+        file = _masks_file(desk, subject.suite)
+        documents = _documents(desk, bundle)
+        reason = " ".join(decision.why.split())
+        found = masks_for(
+            groups, subject.comparison["deltas"], documents, why=reason, who=decision.who
+        )
+        former = load_masks(file)
+        require_something_left(found, replace(former, rules=(*former.rules, *found)), documents)
+        append_masks(file, found)
+        review = subject.review.decide(GroupState.MASKED, decision, kernel=kernel, field=field)
+        comparison = _compared(desk, bundle)
+        fresh = _fresh(desk, comparison)
+        review = replace(review.renewed(fresh), masks=fresh.masks)
+        if comparison["verdict"] in _SETTLED and review.base is not None:
+            review = review.superseded(review.base)
+        desk.folder.save(review)
+    done = [
+        rule
+        for rule in comparison["masks"]["rules"]
+        if (rule["files"], rule["pointer"]) in {(one.files, one.pointer) for one in found}
+    ]
+    return Masked(
+        file=desk.project.shown(file),
+        rules=found,
+        hits=sum(rule["hits"] for rule in done),
+        hid=sum(rule["hid"] for rule in done),
+        review=review,
+    )
+
+
+def _maskable(review: Review, kernel: str, field: str) -> tuple[Group, ...]:
+    groups = review.named(kernel=kernel, field=field)
+    pending = tuple(group for group in groups if group.state is GroupState.PENDING)
+    if not pending:
+        raise IllegalMove(
+            f"cannot go from {groups[0].state} to masked",
+            where=groups[0].name,
+            fix="only what nobody has decided yet can be masked",
+        )
+    return pending
+
+
+def _masks_file(desk: Desk, suite: str) -> Path:
+    file = desk.masks_of(suite)
+    if file is None:
+        raise BadInput(
+            f"suite {suite} names no file of masks",
+            where=f"suites/{suite}.yaml: /stages/snapshot-compare/masks",
+            fix=f"write `snapshot-compare: {{masks: masks/{suite}.yaml}}` there, and `masks: []` "
+            f"into masks/{suite}.yaml",
+        )
+    return file
+
+
+def _documents(desk: Desk, bundle: Bundle) -> Documents:
+    """Each kernel file that the baseline and the target share."""
+    base = pick_base(bundles_at(desk.golden), bundle, desk.golden)
+    assert isinstance(base, Bundle), base
+    old, new = read_executions(base), read_executions(bundle)
+    return [
+        (record.path, dict(old[key].document), dict(record.document))
+        for key, record in new.items()
+        if key in old
+    ]
+
+
+def _subject(desk: Desk, source: str) -> Subject:
+    """What `source` means, with its review as a comparison of today has it."""
+    path = _bundle_at(desk, source)
+    stored = None
+    if path is None:
+        stored = _stored_called(desk, source)
+        path = _bundle_of(desk, stored)
+        if path is None:
+            return Subject(None, stored)
+    bundle = read_bundle(path)
+    comparison = _compared(desk, bundle)
+    return Subject(bundle, _renewed(desk, bundle, comparison), comparison)
+
+
+def _renewed(desk: Desk, bundle: Bundle, comparison: Mapping[str, Any]) -> Review:
+    fresh = _fresh(desk, comparison)
+    stored = desk.folder.of(bundle.identity)
+    if stored is None:
+        return fresh
+    if stored.is_open and fresh.base == fresh.target:
+        # It became the baseline, and whoever made it so was killed before the review said so.
+        return stored
+    if stored.superseded_by is not None:
+        stored = stored.reopened()
+    return stored.renewed(fresh)
+
+
+def _fresh(desk: Desk, comparison: Mapping[str, Any]) -> Review:
+    named = _RUN_BUNDLE.fullmatch(Path(comparison["target"]["path"]).name)
+    rules = rules_for(desk.golden, comparison["target"]["suite"])
+    return review_of(
+        comparison,
+        at=_now(),
+        run_id=named[1] if named else None,
+        approvals_required=rules.approvals,
+    )
+
+
+def _compared(desk: Desk, bundle: Bundle) -> Mapping[str, Any]:
+    masks = desk.masks_of(bundle.header.suite)
+    require_qualified()
+    compared = snapshots.compare_paths(desk.golden, bundle.origin, masks=masks).to_json()
+    require_comparable(compared)
+    return compared
+
+
+def _bundle_at(desk: Desk, source: str) -> Path | None:
+    """The bundle that `source` names: a path, a file name, a run id or the beginning of one."""
+    for path in (desk.working_folder / source, desk.project.snapshots / source):
+        if path.exists() and path.suffix != ".json":
+            return _one_bundle(path, source)
+    prefix = source.removeprefix("run-").removesuffix(".tar.gz")
+    if not prefix.isalnum():
+        return None
+    found = sorted(desk.project.snapshots.glob(f"run-{prefix}*.tar.gz"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:5])
+        raise BadInput(f"{source!r} is several runs ({names})", fix="give more of the run id")
+    if found and desk.folder.called(source):
+        raise BadInput(
+            f"{source!r} is a run ({found[0].name}) and a review", fix="give more of the id"
+        )
+    return found[0] if found else None
+
+
+def _one_bundle(path: Path, source: str) -> Path:
+    if path.is_dir() and not is_unpacked(path):
+        raise BadInput(f"{source!r} is a folder, not a bundle", fix="name one of its bundles")
+    return path
+
+
+def _stored_called(desk: Desk, source: str) -> Review:
+    found = desk.folder.called(source)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(review.target[:16] for review in found[:5])
+        raise BadInput(f"{source!r} is several reviews ({names})", fix="give more of the id")
+    raise BadInput(
+        f"there is no run or bundle {source!r}, nor a review of one (in {desk.project.snapshots})",
+        fix="name a file, a run id that `testops run` printed, or see `testops snapshot review`",
+    )
+
+
+def _bundle_of(desk: Desk, review: Review) -> Path | None:
+    """Where the bundle under review is: what a run left, or the unpacked one of the last run."""
+    run_ids = [review.opened_by_run, run_record_of(desk.runs, [review.target]).get("run_id")]
+    names = [f"run-{run_id}.tar.gz" for run_id in dict.fromkeys(run_ids) if run_id]
+    for path in (desk.project.snapshots / name for name in (*names, "dev")):
+        if path.exists() and read_bundle(path).identity == review.target:
+            return path
+    return None
+
+
+def _required_bundle(subject: Subject, source: str) -> Bundle:
+    if subject.bundle is not None:
+        return subject.bundle
+    assert subject.review is not None
+    key = subject.review.key
+    raise BadInput(
+        f"the bundle of review {source!r} is not on this machine",
+        where=subject.review.target[:16],
+        fix=f"make it with `python sim/run_suite.py --profile {key.profile} --suite {key.suite}`: "
+        "the same behaviour is the same bundle",
+    )

@@ -1,0 +1,105 @@
+"""Reports of other tools on the command line: read, kept, merged, and refused in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testops.cli import main
+from testops.reports.formats.reading import Source
+from testops.reports.imports import import_report
+
+FILES = Path(__file__).parents[2] / "fixtures" / "reports"
+Answer = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "suites").mkdir()
+    shutil.copytree(FILES, tmp_path / "given")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def report(project: Path, capsys: pytest.CaptureFixture[str]) -> Answer:
+    def answer(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["report", *arguments])
+        out = capsys.readouterr()
+        return int(str(ended.value.code)), out.out + out.err
+
+    return answer
+
+
+def test_an_import_prints_the_metrics_of_gates_and_keeps_the_content(
+    report: Answer, project: Path
+) -> None:
+    code, said = report("import", "given/k6-handle-summary.json", "--suite", "checkout")
+    assert code == 0
+    assert "k6, checkout" in said
+    assert "p95_ms               13.9947 ms" in said
+    (kept,) = (project / "reports" / "imported").iterdir()
+    assert json.loads(kept.read_text())["metrics"]["error_percent"] == pytest.approx(
+        9.756, abs=0.01
+    )
+
+
+def test_json_is_one_object_and_names_each_file(report: Answer) -> None:
+    code, said = report("import", "--json", "given/ruff.sarif", "given/pytest-junit.xml")
+    assert code == 0
+    imported: list[dict[str, Any]] = json.loads(said)["imported"]
+    assert [one["format"] for one in imported] == ["sarif", "junit"]
+    assert all(Path(one["kept"]).is_file() for one in imported)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["gone.xml"], "gone.xml: cannot be read: No such file"),
+        (["given/README.md"], "nobody knows this format"),
+        (["given/ruff.sarif", "--as", "tap"], "--as: 'tap' is no format"),
+        (["given/ruff.sarif", "--run", "ffff"], "--run: there is no run 'ffff'"),
+        (["given/ruff.sarif", "--run", "../.."], "--run: there is no run"),
+        (["--as", "k6"], "given/pytest-junit.xml: line 1, column 1: not valid JSON"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_and_nothing_is_kept(
+    report: Answer, project: Path, arguments: list[str], problem: str
+) -> None:
+    code, said = report("import", "given/pytest-junit.xml", *arguments)
+    assert code == 2
+    assert problem in said
+    assert not (project / "reports").exists()
+
+
+def test_shards_are_exported_as_one_file(report: Answer, project: Path) -> None:
+    shards = ("given/coverage-shard-a.xml", "given/coverage-shard-b.info")
+    code, said = report("export", *shards, "--as", "cobertura", "--to", "out/all.xml")
+    assert (code, said.strip()) == (0, "out/all.xml: cobertura of 2 files")
+    back = import_report(Source("all", (project / "out/all.xml").read_bytes()), root=project)
+    assert {metric.name: metric.value for metric in back.metrics}["coverage_percent"] == 75
+
+
+def test_junit_becomes_ctrf_and_findings_are_told_once(report: Answer, project: Path) -> None:
+    assert report("export", "given/pytest-junit.xml", "--as", "ctrf", "--to", "c.json")[0] == 0
+    assert json.loads((project / "c.json").read_text())["results"]["summary"]["tests"] == 5
+    twice = ("given/ruff.sarif", "given/ruff.sarif")
+    assert report("export", *twice, "--as", "sarif", "--to", "s.sarif")[0] == 0
+    (run,) = json.loads((project / "s.sarif").read_text())["runs"]
+    assert [one["occurrenceCount"] for one in run["results"]] == [2, 2, 2]
+
+
+def test_a_file_of_another_kind_cannot_be_exported(report: Answer) -> None:
+    code, said = report("export", "given/ruff.sarif", "--as", "junit", "--to", "x.xml")
+    assert code == 2
+    assert "sarif cannot be written as junit" in said
+
+
+def test_flaky_without_runs_says_what_to_run(report: Answer) -> None:
+    code, said = report("flaky")
+    assert code == 2
+    assert "run a suite with a unit stage" in said

@@ -1,5 +1,6 @@
 """`/v1/test-runs/{id}/certificate`: what a finished run proves, signed, for whoever is not here."""
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,8 +67,7 @@ async def get_certificate(request: Request, run_id: RunPath, caller: Admitted) -
     found = await run_in_threadpool(caller.services.runs.artifacts, run_id, view.attempt)
     raw = await run_in_threadpool(_certificate, caller.services, view, found, key)
     await caller.done("certificate.signed", run_id, view.workspace)
-    # The same run gives the same bytes, so the name of its content holds.
-    tag = f'"{view.run_id}-{view.attempt}-{key.public.key_id[:16]}"'
+    tag = f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
     name = f"certificate-{run_id}.json"
     headers = {
         "etag": tag,

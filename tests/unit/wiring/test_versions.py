@@ -58,6 +58,12 @@ def test_the_versions_are_printed_with_the_matrix(testops: Testops) -> None:
 def test_an_engine_of_no_row_neither_runs_nor_compares_nor_serves(
     unqualified: Combination, testops: Testops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def reached(*_: object, **__: object) -> None:
+        raise AssertionError("it would serve")
+
+    # Without the guard this test fails, and does not serve for ever.
+    monkeypatch.setattr("testops.cli.serving.Served", reached)
+    monkeypatch.setattr("testops.wiring.roles.runner_of", reached)
     (tmp_path / "suites").mkdir()
     monkeypatch.chdir(tmp_path)
     write_run_bundle(tmp_path / "one.tar.gz")

@@ -90,12 +90,16 @@ class ProjectStore:
             dry_run=dry_run,
         )
 
-    def collect(self, *, grace: timedelta, dry_run: bool) -> collecting.Collected:
+    def collect(
+        self, *, grace: timedelta, lapse: timedelta | None, dry_run: bool
+    ) -> collecting.Collected:
         """Remove what nothing refers to, and the indexes of folders that are gone."""
         snapshots = self.project.snapshots
         done = collecting.collect(
             self.store,
-            collecting.Wanted(self.holder, SystemClock().now(), grace, dry_run=dry_run),
+            collecting.Wanted(
+                self.holder, SystemClock().now(), grace, lapse=lapse, dry_run=dry_run
+            ),
             records=lambda: record_references(snapshots),
             bundles=lambda: bundle_references(snapshots),
         )

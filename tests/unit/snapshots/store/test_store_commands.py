@@ -168,6 +168,8 @@ def test_a_store_in_s3_by_two_variables(
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TESTOPS_SNAPSHOT_STORE", f"s3://{s3_bucket}/team")
+    assert body_of(ask("list", "--json"))["bundles"] == []
+    assert not Path("snapshots/.holder").exists(), "who only looks leaves nothing behind"
     captured = body_of(ask("capture", RUN, "--who", "ada", "--json"))
     assert captured["store"] == f"s3://{s3_bucket}/team"
     assert not Path("snapshots/.store").exists()

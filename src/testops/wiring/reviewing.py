@@ -182,7 +182,7 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
         failing_executions(bundle, allow_failing=allow_failing)
         named = _RUN_BUNDLE.fullmatch(bundle.origin.name)
         run_id = named[1] if named else None
-        record = run_record_of(desk.runs, identities_of(bundle), run_id=run_id)
+        record = run_record_of(desk.runs, *identities_of(bundle), run_id=run_id)
         require_verified(bundle, desk.golden, record, rules)
         assert subject.review is not None
         if not allow_failing:
@@ -420,7 +420,7 @@ def _stored_called(desk: Desk, source: str) -> Review:
 
 def _bundle_of(desk: Desk, review: Review) -> Path | None:
     """Where the bundle under review is: what a run left, or the unpacked one of the last run."""
-    run_ids = [review.opened_by_run, run_record_of(desk.runs, [review.target]).get("run_id")]
+    run_ids = [review.opened_by_run, run_record_of(desk.runs, review.target).get("run_id")]
     names = [f"run-{run_id}.tar.gz" for run_id in dict.fromkeys(run_ids) if run_id]
     for path in (desk.project.snapshots / name for name in (*names, "dev")):
         if path.exists() and read_bundle(path).identity == review.target:

@@ -28,7 +28,8 @@ def migrate(path: Path | None, store: bool, dry_run: bool, as_json: bool) -> Non
     if store and path is not None:
         raise BadInput("goes without a path", where="--store", fix="give one of the two")
     if store:
-        done = project_store(Path.cwd(), os.environ).migrate(dry_run=dry_run)
+        kept = project_store(Path.cwd(), os.environ, told=lambda said: click.echo(said, err=True))
+        done = kept.migrate(dry_run=dry_run)
     else:
         done = migrated(path or project.snapshots, dry_run=dry_run)
     if as_json:

@@ -27,6 +27,7 @@ from testops.snapshots.store.service import (
 )
 from testops.snapshots.tree_index import TreeIndex
 from testops.telemetry.clock import SystemClock
+from testops.telemetry.events import Tell
 from testops.wiring.person import person
 from testops.wiring.snapshots import bundle_called
 
@@ -103,8 +104,8 @@ class ProjectStore:
         return done
 
 
-def project_store(folder: Path, environment: Mapping[str, str]) -> ProjectStore:
-    """The store of the project around `folder`."""
+def project_store(folder: Path, environment: Mapping[str, str], *, told: Tell) -> ProjectStore:
+    """The store of the project around `folder`; `told` hears why something takes long."""
     project = project_around(folder)
     store = open_store(
         project.snapshots,
@@ -112,6 +113,7 @@ def project_store(folder: Path, environment: Mapping[str, str]) -> ProjectStore:
         clock=SystemClock(),
         token=f"{wiring.draw_seed():016x}",
         pause=_pause,
+        told=told,
     )
     return ProjectStore(project, folder, store, _holder(project, environment))
 

@@ -275,7 +275,8 @@ from testops.snapshots.objects.folder import FolderLatch, FolderShelf
 from testops.snapshots.store.service import SnapshotStore
 from testops.telemetry.clock import SystemClock
 root = Path(sys.argv[1])
-store = SnapshotStore(FolderShelf(root), FolderLatch(root, pause=time.sleep), SystemClock())
+latch = FolderLatch(root, pause=time.sleep, told=print)
+store = SnapshotStore(FolderShelf(root), latch, SystemClock())
 for path in sys.argv[2:]:
     store.capture(Path(path), holder=HOLDER, who="ada")
 """

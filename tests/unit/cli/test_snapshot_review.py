@@ -362,6 +362,7 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from testops.wiring import reviewing
+from testops.wiring.review_desk import desk_around
 
 left = [int(sys.argv[2])]
 
@@ -374,7 +375,7 @@ def dying(real):
     return counted
 
 Path.replace, os.fsync = dying(Path.replace), dying(os.fsync)
-desk = reviewing.desk_around(Path.cwd())
+desk = desk_around(Path.cwd())
 reviewing.approve(desk, sys.argv[1], who="bob", why="meant", allow_failing=False)
 """
 

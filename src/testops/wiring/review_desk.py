@@ -76,12 +76,12 @@ class Subject:
 def subject_called(desk: Desk, source: str) -> Subject:
     """What `source` means, with its review as a comparison of today has it."""
     path = _bundle_at(desk, source)
-    stored = None
     if path is None:
         stored = _stored_called(desk, source)
         path = _bundle_of(desk, stored)
-        if path is None:
-            return Subject(None, stored)
+        # Whoever names a review means it as it stands; to name its run takes it up again.
+        if path is None or stored.superseded_by is not None:
+            return Subject(None if path is None else read_bundle(path), stored)
     bundle = read_bundle(path)
     comparison = compared_today(desk, bundle)
     return Subject(bundle, _renewed(desk, bundle, comparison), comparison)

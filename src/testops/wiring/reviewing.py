@@ -140,6 +140,7 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
                 at=SystemClock().now(),
                 allow_failing=allow_failing,
                 evidence=Evidence(review.approvals, provenance_of(bundle, record)),
+                seen=bundle.identity,
             )
             desk.folder.supersede_others(review)
         file = _keep(desk, review)

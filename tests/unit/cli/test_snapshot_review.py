@@ -329,6 +329,19 @@ def test_a_command_that_was_stopped_half_way_holds_nobody_up_for_ever(
         assert compare(say, bundle(project, "2", n=1))[0] == 1
 
 
+def test_a_review_that_gave_way_takes_nothing_until_its_run_is_named(
+    say: Say, project: Path
+) -> None:
+    name = changed(say, project)
+    field = ("--kernel", "orders", "--field", "/outputs/at")
+    say("accept", name, *field, "--why", "a clock", "--who", "bob")
+    compare(say, bundle(project, "2", prices=[7], at=7, name="orders"))
+    code, said = say("approve", name, "--why", "meant", "--who", "bob")
+    assert code == 2
+    assert "is superseded, too late to be approved; decide about the newer target" in said
+    assert say("approve", run_of(project).name, "--why", "meant", "--who", "bob")[0] == 0
+
+
 def test_what_two_executions_disagree_about_is_no_baseline(say: Say, project: Path) -> None:
     name = changed(say, project)
     file = project / "snapshots/reviews" / f"{name}.json"

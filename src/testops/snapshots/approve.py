@@ -67,7 +67,7 @@ def approve(
 
     BadInput for an empty `who` or `why`, for a bundle that cannot be read or holds no execution,
     and for one with failing executions unless `allow_failing`. OutputNotWritable leaves the former
-    baseline in force. `seen` is the identity that was reviewed: a run may just now replace a bundle.
+    baseline in force. `seen` is the identity that was reviewed: a run may replace it just now.
     """
     decision = decided(who, why, at)
     bundle = read_bundle(source)

@@ -76,6 +76,14 @@ def test_what_cannot_be_imported_is_refused_and_nothing_is_kept(
     assert not (project / "reports").exists()
 
 
+def test_half_a_character_in_a_name_is_kept_and_printed(report: Answer, project: Path) -> None:
+    test = {"name": "t[\ud800]", "status": "passed", "duration": 1}
+    (project / "odd.json").write_text(json.dumps({"results": {"tool": {}, "tests": [test]}}))
+    code, said = report("import", "--json", "odd.json")
+    assert code == 0
+    assert json.loads(said)["imported"][0]["tests"][0]["name"] == test["name"]
+
+
 def test_shards_are_exported_as_one_file(report: Answer, project: Path) -> None:
     shards = ("given/coverage-shard-a.xml", "given/coverage-shard-b.info")
     code, said = report("export", *shards, "--as", "cobertura", "--to", "out/all.xml")

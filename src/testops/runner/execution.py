@@ -382,7 +382,9 @@ class AttemptExecutor:
             kept = dict(zip(done.artifacts, record.artifacts, strict=True))
             artifact = kept.get(done.bundle)
             if artifact is None:
-                return record
+                raise BadInput(
+                    "it is none of the files that the stage left", where=str(done.bundle)
+                )
             bundle = left_bundle(
                 run, done.bundle, artifact, done.bundle_identity, record.report, record.gates
             )

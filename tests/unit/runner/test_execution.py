@@ -23,8 +23,10 @@ from testops.runner.budget import Budget
 from testops.runner.execution import CRASHES_MAX, EXECUTIONS_MAX, Active, AttemptExecutor, Stopped
 from testops.runner.stage_jobs import Result, StageCrashed, StageDone, StageJob, StageStopped
 from testops.runner.worker_ports import Place, WorkerPorts
+from testops.snapshots import BundleHeader, write_bundle
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import open_database
+from testops.storage.snapshots import SnapshotStore
 from testops.storage.tables import stage_execution
 from testops.telemetry.clock import SystemClock
 
@@ -106,6 +108,9 @@ class Disk:
     def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
         return None
 
+    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
+        return None
+
     def keep_chunk(self, path: Path) -> str:
         return path.name
 
@@ -180,6 +185,50 @@ def test_a_run_whose_stages_pass_passes(world: World) -> None:
     assert (run.state, run.verdict, run.exit_code) == (RunState.FINISHED, Verdict.PASS, 0)
     assert [job.stage for job in world.script.jobs] == ["lint", "sim"]
     assert world.executions == [("lint", 1, "ran", None), ("sim", 1, "ran", None)]
+
+
+def packed(folder: Path) -> tuple[Path, str]:
+    """A bundle that a stage left, and its identity."""
+    header = BundleHeader("core", "offline", 1, 7, "toron-v2.5H+.2", "3.11", "0" * 64)
+    path = folder / "output" / "run.tar.gz"
+    path.parent.mkdir()
+    return path, write_bundle(path, header, {})
+
+
+def test_the_bundle_that_a_stage_left_is_registered_by_its_runner(
+    world: World, tmp_path: Path
+) -> None:
+    path, identity = packed(tmp_path)
+    left = done("sim", artifacts=(path,), bundle=path, bundle_identity=identity)
+    world.script.answers = [done("lint"), left]
+
+    run = world.execute()
+
+    assert run.bundle_identity == identity
+    kept = SnapshotStore(world.stores.database).of_run(RUN)
+    assert kept is not None
+    assert (kept.identity, kept.bundle.provenance["run_id"]) == (identity, RUN)
+    assert kept.bundle.request["suite"] == SUITE
+
+
+@pytest.mark.parametrize("lie", ["another identity", "not among its files", "no bundle"])
+def test_a_stage_that_lies_about_its_bundle_leaves_none(
+    world: World, tmp_path: Path, lie: str
+) -> None:
+    path, identity = packed(tmp_path)
+    if lie == "no bundle":
+        path.write_bytes(b"something else")
+    claimed = "f" * 64 if lie == "another identity" else identity
+    files = () if lie == "not among its files" else (path,)
+    left = done("sim", artifacts=files, bundle=path, bundle_identity=claimed)
+    world.script.answers = [done("lint"), left]
+
+    run = world.execute()
+
+    assert (run.verdict, run.bundle_identity) == (Verdict.INCONCLUSIVE, None)
+    assert "not believed" in run.reason
+    snapshots = SnapshotStore(world.stores.database)
+    assert [snapshots.get(one, None) for one in (claimed, identity)] == [[], []]
 
 
 def test_a_run_of_another_engine_is_ended_and_nothing_of_it_is_executed(world: World) -> None:

@@ -113,9 +113,6 @@ class Disk:
     def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
         return None
 
-    def baselines(self, taken: Taken, place: Place, identity: str) -> Path | None:
-        return None
-
     def keep_chunk(self, path: Path) -> str:
         return path.name
 

@@ -30,6 +30,7 @@ def app_over(access: Access) -> FastAPI:
         leases=away,
         policies=away,
         waivers=away,
+        history_of=away,
         means=away,
         clock=access.clock,
         checks=list,

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from testops.reports.page_text import number
+from testops.reports.page_text import number, one_line
 
 WIDTH, HEIGHT = 400, 176
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 24
 _TICKS = 4
+_TEXT_LENGTH_MAX = 400
 
 
 class Svg:
@@ -104,9 +105,14 @@ def draw(chart: Chart, name: str) -> Svg:
     parts += [_line(line, across, up) for line in chart.lines]
     return Svg(
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(chart.title)}</title>'
-        f'<desc id="{name}-d">{escape(chart.description)}</desc>{"".join(parts)}</svg>'
+        f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{_said(chart.title)}</title>'
+        f'<desc id="{name}-d">{_said(chart.description)}</desc>{"".join(parts)}</svg>'
     )
+
+
+def _said(text: str) -> str:
+    """Text of anybody's, inside markup of ours."""
+    return escape(one_line(text, _TEXT_LENGTH_MAX), quote=True)
 
 
 def _scale(low: float, high: float, begin: float, end: float) -> _Scale:
@@ -140,7 +146,7 @@ def _grid(ticks: Sequence[float], up: _Scale, unit: str) -> str:
     lines = "".join(
         f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{up.at(tick)}" '
         f'y2="{up.at(tick)}"/><text class="tick" x="{_LEFT - 6}" y="{up.at(tick) + 3.5}" '
-        f'text-anchor="end">{escape(_tick_text(tick, unit))}</text>'
+        f'text-anchor="end">{_said(_tick_text(tick, unit))}</text>'
         for tick in ticks
     )
     return f'<g aria-hidden="true">{lines}</g>'
@@ -160,7 +166,7 @@ def _x_labels(labels: Sequence[tuple[float, str]], across: _Scale) -> str:
         place = across.at(x) + (-8 if anchor == "start" else 8 if anchor == "end" else 0)
         texts.append(
             f'<text class="tick" x="{place}" y="{HEIGHT - 6}" text-anchor="{anchor}">'
-            f"{escape(text)}</text>"
+            f"{_said(text)}</text>"
         )
     return f'<g aria-hidden="true">{"".join(texts)}</g>'
 
@@ -184,7 +190,7 @@ def _behind(chart: Chart, up: _Scale) -> list[str]:
 def _mark(mark: Mark, across: _Scale) -> str:
     x = across.at(mark.x)
     return (
-        f'<g class="mark"><title>{escape(mark.title)}</title>'
+        f'<g class="mark"><title>{_said(mark.title)}</title>'
         f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
         f'<path d="M{x} {_TOP - 7}l5 5-5 5-5-5z"/></g>'
     )
@@ -217,13 +223,13 @@ def _path(places: Sequence[tuple[float, float | None]], *, step: bool) -> str:
 
 def _dot(point: Point, x: float, y: float) -> str:
     css = "dot hollow" if point.hollow else "dot"
-    title = f"<title>{escape(point.title)}</title>" if point.title else ""
+    title = f"<title>{_said(point.title)}</title>" if point.title else ""
     circle = f'<circle class="{css}" cx="{x}" cy="{y}" r="3">{title}</circle>'
     if not point.href:
         return circle
     # A circle of three pixels is hard to hit: the link is larger than what is seen.
     hit = f'<circle class="hit" cx="{x}" cy="{y}" r="8"/>'
-    label = escape(point.title, quote=True)
+    label = _said(point.title)
     return f'<a href="{escape(point.href, quote=True)}" aria-label="{label}">{hit}{circle}</a>'
 
 

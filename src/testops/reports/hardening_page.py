@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from testops.domain.verdict import Verdict, worst
 from testops.reports.files import write_reports
 from testops.reports.hardening import Phase, hardening_json
 from testops.reports.page import render
@@ -16,10 +17,15 @@ def render_hardening(phases: Sequence[Phase]) -> str:
     body = hardening_json(phases)
     measured = [phase for phase in phases if phase.checks]
     holds = [phase for phase in measured if phase.verdict and not phase.verdict.blocks]
-    return render(
-        "hardening.html",
-        {"hardening": body, "measured": len(measured), "holds": len(holds), "count": len(phases)},
-    )
+    worst_of = worst(phase.verdict or Verdict.INCONCLUSIVE for phase in phases)
+    context = {
+        "hardening": body,
+        "verdict": worst_of.value,
+        "measured": len(measured),
+        "holds": len(holds),
+        "count": len(phases),
+    }
+    return render("hardening.html", context)
 
 
 def write_hardening(phases: Sequence[Phase], folder: Path) -> list[Path]:

@@ -41,7 +41,7 @@ def number(value: object, unit: str = "") -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         text = f"{int(value):,}"
     elif abs(value) >= 1000:
-        text = f"{value:,.1f}"
+        text = f"{value:,.1f}".removesuffix(".0")
     else:
         text = f"{value:.4g}"
     if unit == "1/s":

@@ -54,18 +54,19 @@ def _verdict(rows: Sequence[GateRow], measured: Sequence[Performance]) -> str:
 
 def _why(rows: Sequence[GateRow], measured: Sequence[Performance]) -> str:
     """What decided, of the gates or else of the limits of the tools."""
-    broken = [row.reason for row in rows if row.verdict != "pass" and not row.waiver]
-    if not rows:
-        broken = [
-            f"{one.name}: {limit.metric} {limit.rule} does not hold"
-            for one in measured
-            for limit in one.thresholds
-            if not limit.held
-        ]
+    if rows:
+        reasons = [row.reason for row in rows if row.verdict != "pass" and not row.waiver]
+        return _first_of(reasons[0], len(reasons)) if reasons else ""
+    broken = [(one, limit) for one in measured for limit in one.thresholds if not limit.held]
     if not broken:
         return ""
-    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-    return f"{one_line(broken[0], 300)}{more}."
+    test, limit = broken[0]
+    said = f"{one_line(test.name, 120)}: {one_line(limit.metric, 120)} {one_line(limit.rule, 120)}"
+    return _first_of(f"{said} does not hold", len(broken))
+
+
+def _first_of(first: str, count: int) -> str:
+    return f"{one_line(first, 400)}{f', and {count - 1} more' if count > 1 else ''}."
 
 
 def usual_performance(history: History, *, suite: str, profile: str | None) -> dict[str, Band]:

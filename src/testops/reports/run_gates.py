@@ -90,8 +90,9 @@ def _row(gate: Mapping[str, Any], facts: Facts) -> GateRow:
     fact = facts.get((stage, metric))
     unit = str(gate.get("unit") or (fact.unit if fact else guessed_unit(metric)))
     margin = margin_of(gate)
-    reason = str(gate.get("reason", ""))
-    source = str(gate.get("source") or (fact.source if fact else ""))
+    # Bounded before anything is looked for in them: somebody's megabyte is in no hurry.
+    reason = one_line(gate.get("reason", ""))
+    source = one_line(gate.get("source") or (fact.source if fact else ""))
     # A reason that names its source is not shown where the gate holds.
     source = "" if source in reason and gate.get("verdict") != "pass" else source
     return GateRow(

@@ -28,7 +28,6 @@ def app_over(access: Access) -> FastAPI:
         schedules=away,
         idempotency=away,
         leases=away,
-        history_of=away,
         policies=away,
         waivers=away,
         history_of=away,

@@ -79,9 +79,6 @@ def test_each_linter_is_counted_and_sarif_names_paths_of_the_project(
     report = qualify(LINT)
     assert report.verdict is Verdict.FAIL
     counts = {name: metric.value for name, metric in report.metrics.items()}
-    # Of each that ran, for statistical gates: passed, failed, in error, and unexpectedly passed.
-    assert len(report.metrics["test_duration_s"].samples) == 4
-    assert counts.pop("test_duration_s") >= 0
     assert counts == {"errors": 3, "ruff_findings": 1, "format_findings": 1, "mypy_errors": 1}
     sarif = json.loads((project.reports / "lint.sarif").read_text())
     assert [run["tool"]["driver"]["name"] for run in sarif["runs"]] == [
@@ -154,6 +151,9 @@ def test_each_kind_of_outcome_is_told_apart(
     tests.write_text(MANY)
     report = qualify(UNIT)
     counts = {name: metric.value for name, metric in report.metrics.items()}
+    # Of each that ran, for statistical gates; pytest ran neither of the two that are skipped.
+    assert len(report.metrics["test_duration_s"].samples) == 4
+    assert counts.pop("test_duration_s") >= 0
     assert counts == {
         "tests": 6,
         "passed": 1,

@@ -253,7 +253,7 @@ def test_findings_of_one_cause_are_told_once_with_their_count_and_command() -> N
     alike = finding("`sys` imported but unused", "c.py:9", "F401")
     run = a_run(verdict="fail", stages=[stage(verdict="fail", findings=[*same, other, alike])])
     page = checked(render_run(run, RECORD))
-    assert "22 of 2 causes" in page.words
+    assert "22, of 2 causes" in page.words
     assert "and 19 more like it: test_a.py::t[1], test_a.py::t[2]" in page.words
     assert page.text.count("pytest -k t</pre>") == 1
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes VENV, a Python 3.12 with the engines that `make bench` compares Toron with, once. They need
-# 3.12, and are nobody's dependency but the table's. Exit 2: no Python 3.12; 4: the install failed.
+# Makes VENV, a Python 3.12 with the peers that `make bench` compares us with, once: other engines
+# (they need 3.12) and a differ; they are nobody's dependency but the table's.
+# Exit 2: no Python 3.12; 4: the install failed.
 set -u
-venv=$1 peers=(simloom==0.5.0 simloop==0.2.2 detangle==0.1.0)
+venv=$1 peers=(simloom==0.5.0 simloop==0.2.2 detangle==0.1.0 deepdiff==9.1.0)
 stamp=$venv/.installed
 
 [ "$(cat "$stamp" 2>/dev/null)" = "${peers[*]}" ] && "$venv/bin/python" -c 0 2>/dev/null && exit 0

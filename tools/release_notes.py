@@ -25,6 +25,7 @@ from testops.domain.versions import DOCUMENT, Matrix, Row, matrix_of, row_text
 from testops.runner.certifying import Made, NotProven
 from testops.runner.files import write_atomically
 from testops.snapshots import BundleKey, baseline_path, read_bundle
+from testops.snapshots.approve import approval_problem, record_path
 from testops.telemetry.clock import SystemClock
 from testops.wiring import certificates
 from testops.wiring.versions import minor_of, running
@@ -221,12 +222,25 @@ def _require_baselines(root: Path, matrix: Matrix, row: Row, evidence: Evidence)
         return
     header = read_bundle(root / str(evidence.run["bundle"])).header
     keys = [BundleKey(header.suite, header.profile, row.engine, one) for one in row.pythons]
-    missing = [key for key in keys if not baseline_path(root / "snapshots/golden", key).is_file()]
-    if missing:
-        raise NotQualified(
-            f"engine {row.engine} is new, and no baseline of it is approved for "
-            f"{missing[0].text()}; approve one: testops snapshot approve"
-        )
+    for key in keys:
+        if problem := _baseline_problem(baseline_path(root / "snapshots/golden", key), key):
+            raise NotQualified(
+                f"engine {row.engine} is new, and no baseline of it is approved for "
+                f"{key.text()} ({problem}); approve one: testops snapshot approve"
+            )
+
+
+def _baseline_problem(path: Path, key: BundleKey) -> str:
+    """Why the file at `path` is no baseline that somebody approved for `key`; empty when it is."""
+    if not path.is_file():
+        return "there is none"
+    if not record_path(path).is_file():
+        return "nobody has approved what lies there"
+    try:
+        bundle = read_bundle(path)
+        return "it is of another key" if bundle.header.key != key else approval_problem(bundle)
+    except BadInput as error:
+        return error.problem
 
 
 def _with_evidence(notes: str, evidence: Evidence, row: Row, commit: str) -> str:
@@ -246,7 +260,7 @@ def _with_evidence(notes: str, evidence: Evidence, row: Row, commit: str) -> str
         f"- certificate `{evidence.file.name}`, sha256 `{digest}`, key `{found.key_id}`",
         f"- determinism {evidence.determinism:g} %, gates {held} of {len(gates)} hold",
         *(f"- {line}" for line in waived),
-        f"- versions: {row_text(row).strip('| ').replace(' | ', ' · ')}",
+        f"- versions: {row.text()}",
     ]
     return "\n".join([*lines, rest]).rstrip()
 
@@ -263,7 +277,7 @@ def _write(root: Path, document: str, notes: str, version: str, evidence: Eviden
         fragment.unlink()
     sys.stdout.write(
         f"wrote {DOCUMENT}: {version}, qualified by run {evidence.run['run_id']}; "
-        f"{len(fragments)} fragments are in it now\n"
+        f"fragments that are in it now and were removed: {len(fragments)}\n"
         f"wrote {evidence.file.relative_to(root)}: attach it to the release\n"
         f"next: git add -A && git commit\n"
     )

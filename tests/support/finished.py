@@ -77,7 +77,9 @@ def finished_project(
     return made
 
 
-def write_run_bundle(path: Path, *, engine: str = ENGINE, digest: str = "a" * 64) -> str:
+def write_run_bundle(
+    path: Path, *, engine: str = ENGINE, digest: str = "a" * 64, python: str = "3.11"
+) -> str:
     """A bundle of two executions; its identity."""
     outcome = {
         "verdict": "pass",
@@ -89,7 +91,7 @@ def write_run_bundle(path: Path, *, engine: str = ENGINE, digest: str = "a" * 64
         "virtual_ns": 1_000,
         "python": "3.11",
     }
-    header = BundleHeader("core", "offline", 2**64 - 1, 7, engine, "3.11", _MASKS)
+    header = BundleHeader("core", "offline", 2**64 - 1, 7, engine, python, _MASKS)
     executions = [Execution("ledger", seed, outcome) for seed in (2**64 - 1, 0)]
     return write_bundle(path, header, execution_files(executions, sources=None))
 

@@ -66,7 +66,8 @@ def answer(
         echo(json.dumps(asdict(freed) | {"bytes_freed": freed.bytes_freed}, indent=2))
         return ExitCode.HOLDS
     echo(
-        f"removed {len(freed.runs)} runs, {freed.folders} folders, {freed.contents} contents and "
+        f"removed {len(freed.runs)} runs, {freed.bundles} bundles, {freed.folders} folders, "
+        f"{freed.contents} contents and "
         f"{freed.events} events of kept runs"
     )
     if not freed.is_own_folder:

@@ -30,7 +30,7 @@ _identity = click.argument("identity", metavar="IDENTITY")
 
 
 def _opened() -> ProjectStore:
-    return project_store(Path.cwd(), os.environ)
+    return project_store(Path.cwd(), os.environ, told=lambda said: click.echo(said, err=True))
 
 
 def _count(number: int, noun: str) -> str:

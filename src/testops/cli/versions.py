@@ -6,7 +6,7 @@ import click
 
 from testops import wiring
 from testops.domain.verdict import ExitCode
-from testops.domain.versions import Row, Versions
+from testops.domain.versions import Versions
 
 
 @click.command()
@@ -32,16 +32,10 @@ def versions(as_json: bool) -> ExitCode:
 def _matrix(found: Versions) -> str:
     own = found.matrix.row_of(found.running)
     lines = ["", "qualified together (* is what runs here)"]
-    lines += [f"{'*' if row is own else ' '} {_row(row)}" for row in found.matrix.rows]
+    lines += [
+        f"{'*' if row is own else ' '} {row.text()}: {row.qualified_by}"
+        for row in found.matrix.rows
+    ]
     if own is None:
         lines.append(f"what runs here is in no row: {found.running.text()}")
     return "\n".join(lines)
-
-
-def _row(row: Row) -> str:
-    schemas = ", ".join(map(str, row.bundle_schemas))
-    ui = ", ".join(row.uis) or "none"
-    return (
-        f"testops {row.testops} × UI {ui} × runner {', '.join(row.runners)} × engine {row.engine} "
-        f"× bundle schema {schemas} × Python {', '.join(row.pythons)}: {row.qualified_by}"
-    )

@@ -370,13 +370,15 @@ class Review:
         )
 
     def _require_taking(self, what: str) -> None:
-        if self.state not in (ReviewState.PENDING, ReviewState.REJECTED):
-            newer = f"; the newer target is {self.superseded_by}" if self.superseded_by else ""
-            raise IllegalMove(
-                f"is {self.state}, too late {what}",
-                where=f"review {self.target[:16]}",
-                fix=f"run the suite again to open another{newer}",
-            )
+        if self.state in (ReviewState.PENDING, ReviewState.REJECTED):
+            return
+        by = ", ".join(approval.who for approval in self.approvals)
+        fix = f"it was approved by {by}; nothing is left to decide"
+        if self.superseded_by is not None:
+            fix = f"decide about the newer target, {self.superseded_by}, or run this one again"
+        raise IllegalMove(
+            f"is {self.state}, too late {what}", where=f"review {self.target[:16]}", fix=fix
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What is kept: on the disk by `snapshots`, in a table by `storage`."""

@@ -85,6 +85,15 @@ class Row:
     def is_released(self) -> bool:
         return self.qualified_by != UNRELEASED
 
+    def text(self) -> str:
+        """What it qualifies, in one line."""
+        schemas = ", ".join(map(str, self.bundle_schemas))
+        return (
+            f"testops {self.testops} × UI {', '.join(self.uis) or NO_UI} × runner "
+            f"{', '.join(self.runners)} × engine {self.engine} × bundle schema {schemas} × Python "
+            f"{', '.join(self.pythons)}"
+        )
+
     def covers(self, wanted: Combination) -> bool:
         """Whether `wanted` is in this row, cell by cell."""
         return (

@@ -17,6 +17,7 @@ from typing import Any
 from testops.domain.stage import Metric
 
 FINGERPRINT = "testopsFinding/v1"
+_SOURCE_BYTES_MAX = 10_000_000
 LEVELS = ("error", "warning", "note", "none")
 # An address differs between two executions of the same program.
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")
@@ -113,17 +114,22 @@ def lines_of(root: Path) -> Callable[[str, int | None], str]:
         if not path or line is None:
             return ""
         if path not in read:
-            read[path] = _read_lines(root / path)
+            read[path] = _read_lines(root / path, root)
         lines = read[path]
         return lines[line - 1] if 0 < line <= len(lines) else ""
 
     return line_of
 
 
-def _read_lines(path: Path) -> Sequence[str]:
+def _read_lines(path: Path, root: Path) -> Sequence[str]:
+    """The lines of a file of the project. Another's report names any file, and gets none else."""
     try:
+        if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+            return ()
+        if path.stat().st_size > _SOURCE_BYTES_MAX:
+            return ()
         return path.read_text("utf-8", "replace").splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return ()
 
 

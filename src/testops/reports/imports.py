@@ -34,6 +34,8 @@ from testops.reports.formats.reading import Source, json_of, tag_of, xml_of
 from testops.reports.formats.sarif import is_sarif, read_sarif
 
 SCHEMA = 1
+# A folder that cannot be there: who has no project looks for no file of one.
+NO_PROJECT = Path("/dev/null/project")
 
 
 class Format(StrEnum):

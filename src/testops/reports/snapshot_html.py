@@ -133,7 +133,7 @@ def _side(name: str, side: Mapping[str, Any] | None) -> str:
         f"<tr><th scope='row'>{name}</th><td class='path'>{_text(side['path'])}{lines}</td>"
         f"<td>{_text(side['engine_version'])}</td><td>{_text(side['python'])}</td>"
         f"<td>{_text(side['sim_seed'])} / {_text(side['chaos_seed'])}</td>"
-        f"<td><code title='{identity}'>{identity[:16]}</code></td></tr>"
+        f"<td><code title='{identity}'>{identity[:12]}</code></td></tr>"
     )
 
 
@@ -145,8 +145,8 @@ def _table(title: str, head: str, rows: str, *, css: str = "", lead: str = "") -
 
 
 def _remarks(comparison: Mapping[str, Any]) -> str:
-    items = [("finding", item["message"]) for item in comparison["findings"]]
-    items += [("note", note) for note in comparison["notes"]]
+    items = [("note", note) for note in comparison["notes"]]
+    items += [("finding", item["message"]) for item in comparison["findings"]]
     if not items:
         return ""
     listed = "".join(

@@ -65,15 +65,29 @@ def _attempts(project: Project, suite: str | None) -> Iterator[tuple[str, TestRu
             yield str(record.get("finished_at") or ""), run
 
 
+def build_name(commit: str | None, dirty: str | None, *, stated: bool) -> str:
+    """The build as runs are compared by it; "" where it is not known to the byte."""
+    # What was only stated says nothing about the files that ran.
+    return "" if stated else "+".join(name for name in (commit, dirty) if name)
+
+
+def with_tests(run: TestRun, text: str, *, shown: str) -> TestRun | None:
+    """`run` with the tests of its record; None where that is no record."""
+    try:
+        circumstances, cases = read_test_record(text)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        log.warning("%s cannot be read (%s): its run is left out", shown, error)
+        return None
+    return replace(run, circumstances=circumstances, cases=cases)
+
+
 def _run_of(path: Path, record: Mapping[str, Any], unit: Mapping[str, Any]) -> TestRun | None:
     build = record.get("build") or {}
-    # What was only stated, and what is not under version control, is not known to the byte.
-    names = [build.get("commit"), build.get("dirty")]
-    known = any(names) and not build.get("stated")
+    stated = bool(build.get("stated"))
     run = TestRun(
         run_id=str(record["run_id"]),
         attempt=int(record["attempt"]),
-        build="+".join(str(name) for name in names if name) if known else "",
+        build=build_name(build.get("commit"), build.get("dirty"), stated=stated),
         seed=int(record["seeds"]["sim"]),
         broken=str(unit["reason"]) if unit.get("state") == StageState.TOOL_ERROR else "",
         reproduce=str(record.get("reproduce", "")),
@@ -82,14 +96,14 @@ def _run_of(path: Path, record: Mapping[str, Any], unit: Mapping[str, Any]) -> T
         return run
     tests = path.with_name(path.name.replace("attempt-", "tests-"))
     try:
-        circumstances, cases = read_test_record(tests.read_text("utf-8"))
+        text = tests.read_text("utf-8")
     except FileNotFoundError:
         # A run of before its tests were kept.
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s cannot be read (%s): its run is left out", tests, error)
         return None
-    return replace(run, circumstances=circumstances, cases=cases)
+    return with_tests(run, text, shown=str(tests))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

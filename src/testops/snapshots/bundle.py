@@ -57,19 +57,37 @@ def write_bundle(target: Path, header: BundleHeader, files: Mapping[str, bytes])
     that a reader keeps.
     """
     try:
-        tar = write_tar(members_of(header, files))
+        return write_stored(target, members_of(header, files))
+    except Refusal as refusal:
+        raise _too_much(refusal, target) from refusal
+
+
+def write_stored(target: Path, members: Mapping[str, bytes]) -> str:
+    """Like `write_bundle`, for members that are those of a bundle already, in whichever schema."""
+    try:
+        tar = write_tar(members)
         packed = compress(tar)
         _require_readable(tar_bytes=len(tar), packed_bytes=len(packed), limits=LIMITS)
     except Refusal as refusal:
-        raise BadInput(
-            refusal.problem, where=str(target), fix="record less, or fewer seeds in one bundle"
-        ) from refusal
+        raise _too_much(refusal, target) from refusal
     replace_file(target, packed)
     return hashlib.sha256(tar).hexdigest()
 
 
+def _too_much(refusal: Refusal, target: Path) -> BadInput:
+    return BadInput(
+        refusal.problem, where=str(target), fix="record less, or fewer seeds in one bundle"
+    )
+
+
 def read_bundle(path: Path) -> Bundle:
     """The bundle at `path`, a `.tar.gz` or an unpacked folder; BadInput says why it is refused."""
+    bundle, _ = read_stored(path)
+    return bundle
+
+
+def read_stored(path: Path) -> tuple[Bundle, Mapping[str, bytes]]:
+    """Like `read_bundle`, and all members as they are stored, in whichever schema."""
     try:
         if path.is_dir():
             members = dict(unpacked_files(path))
@@ -84,7 +102,7 @@ def read_bundle(path: Path) -> Bundle:
             where=str(path),
             fix="name an existing bundle that you may read",
         ) from error
-    return Bundle(
+    bundle = Bundle(
         header=found.header,
         identity=hashlib.sha256(write_tar(found.stored)).hexdigest(),
         files=found.files,
@@ -93,6 +111,7 @@ def read_bundle(path: Path) -> Bundle:
         manifest_sha256=hashlib.sha256(members[MANIFEST]).hexdigest(),
         schema_version=found.version,
     )
+    return bundle, found.stored
 
 
 def unpack_bundle(source: Path, folder: Path) -> None:
@@ -102,8 +121,13 @@ def unpack_bundle(source: Path, folder: Path) -> None:
     anything else than an unpacked bundle.
     """
     bundle = read_bundle(source)
+    unpack_stored(members_of(bundle.header, bundle.files), folder)
+
+
+def unpack_stored(members: Mapping[str, bytes], folder: Path) -> None:
+    """Like `unpack_bundle`, for members that are those of a bundle already."""
     _require_ours(folder)
-    replace_folder(folder, members_of(bundle.header, bundle.files))
+    replace_folder(folder, members)
 
 
 def is_unpacked(path: Path) -> bool:

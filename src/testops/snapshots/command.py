@@ -56,8 +56,8 @@ class CompareResult:
             lines.append(f"  cause: {comparison.cause}: {comparison.why}")
         if masks := masks_text(comparison.audit):
             lines.append(f"  {masks}")
-        lines += [f"  finding: {finding['message']}" for finding in comparison.findings]
         lines += [f"  note: {note}" for note in comparison.notes]
+        lines += [f"  finding: {finding['message']}" for finding in comparison.findings]
         if comparison.fix:
             lines.append(f"  next: {comparison.fix}")
         lines += [f"  report: {path}" for path in self.reports]

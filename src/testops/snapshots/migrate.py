@@ -9,7 +9,7 @@ is still the approved one, and the next migration ends what this one began.
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,13 @@ def _planned(place: Path) -> tuple[Bundle, Migration]:
     newest = known().newest.version
     identity = bundle.identity
     if bundle.schema_version != newest:
-        tar = write_tar(members_of(bundle.header, bundle.files))
-        identity = hashlib.sha256(tar).hexdigest()
+        identity = identity_of(members_of(bundle.header, bundle.files))
     return bundle, Migration(place, bundle.schema_version, newest, bundle.identity, identity)
+
+
+def identity_of(members: Mapping[str, bytes]) -> str:
+    """The identity of the bundle that has these members."""
+    return hashlib.sha256(write_tar(members)).hexdigest()
 
 
 def _require_readable(bundle: Bundle, migration: Migration) -> None:

@@ -15,7 +15,7 @@ import logging
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -142,8 +142,9 @@ class Retention:
         else:
             log.warning("%s is not of this database: its files are left alone", self._data)
         tell("removing bundles")
+        workspaces = None if only is None else frozenset({only})
         with self._database.write() as connection:
-            freed.bundles = len(forget_bundles(connection, self._database, None))
+            freed.bundles = len(forget_bundles(connection, self._database, workspaces))
         tell("removing contents")
         freed.contents = self._sweep_rows(tell)
         if freed.is_own_folder:
@@ -176,12 +177,21 @@ class Retention:
                     .where(blob.c.sha256.in_(batch), blob.c.created_ms < old, _unreferenced())
                     .returning(blob.c.sha256, blob.c.size)
                 )
-                for digest, size in connection.execute(gone).all():
-                    freed += size
-                    # Before the commit, as below.
-                    if digest in files:
-                        files[digest].unlink(missing_ok=True)
+                sizes: dict[str, int] = {row.sha256: row.size for row in connection.execute(gone)}
+                self._remove_stored(list(sizes), files)
+            freed += sum(sizes.values())
         return freed
+
+    def _remove_stored(self, digests: Sequence[str], files: Mapping[str, Path]) -> None:
+        """Remove contents whose rows were removed, in the same transaction.
+
+        Before its commit: `put` then waits at the row, and stores the content again.
+        """
+        for digest in digests:
+            if digest in files:
+                files[digest].unlink(missing_ok=True)
+        if self._shelf is not None:
+            remove_objects(self._shelf, digests)
 
     def _remove_runs(self, batch: Sequence[Chosen], freed: Freed, tell: Tell) -> None:
         tell(f"taking {len(batch)} runs out of the queue")
@@ -304,12 +314,7 @@ class Retention:
                     .returning(blob.c.sha256)
                 )
                 digests = list(connection.execute(gone).scalars())
-                # Before the commit: `put` then waits at the row, and stores the file again.
-                for digest in digests:
-                    if digest in files:
-                        files[digest].unlink(missing_ok=True)
-                if self._shelf is not None:
-                    remove_objects(self._shelf, digests)
+                self._remove_stored(digests, files)
                 tell(f"removed {len(digests)} contents")
             count += len(digests)
             if len(digests) < _BATCH:

@@ -116,7 +116,8 @@ def _read_signing(path: Path, where: str) -> SigningKey:
 def _bytes_of(path: Path, where: str, bytes_max: int) -> bytes:
     """At most one byte more than `bytes_max`: whoever reads on sees that it is too large."""
     try:
-        if not path.is_file():
+        # A pipe will do: `--key <(...)`. What never ends is read no further than the limit.
+        if not path.exists() or path.is_dir():
             raise BadInput(f"there is no file {path}", where=where, fix="name an existing file")
         with path.open("rb") as file:
             return file.read(bytes_max + 1)

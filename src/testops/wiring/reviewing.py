@@ -346,12 +346,19 @@ def _renewed(desk: Desk, bundle: Bundle, comparison: Mapping[str, Any]) -> Revie
     stored = desk.folder.of(bundle.identity)
     if stored is None:
         return fresh
-    if stored.is_open and fresh.base == fresh.target:
-        # It became the baseline, and whoever made it so was killed before the review said so.
+    is_done = stored.state is ReviewState.ACCEPTED and _is_recorded(comparison)
+    if fresh.base == fresh.target and (stored.is_open or is_done):
+        # It is the baseline. Where the review is open still, whoever made it so was killed before
+        # the review said so; where it is accepted, all of it is done.
         return stored
     if stored.superseded_by is not None:
         stored = stored.reopened()
     return stored.renewed(fresh)
+
+
+def _is_recorded(comparison: Mapping[str, Any]) -> bool:
+    """Whether the record beside the baseline says that this very bundle was approved."""
+    return all(one["kind"] != "baseline_not_approved" for one in comparison["findings"])
 
 
 def _fresh(desk: Desk, comparison: Mapping[str, Any]) -> Review:

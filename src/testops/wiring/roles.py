@@ -259,7 +259,10 @@ def runner_of(store: Store, draw_token: str, beside: Beside) -> Worker:
 
 def collector_of(store: Store) -> BundleCollector:
     """What removes the bundles of `store` that nobody holds."""
-    retention = Retention(store.database, store.settings.data, store.submitter.forget)
+    settings = store.settings
+    retention = Retention(
+        store.database, settings.data, store.submitter.forget, shelf=settings.artifacts
+    )
     return BundleCollector(store.database, retention.remove_contents)
 
 

@@ -12,7 +12,9 @@ from testops import wiring
 from testops.domain.run import RUN_ID_LENGTH
 from testops.runner.files import write_new
 from testops.runner.projects import Project, project_around
+from testops.snapshots.migrate import Migration
 from testops.snapshots.store import checking, collecting
+from testops.snapshots.store.migrating import migrate_store
 from testops.snapshots.store.opening import VARIABLE, open_store, tree_index_home
 from testops.snapshots.store.references import bundle_references, record_references
 from testops.snapshots.store.service import (
@@ -25,6 +27,7 @@ from testops.snapshots.store.service import (
 )
 from testops.snapshots.tree_index import TreeIndex
 from testops.telemetry.clock import SystemClock
+from testops.telemetry.events import Tell
 from testops.wiring.person import person
 from testops.wiring.snapshots import bundle_called
 
@@ -77,6 +80,16 @@ class ProjectStore:
         index = TreeIndex(tree_index_home(self.project.snapshots))
         return checking.check_folders([self.folder / path for path in paths], index)
 
+    def migrate(self, *, dry_run: bool) -> Sequence[Migration]:
+        """What this project keeps, in the newest schema too."""
+        return migrate_store(
+            self.store,
+            self.holder,
+            who=person(),
+            token=lambda: f"{wiring.draw_seed():016x}",
+            dry_run=dry_run,
+        )
+
     def collect(self, *, grace: timedelta, dry_run: bool) -> collecting.Collected:
         """Remove what nothing refers to, and the indexes of folders that are gone."""
         snapshots = self.project.snapshots
@@ -91,8 +104,8 @@ class ProjectStore:
         return done
 
 
-def project_store(folder: Path, environment: Mapping[str, str]) -> ProjectStore:
-    """The store of the project around `folder`."""
+def project_store(folder: Path, environment: Mapping[str, str], *, told: Tell) -> ProjectStore:
+    """The store of the project around `folder`; `told` hears why something takes long."""
     project = project_around(folder)
     store = open_store(
         project.snapshots,
@@ -100,6 +113,7 @@ def project_store(folder: Path, environment: Mapping[str, str]) -> ProjectStore:
         clock=SystemClock(),
         token=f"{wiring.draw_seed():016x}",
         pause=_pause,
+        told=told,
     )
     return ProjectStore(project, folder, store, _holder(project, environment))
 

@@ -146,6 +146,7 @@ def replay(
     told: Callable[[int, int], None],
 ) -> Replay:
     """Execute a bundle, or the one of a run, again with the project around `working_folder`."""
+    require_qualified()
     project = project_around(working_folder)
     return snapshots.replay(
         open_bundle(bundle_called(source, project, working_folder)),

@@ -1,7 +1,6 @@
 """`testops certificate` and `verify-certificate`, as a stranger uses them."""
 
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -291,7 +290,9 @@ def test_what_is_given_instead_of_a_key_is_named(
         (".testops/certificate.key", "is a private key"),
         ("c.json", "not a public key"),
         ("nowhere.pem", "there is no file"),
-        ("/dev/zero", "there is no file"),
+        ("suites", "is a directory"),
+        # Without an end; it is read no further than a key can be.
+        ("/dev/zero", "not a public key"),
     ):
         code, _, error = testops("verify-certificate", "c.json", "--key", key)
         assert code == 2, key
@@ -302,8 +303,7 @@ def test_a_file_that_is_not_there_is_bad_input_and_one_that_is_none_fails(
     finished: Finished, public: str, testops: Testops
 ) -> None:
     assert testops("verify-certificate", "nowhere.json", "--key", public)[0] == 2
-    os.mkfifo("pipe")
-    assert testops("verify-certificate", "pipe", "--key", public)[0] == 2
+    assert testops("verify-certificate", "suites", "--key", public)[0] == 2
     Path("large.json").write_bytes(b" " * (5 * 2**20))
     code, _, said = testops("verify-certificate", "large.json", "--key", public)
     assert code == 1
@@ -324,3 +324,8 @@ def test_a_certificate_comes_through_a_pipe_too(
         )
     assert done.returncode == 0, done.stderr
     assert "genuine" in done.stdout
+    command = f"{sys.executable} -m testops verify-certificate <(cat c.json) --key <(cat {public})"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

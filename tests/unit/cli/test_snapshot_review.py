@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,10 @@ def bundle(project: Path, digit: str = "0", **outputs: Any) -> str:
 
 def baseline(project: Path) -> Path:
     return project / f"snapshots/golden/shop/offline/{ENGINE_VERSION}-py3.11.tar.gz"
+
+
+def run_of(project: Path, digit: str = "1") -> Path:
+    return project / "snapshots" / f"run-{digit * 16}.tar.gz"
 
 
 def identity(path: Path) -> str:
@@ -345,6 +351,61 @@ def test_an_approval_that_was_killed_after_the_baseline_is_given_again(
     compare(say, "run-1111111111111111.tar.gz")
     assert say("approve", name, "--why", "meant", "--who", "bob")[0] == 0
     assert json.loads(file.read_text())["state"] == "accepted"
+
+
+# Killed at its n-th rename or sync: of the bundle, of its record, of the review.
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from testops.wiring import reviewing
+
+left = [int(sys.argv[2])]
+
+def dying(real):
+    def counted(*arguments, **named):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+    return counted
+
+Path.replace, os.fsync = dying(Path.replace), dying(os.fsync)
+desk = reviewing.desk_around(Path.cwd())
+reviewing.approve(desk, sys.argv[1], who="bob", why="meant", allow_failing=False)
+"""
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param((3, 7), id="some"),
+        pytest.param(range(1, 10), id="all", marks=pytest.mark.long),
+    ],
+)
+def test_an_approval_that_is_killed_anywhere_is_given_again_and_holds(
+    say: Say, project: Path, moments: Iterable[int]
+) -> None:
+    name = changed(say, project)
+    two_people(project)
+    say("approve", name, "--why", "meant", "--who", "ada")
+    saved = shutil.copytree(project / "snapshots", project / "saved")
+    former = identity(baseline(project))
+    for moment in moments:
+        shutil.rmtree(project / "snapshots")
+        shutil.copytree(saved, project / "snapshots")
+        command = [sys.executable, "-c", DYING, name, str(moment)]
+        assert subprocess.run(command, cwd=project, check=False).returncode == -signal.SIGKILL
+        assert identity(baseline(project)) in (former, read_bundle(run_of(project)).identity)
+        code, said = say("approve", name, "--why", "meant", "--who", "bob")
+        is_done = "is accepted, too late to be approved; it was approved by ada, bob" in said
+        assert code == (2 if is_done else 0), (moment, said)
+        assert identity(baseline(project)).startswith(name)
+        assert compare(say, run_of(project).name)[0] == 0
+        assert say("review") == (0, "no review waits for anybody\n")
+        record = json.loads(
+            baseline(project).with_name(f"{ENGINE_VERSION}-py3.11.json").read_text()
+        )
+        assert [one["who"] for one in record["approvals"]] == ["ada", "bob"]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 The store is real; what a stage answers is scripted, because no real one crashes on command.
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,19 @@ from tests.support.platform import Stores, new_run
 
 from testops.domain.errors import BadInput, StoreUnavailable
 from testops.domain.execution import Artifact, Executor, Fenced, Taken
+from testops.domain.history import PastRun
 from testops.domain.run import RunState
 from testops.domain.run_view import RunView
 from testops.domain.stage import Metric, StageAttempt, StageName, StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict
+from testops.domain.waiver import Waiver
 from testops.runner.budget import Budget
 from testops.runner.execution import CRASHES_MAX, EXECUTIONS_MAX, Active, AttemptExecutor, Stopped
 from testops.runner.stage_jobs import Result, StageCrashed, StageDone, StageJob, StageStopped
 from testops.runner.worker_ports import Place, WorkerPorts
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import open_database
+from testops.storage.tables import run as run_table
 from testops.storage.tables import stage_execution
 from testops.telemetry.clock import SystemClock
 
@@ -404,3 +409,146 @@ def test_a_stage_tells_nothing_about_its_run(world: World) -> None:
     types = world.stores.types(RUN)
     assert types.count("run.finished") == 1
     assert types.count("gate.evaluated") == 1 + 5
+
+
+POLICY = {
+    "schema": 1,
+    "name": "release",
+    "version": 3,
+    "description": "",
+    "score": {"pass": 90, "warn": 50},
+    "required_stages": ["unit"],
+    "max_age_s": None,
+    "reruns": "allow",
+    "gates": [
+        {"stage": "lint", "metric": "errors", "op": "==", "threshold": 0, "weight": 1},
+        {"stage": "sim", "metric": "wall_s", "relative": {"at_most_percent": 110}, "weight": 1},
+    ],
+}
+
+
+@dataclass
+class Known:
+    """`Grounds` that remember these runs and waivers."""
+
+    past: list[PastRun] = field(default_factory=list)
+    granted: list[Waiver] = field(default_factory=list)
+
+    def history(self, workspace: str) -> "Known":
+        assert workspace == "default"
+        return self
+
+    def runs(self, **_asked: Any) -> Sequence[PastRun]:
+        return self.past
+
+    def waivers(self, workspace: str) -> Sequence[Waiver]:
+        return self.granted
+
+
+def asked_with(world: World, known: Known, **policy: Any) -> None:
+    """Let the world's run be of this policy, judged by what is `known`."""
+    executor = world.executor
+    executor._ports = replace(executor._ports, grounds=known)
+    kept = world.run.question
+    definition = POLICY | policy
+    with world.stores.database.write() as connection:
+        question = {
+            **kept,
+            "policy": {"name": "release", "version": 3, "digest": "0", "definition": definition},
+        }
+        connection.execute(sa.update(run_table).values(question=json.dumps(question)))
+
+
+def past(number: int, wall_s: float) -> PastRun:
+    return PastRun(
+        f"{number:016x}",
+        1,
+        "core",
+        "offline",
+        RunState.FINISHED,
+        Verdict.PASS,
+        f"2026-11-0{number}T00:00:00Z",
+        None,
+        "toron-v2.5H+.2",
+        {StageName.SIM: {"wall_s": wall_s}},
+    )
+
+
+def test_a_policy_judges_by_history_and_what_it_misses_blocks(world: World) -> None:
+    asked_with(world, Known([past(n, 10.0) for n in range(1, 4)]))
+    world.script.answers = [done("lint"), done("sim", metrics={"wall_s": 10.5})]
+
+    shown = world.execute().to_json()
+
+    gates = {gate["name"]: gate for gate in shown["gates"]}
+    assert gates["sim.wall_s"]["verdict"] == "pass"
+    assert gates["sim.wall_s"]["baseline_runs"] == [f"{n:016x}" for n in range(1, 4)]
+    assert gates["unit.failed"]["verdict"] == "inconclusive"
+    assert (shown["verdict"], shown["exit_code"]) == ("inconclusive", 4)
+    assert "unit" not in [stage["name"] for stage in shown["stages"]]
+    assert "failed was not measured, wanted == 0: it has no such stage" in shown["reason"]
+    events = [json.loads(body) for body in world.stores.bodies(RUN)]
+    told = [event for event in events if event["type"] == "gate.evaluated"]
+    assert [body["gate"]["name"] for body in told] == [gate["name"] for gate in shown["gates"]]
+
+
+def test_a_score_of_the_policy_is_what_the_run_is_worth(world: World) -> None:
+    asked_with(world, Known([past(n, 10.0) for n in range(1, 4)]), required_stages=[])
+    world.script.answers = [done("lint"), done("sim", metrics={"wall_s": 12.0})]
+
+    shown = world.execute().to_json()
+
+    assert shown["score"] == {"value": 50.0, "pass": 90.0, "warn": 50.0}
+    assert (shown["verdict"], shown["exit_code"]) == ("warn", 0)
+    assert shown["policy"] == {"name": "release", "version": 3, "digest": "0"}
+
+
+def test_a_waiver_of_the_workspace_makes_a_failure_a_warning(world: World) -> None:
+    until = datetime.now(UTC) + timedelta(days=1)
+    waivers = [
+        Waiver("core", "lint.errors", "Ada", "known", until),
+        Waiver("core", "sim.kernels_failed", "Ada", "known", until),
+    ]
+    world.executor._ports = replace(world.executor._ports, grounds=Known(granted=waivers))
+    world.script.answers = [done("lint", "fail")]
+
+    shown = world.execute().to_json()
+
+    assert (shown["verdict"], shown["exit_code"]) == ("warn", 0)
+    assert shown["gates"][0]["waiver"]["owner"] == "Ada"
+    assert shown["waivers_unused"] == [
+        "the waiver of Ada for sim.kernels_failed is not needed: the gate holds"
+    ]
+
+
+def test_a_stage_that_could_not_be_executed_leaves_its_gates_open(world: World) -> None:
+    world.script.answers = [StageCrashed("killed", "signal")] * CRASHES_MAX
+
+    shown = world.execute().to_json()
+
+    lint = [gate for gate in shown["gates"] if gate["stage"] == "lint"]
+    assert [(gate["verdict"], gate["missing"]) for gate in lint] == [("inconclusive", "killed")]
+    assert shown["exit_code"] == ExitCode.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{}, {"name": "sim"}, {"exact": None}, {"exact": {"metrics": [["errors"]]}}, {"state": "fine"}],
+    ids=str,
+)
+def test_what_is_no_report_of_the_stage_is_no_evidence(
+    world: World, forged: dict[str, Any]
+) -> None:
+    whole = done("lint").report
+    world.script.answers = [StageDone({**whole, **forged} if forged else {})]
+
+    run = world.execute()
+
+    assert (run.verdict, run.exit_code) == (Verdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+
+
+def test_a_stage_cannot_say_its_own_verdict(world: World) -> None:
+    broken = done("lint", "fail")
+    world.script.answers = [StageDone({**broken.report, "verdict": "pass"})]
+
+    assert world.execute().verdict is Verdict.FAIL

@@ -67,6 +67,39 @@ def test_an_id_that_was_given_out_stays_what_it_was(project: Project) -> None:
     assert planned(project).run_id == "f2e0140fa1597d41"
 
 
+def test_a_suite_with_gates_keeps_the_id_that_it_had_before_there_were_policies(
+    project: Project,
+) -> None:
+    gates = [
+        {"stage": "sim", "metric": "kernels_failed", "op": "<=", "threshold": 1},
+        {"stage": "sim", "metric": "executions", "op": ">=", "threshold": 2.5, "severity": "warn"},
+    ]
+    assert planned(project, definition(gates=gates)).run_id == "c82717c0a637bc29"
+
+
+def test_a_policy_is_part_of_the_question_by_what_it_says(project: Project) -> None:
+    own = {"name": "own", "gates": [{"stage": "sim", "metric": "x", "op": "==", "threshold": 0}]}
+    made = planned(project, definition(policy=own))
+    assert made.run_id != planned(project).run_id
+    asked = made.question["policy"]
+    assert (asked["name"], asked["version"]) == ("own", 1)
+    spelled = rfc8785.dumps(asked["definition"])
+    assert asked["digest"] == hashlib.sha256(spelled).hexdigest()
+    # A default that is written out is the same policy.
+    same = planned(project, definition(policy={**own, "schema": 1, "required_stages": []}))
+    assert same.question["policy"] == asked
+
+
+def test_a_policy_of_a_request_goes_before_the_suites_own(project: Project) -> None:
+    (project.root / "policies").mkdir()
+    text = "name: {}\nrequired_stages: [sim]\n"
+    for name in ("one", "two"):
+        (project.root / "policies" / f"{name}.yaml").write_text(text.format(name))
+    by_suite = planned(project, definition(policy="one"))
+    asked = planned(project, definition(policy="one"), policy="two")
+    assert [made.question["policy"]["name"] for made in (by_suite, asked)] == ["one", "two"]
+
+
 @pytest.mark.parametrize("name", ["full", "regression_core"])
 def test_the_ids_of_the_checked_in_suites_are_the_hash_of_what_is_written_there(name: str) -> None:
     asked = Asked(name, REPOSITORY, files_allowed=True)

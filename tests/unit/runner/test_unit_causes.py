@@ -14,6 +14,7 @@ from testops.reports.flaky import Kind as Judged
 from testops.reports.flaky import flaky_report
 from testops.runner.projects import Project
 from testops.runner.service import Request, Tools, answer
+from testops.runner.stages import unit
 from testops.runner.stages.unit_causes import TESTS_MAX, Cause, Inquiry, Kind
 from testops.runner.test_history import runs_with_tests
 from testops.telemetry.clock import SystemClock
@@ -78,6 +79,11 @@ def test_what_time_did_not_suffice_for_is_not_said() -> None:
     victim = "t.py::t3"
     world = World({victim: {"t.py::t1"}}, cost_s=50)
     assert world.causes(cases(4, victim), budget_s=60) == {victim: Cause(Kind.ORDER)}
+    # What is cheap to know of every test comes before what is dear to know of one.
+    plain = "t.py::t4"
+    world = World({victim: {"t.py::t1"}, plain: set()}, cost_s=20)
+    found = world.causes(cases(5, victim, plain), budget_s=60)
+    assert found == {victim: Cause(Kind.ORDER), plain: Cause(Kind.ALONE_TOO)}
     world = World({victim: {"t.py::t1"}}, cost_s=100)
     assert world.causes(cases(4, victim), budget_s=60) == {}
     assert World({victim: set()}).causes(cases(4, victim), budget_s=0) == {}
@@ -133,8 +139,10 @@ def planted(project: Project, tools: Tools, request_for: Callable[..., Request])
 
 
 def test_planted_kinds_are_told_apart_and_change_no_verdict(
-    planted: Callable[..., StageReport], project: Project
+    planted: Callable[..., StageReport], project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However busy this machine is.
+    monkeypatch.setattr(unit, "BUDGET_S", 500.0)
     report = planted()
     said = {one.message.split(":")[2]: one.message for one in report.findings}
     polluter, victim = "tests/test_it.py::test_polluter", "tests/test_it.py::test_victim"

@@ -1,5 +1,6 @@
 """The differ is exact: what it reports is enough to rebuild one side from the other."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testops.snapshots.align import align, infer_key
-from testops.snapshots.canonical import Json, form
-from testops.snapshots.differ import Change, ChangeKind, diff
+from testops.snapshots.canonical import Json, form, same
+from testops.snapshots.differ import Change, ChangeKind, diff, ulps_between
 from testops.snapshots.pointers import Place
 
 scalars = (
@@ -223,3 +224,78 @@ def test_thousands_of_records_give_exactly_the_changes_that_were_made() -> None:
     ]
     changes = diff(old, new)
     assert len(changes) == 1 + 1 + 199
+
+
+def test_of_several_keys_the_one_that_finds_records_alike_is_taken() -> None:
+    old: list[Json] = [{"id": n, "place": n, "name": f"user {n}"} for n in range(50)]
+    # Everything shifted by one: the place finds every record, and none of them alike.
+    new: list[Json] = [{"id": n, "place": n - 1, "name": f"user {n}"} for n in range(1, 51)]
+    assert infer_key(old, new) == "id"
+    kinds_found = [change.kind.value for change in diff(old, new)]
+    assert (kinds_found.count("removed"), kinds_found.count("added")) == (1, 1)
+    assert kinds_found.count("drifted") == 49  # each place, and nothing else
+
+
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        ([{"id": 1}, {"id": 1}], "'id' repeats"),
+        ([{"id": 1, "n": 1}, {"id": None, "n": 1}], "'id' is not always a text or an integer"),
+        ([{"id": 1, "n": 1}, {"n": 1}], "not every record has 'id'"),
+    ],
+)
+def test_a_list_of_records_says_why_it_has_no_key(records: list[Json], why: str) -> None:
+    changed: list[Json] = [*records, {"id": 9, "n": 9}]
+    assert f"no key field ({why}): items matched in sequence" in diff(records, changed)[0].note
+    assert "no 'id' is on both sides" in diff([{"id": 1}], [{"id": 2}])[0].note
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ulps"),
+    [
+        (0.1 + 0.2, 0.3, 1),
+        (1.0, math.nextafter(1.0, 2.0), 1),
+        (5e-324, -5e-324, 2),
+        (0.0, -0.0, 0),
+        (1, 1.5, 2**51),
+        (1, 2, None),
+        (2**60, 1.5, None),
+    ],
+)
+def test_the_distance_of_two_numbers_in_doubles(old: float, new: float, ulps: int | None) -> None:
+    assert ulps_between(old, new) == ulps_between(new, old) == ulps
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 20))
+def test_so_many_steps_away_are_so_many_ulps(number: float, steps: int) -> None:
+    other = number
+    for _ in range(steps):
+        other = math.nextafter(other, 1e308)
+    assert ulps_between(number, other) == (steps if number < 1e308 else 0) or other >= 1e308
+
+
+def test_integers_drift_by_an_exact_difference() -> None:
+    [change] = diff({"n": 2**70}, {"n": 2**70 + 1})
+    assert (change.difference, change.ulps) == (1, None)
+    [change] = diff({"n": 0.5}, {"n": 0.75})
+    assert (change.difference, change.ulps) == (None, 2**51)
+
+
+@given(values, values)
+@settings(max_examples=200)
+def test_same_is_equality_of_the_spelling(one: Any, other: Any) -> None:
+    assert same(one, other) == (form(one) == form(other))
+    assert same(one, one)
+
+
+def test_values_that_python_calls_equal_are_not_the_same() -> None:
+    pairs: list[tuple[Json, Json]] = [
+        (True, 1),
+        (1, 1.0),
+        (0.0, -0.0),
+        ([True], [1]),
+        ({"a": 1}, {"a": 1.0}),
+    ]
+    for one, other in pairs:
+        assert not same(one, other)
+    assert same({"a": 1, "b": 2}, {"b": 2, "a": 1})

@@ -11,7 +11,7 @@ from testops.domain.errors import BadInput
 from testops.domain.verdict import Verdict
 from testops.snapshots import compare_paths, load_masks, masks_version
 from testops.snapshots.canonical import Json
-from testops.snapshots.masks import Mask, MaskCount, apply_masks
+from testops.snapshots.masks import Mask, MaskAudit, MaskCount, apply_masks, masks_text
 from testops.snapshots.pointers import pointer, segments
 
 
@@ -174,3 +174,34 @@ def test_a_delta_outranks_an_unused_mask(tmp_path: Path) -> None:
     comparison = compare_paths(base, target, masks=masks_file(tmp_path, rules("/outputs/absent")))
     assert comparison.verdict is Verdict.FAIL
     assert comparison.findings
+
+
+def test_the_audit_counts_each_hidden_field_once_and_those_that_changed() -> None:
+    counts = [
+        MaskCount(Mask("kernels/*", where, "moves")) for where in ("/outputs/*/at", "/outputs/a/at")
+    ]
+    audit = MaskAudit(counts)
+    old: Json = {"outputs": {name: {"at": 1, "n": 1} for name in "abc"}}
+    new: Json = {"outputs": {name: {"at": 1 + (name == "b"), "n": 1} for name in "abc"}}
+    audit.apply("kernels/a/1-1.json", (old, new))
+    audit.apply("traces/a", (old, new))
+    assert (audit.hidden, audit.changed) == (3, 1)
+    assert [(count.hits, count.hid) for count in counts] == [(3, 1), (1, 0)]
+    assert masks_text(audit) == "masks hid 3 fields, 1 of them changed"
+    assert not any(count.is_broad for count in counts)
+
+
+@pytest.mark.parametrize("where", ["/outputs/*", "/outputs/rows/*", "/outputs/rows"])
+def test_a_mask_that_leaves_nothing_of_a_section_hides_a_whole_section(where: str) -> None:
+    document: Json = {"outputs": {"rows": [1, 2]}, "properties": {"p": {}}}
+    count = MaskCount(Mask("kernels/*", where, "moves"))
+    MaskAudit([count]).apply("kernels/a/1-1.json", (document, document))
+    assert count.is_broad
+
+
+def test_a_file_that_is_equal_on_both_sides_counts_for_masks_too(tmp_path: Path) -> None:
+    base = Recipe(outputs={"at": 1, "n": 1}, seeds=(1, 2)).write(tmp_path / "a.tar.gz")
+    path = masks_file(tmp_path, rules("/outputs/at"))
+    comparison = compare_paths(base, base, masks=path)
+    assert comparison.verdict is Verdict.PASS
+    assert (comparison.audit.hidden, comparison.audit.changed) == (2, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.support.platform import Stores, at_once, new_run, report
+from tests.support.platform import GREEN, Stores, at_once, new_run, report
 
 from testops.domain.errors import BadInput, IllegalMove
 from testops.domain.execution import Fenced, OpenedReview, StageRecord, Taken
@@ -27,13 +27,15 @@ from testops.domain.snapshot import (
 from testops.runner.worker_ports import Place
 from testops.snapshots import BundleHeader, read_bundle, write_bundle
 from testops.storage import snapshot_rows
+from testops.storage.belonging import claim
 from testops.storage.blobs import blobs_of
 from testops.storage.database import Database, open_database
+from testops.storage.retention import Policy, Retention
 from testops.storage.snapshot_gc import BundleCollector
 from testops.storage.snapshot_places import BaselinePlaces
 from testops.storage.snapshot_tables import bundle_run, review
 from testops.storage.snapshots import SnapshotStore
-from testops.storage.tables import run, workspace
+from testops.storage.tables import blob, run, workspace
 
 RUN = "a" * 16
 KEY = SnapshotKey("core", "offline", "toron-v2.5H+.2", "3.11")
@@ -451,3 +453,29 @@ def test_a_baseline_whose_content_is_gone_is_no_reason_to_compare_with_another(
         connection.execute(sa.text("DELETE FROM bundle WHERE identity = :one"), {"one": first})
     with pytest.raises(BadInput, match="approved and not kept"):
         runner.golden(second)
+
+
+def test_retention_takes_runs_and_leaves_the_bundles_that_somebody_holds(runner: Runner) -> None:
+    """A whole pass, over real contents: what is held is there byte for byte."""
+    stores, snapshots = runner.stores, runner.snapshots
+    held = {name: runner.leave(number) for number, name in enumerate(("baseline", "pinned"))}
+    loose = runner.leave(7)
+    approve(snapshots, held["baseline"])
+    snapshots.mark("default", held["pinned"], "pinned", Mark("ada", "why", "now"))
+    for number in range(1, runner.count + 1):
+        taken = stores.executions.take(f"{number:016x}", 1, "one")
+        assert taken is not None
+        stores.executions.finish(taken, GREEN)
+    with stores.database.write() as connection:
+        connection.execute(sa.update(blob).values(created_ms=1))
+        connection.execute(sa.update(run).values(finished_at="2020-01-01T00:00:00.000Z"))
+    data = runner.folder / "data"
+    claim(stores.database, data)
+    retention = Retention(stores.database, data, lambda _: None)
+    freed = retention.collect(Policy(days=1), tell=lambda _: None)
+    assert (len(freed.runs), freed.bundles) == (3, 1)
+    assert snapshots.get(loose, None) == []
+    for name, identity in held.items():
+        target = runner.folder / f"{name}.tar.gz"
+        runner.blobs.fetch(kept(snapshots, identity).bundle.sha256, target)
+        assert read_bundle(target).identity == identity

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tests.support.finished import (
 from tools import release_notes
 
 from testops.domain.versions import DOCUMENT, matrix_of, row_text
+from testops.snapshots import approve
+from testops.snapshots.approve import record_path
 from testops.warroom.certificate import read_certificate
 from testops.wiring.certificates import kept_key
 
@@ -58,8 +61,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = "reports/\nsnapshots/runs/\nsnapshots/run-*\n.testops/\nsuites/\n"
     (root / ".gitignore").write_text(ignored)
     for python in ("3.11", "3.12", "3.13"):
-        # What is in a baseline is not looked at here.
-        write_run_bundle(root / f"snapshots/golden/core/offline/{ENGINE}-py{python}.tar.gz")
+        bundle = root.parent / f"{python}.tar.gz"
+        write_run_bundle(bundle, python=python)
+        at = datetime(2026, 11, 25, tzinfo=UTC)
+        approve(bundle, root / "snapshots/golden", who="ada", why="first", at=at)
     git(root, "init", "-q")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "all")
@@ -222,17 +227,31 @@ def test_too_little_determinism_is_no_release(
     assert untouched(repository)
 
 
-def test_a_new_engine_needs_a_baseline_on_every_python(
-    repository: Finished, release: Release
+BASELINE = f"snapshots/golden/core/offline/{ENGINE}-py3.12.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda at: at.unlink(), "there is none"),
+        (lambda at: record_path(at).unlink(), "nobody has approved"),
+        (lambda at: write_run_bundle(at, python="3.11"), "of another key"),
+        (lambda at: write_run_bundle(at, python="3.12", digest="b" * 64), "is not the bundle"),
+        (lambda at: at.write_bytes(b"\x1f\x8b"), "cut off"),
+    ],
+)
+def test_a_new_engine_needs_an_approved_baseline_on_every_python(
+    repository: Finished, release: Release, damage: Callable[[Path], object], said: str
 ) -> None:
-    git(repository.root, "rm", "-q", f"snapshots/golden/core/offline/{ENGINE}-py3.12.tar.gz")
-    git(repository.root, "commit", "-qm", "gone")
+    damage(repository.root / BASELINE)
+    git(repository.root, "commit", "-qam", "another baseline")
     head = git(repository.root, "rev-parse", "HEAD")
     repository.change(build={"commit": head, "dirty": None})
-    code, _, said = release()
+    code, _, error = release()
     assert code == 4
-    assert f"engine {ENGINE} is new" in said
-    assert "Python 3.12" in said
+    assert f"engine {ENGINE} is new" in error
+    assert "Python 3.12" in error
+    assert said in error
     assert untouched(repository)
 
 

@@ -64,6 +64,8 @@ def test_an_engine_of_no_row_neither_runs_nor_compares_nor_serves(
     for arguments in (
         ("run", "core"),
         ("snapshot", "compare", "--base", "one.tar.gz", "--target", "one.tar.gz"),
+        ("snapshot", "replay", "one.tar.gz"),
+        ("snapshot", "review", "one.tar.gz"),
         ("serve", "--port", "0"),
         ("api", "--port", "0"),
         ("gateway", "--port", "0"),
@@ -100,6 +102,9 @@ def test_bundles_of_two_engines_are_not_held_together(
     monkeypatch.chdir(tmp_path)
     write_run_bundle(tmp_path / "one.tar.gz")
     write_run_bundle(tmp_path / "two.tar.gz", engine="toron-v2.5H+.99")
+    code, _, said = testops("snapshot", "review", "two.tar.gz")
+    assert code == 2
+    assert "engine toron-v2.5H+.99 × bundle schema 1" in said
     compare = ("snapshot", "compare", "--base", "one.tar.gz", "--target")
     assert testops(*compare, "one.tar.gz")[0] == 0
     code, _, said = testops(*compare, "two.tar.gz")

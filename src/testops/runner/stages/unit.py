@@ -26,7 +26,7 @@ from testops.reports.test_record import Circumstances, write_test_record
 from testops.runner.files import make_folder, write_atomically
 from testops.runner.processes import Completed, run_tool
 from testops.runner.stages.context import StageContext
-from testops.runner.stages.unit_causes import BUDGET_S, Cause, Inquiry
+from testops.runner.stages.unit_causes import BUDGET_S, TESTS_MAX, Cause, Inquiry
 from testops.runner.stages.unit_outcomes import Tail, cases_of
 
 PLUGIN = "testops_unit_plugin"
@@ -229,6 +229,12 @@ class Told:
     cases: tuple[TestCase, ...]
     remarks: Mapping[str, str]
 
+    @property
+    def unexplained(self) -> int:
+        """How many tests failed and were not repeated; a module without tests is none."""
+        failed = [case.name for case in self.cases if not case.outcome.holds and "::" in case.name]
+        return len(set(failed) - set(self.remarks))
+
 
 def _told(unit: Unit, tail: Tail, *, left_s: float) -> Told:
     cases = cases_of(tail.tests)
@@ -344,6 +350,9 @@ def _outcome(unit: Unit, tail: Tail, told: Told) -> Ran:
             artifacts.append(covered[0].source)
         else:
             notes.append("coverage was not measured: install coverage in the tests' environment")
+    if unit.stage.classify_failures and told.unexplained:
+        limits = f"at most {TESTS_MAX} tests and {BUDGET_S:g} s"
+        notes.append(f"why {told.unexplained} tests failed was not found out ({limits})")
     if tail.finished["exit"] == 2:
         notes.append("pytest was interrupted or could not import a test module")
     findings = [*_failures(tail.tests, told.remarks, context), *_refusals(refused)]

@@ -5,7 +5,7 @@ failure that goes away is a failure all the same. Judging many runs belongs to `
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from testops.domain.test_case import Outcome, TestCase
@@ -84,26 +84,31 @@ class Inquiry:
         repeated = self._run(before)
         found: dict[str, Cause] = {}
         for test in asked:
-            cause = self._cause(test, order, repeated.get(test))
-            if cause is not None:
-                found[test] = cause
+            kind = self._kind(test, repeated.get(test))
+            if kind is not None:
+                found[test] = Cause(kind, repeats_in_workers=self.in_workers)
+        # Last, because it takes the most: the time must suffice to say something about each.
+        for test, cause in found.items():
+            if cause.kind is Kind.ORDER:
+                polluter = self._polluter(test, order[: order.index(test)])
+                found[test] = replace(cause, polluter=polluter)
         return found
 
     def _run(self, tests: Sequence[str]) -> Mapping[str, Outcome]:
         return self.repeat(tests, self.left_s) if self.left_s > 0 else {}
 
-    def _cause(self, test: str, order: Sequence[str], repeated: Outcome | None) -> Cause | None:
+    def _kind(self, test: str, repeated: Outcome | None) -> Kind | None:
         if repeated is Outcome.PASSED:
-            return Cause(Kind.FLAKY, repeats_in_workers=self.in_workers)
+            return Kind.FLAKY
         alone = self._run([test]).get(test)
         if alone is None:
             return None
         if alone is not Outcome.PASSED:
-            return Cause(Kind.ALONE_TOO)
+            return Kind.ALONE_TOO
         if repeated is None:
             # Whether it fails in this order again is not known: it may as well be chance.
             return None
-        return Cause(Kind.ORDER, self._polluter(test, order[: order.index(test)]))
+        return Kind.ORDER
 
     def _polluter(self, test: str, before: Sequence[str]) -> str:
         """The one test after which `test` fails; "" where it takes several, or time is short."""

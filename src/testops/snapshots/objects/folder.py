@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from testops.domain.errors import BadInput, OutputNotWritable, StoreUnavailable
-from testops.snapshots.atomic import TEMPORARY, remove_stale_files, replace_file
+from testops.snapshots.atomic import TEMPORARY, remove_stale_files, replace_file, sync_folder
 from testops.snapshots.objects.ports import Entry, Hold
 
 LATCH = ".latch"
 _WAIT_S = 600.0
 _POLL_S = 0.05
+_TOLD_AFTER_S = 1.0
 _FIX = "make it readable, or name another store in TESTOPS_SNAPSHOT_STORE"
 
 
@@ -27,7 +28,10 @@ class FolderShelf:
         self._root = root
 
     def write(self, name: str, content: bytes) -> None:
-        replace_file(self._place(name), content)
+        place = self._place(name)
+        if not place.parent.is_dir():
+            _make_folder(place.parent)
+        replace_file(place, content)
 
     def read(self, name: str) -> bytes | None:
         with self._reported(name):
@@ -102,6 +106,19 @@ class FolderShelf:
             ) from error
 
 
+def _make_folder(folder: Path) -> None:
+    """Make `folder` so that a power cut does not take it away again with all that is in it."""
+    missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
+    try:
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            sync_folder(place.parent)
+    except OSError as error:
+        raise OutputNotWritable(
+            f"cannot be made ({error.strerror or error})", where=str(folder)
+        ) from error
+
+
 def _entry(name: str, status: os.stat_result) -> Entry:
     return Entry(name, status.st_size, datetime.fromtimestamp(status.st_mtime, tz=UTC))
 
@@ -121,9 +138,12 @@ class _Flocked:
 class FolderLatch:
     """A lock of the kernel on a file in `root`: kill -9 lets go of it."""
 
-    def __init__(self, root: Path, *, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self, root: Path, *, pause: Callable[[float], None], told: Callable[[str], None]
+    ) -> None:
         self._root = root
         self._pause = pause
+        self._told = told
 
     def shared(self) -> contextlib.AbstractContextManager[Hold]:
         return self._held(fcntl.LOCK_SH)
@@ -148,10 +168,12 @@ class FolderLatch:
             os.close(descriptor)
 
     def _wait_for(self, descriptor: int, kind: int) -> None:
-        for _ in range(int(_WAIT_S / _POLL_S)):
+        for turn in range(int(_WAIT_S / _POLL_S)):
             try:
                 fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             except BlockingIOError:
+                if turn * _POLL_S == _TOLD_AFTER_S:
+                    self._told(f"another process works in {self._root}; waiting for it")
                 self._pause(_POLL_S)
             else:
                 return

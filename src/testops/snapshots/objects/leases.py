@@ -25,6 +25,7 @@ _MARGIN = timedelta(minutes=1)
 _RENEWED_AFTER = timedelta(minutes=1)
 _WAIT_S = 900.0
 _POLL_S = 0.5
+_TOLD_AFTER_S = 1.0
 _SHARED, _EXCLUSIVE = "latch/shared/", "latch/exclusive/"
 
 
@@ -32,12 +33,19 @@ class LeaseLatch:
     """The latch of `shelf`; `token` names this process among all that use it."""
 
     def __init__(
-        self, shelf: Shelf, clock: Clock, *, token: str, pause: Callable[[float], None]
+        self,
+        shelf: Shelf,
+        clock: Clock,
+        *,
+        token: str,
+        pause: Callable[[float], None],
+        told: Callable[[str], None],
     ) -> None:
         self._shelf = shelf
         self._clock = clock
         self._token = token
         self._pause = pause
+        self._told = told
 
     def shared(self) -> contextlib.AbstractContextManager[Hold]:
         return self._held(_SHARED + self._token, self._nobody_removes)
@@ -55,10 +63,15 @@ class LeaseLatch:
             lease.end()
 
     def _wait(self, lease: "_Lease", is_free: Callable[["_Lease"], bool]) -> None:
-        for _ in range(int(_WAIT_S / _POLL_S)):
+        for turn in range(int(_WAIT_S / _POLL_S)):
             lease.require()
             if is_free(lease):
                 return
+            if turn * _POLL_S == _TOLD_AFTER_S:
+                self._told(
+                    f"another process works in {self._shelf.shown()}, or was killed there less than"
+                    " six minutes ago; waiting for it"
+                )
             self._pause(_POLL_S)
         raise StoreUnavailable(
             f"the snapshot store {self._shelf.shown()} has been in use for {_WAIT_S:g} s; wait for "

@@ -11,9 +11,10 @@ from typing import Any
 
 from testops.domain.errors import BadInput
 from testops.snapshots.bundle import read_bundle
-from testops.snapshots.manifest import MANIFEST, verify_manifest
+from testops.snapshots.manifest import MANIFEST
 from testops.snapshots.objects.contents import DamagedObject
 from testops.snapshots.refusal import Refusal
+from testops.snapshots.schemas import known
 from testops.snapshots.store.records import BundleRecord, Hold
 from testops.snapshots.store.service import SnapshotStore, bundles_below, digests_in
 from testops.snapshots.tar import write_tar
@@ -112,7 +113,7 @@ class _StoreCheck:
     def _rebuild(self, record: BundleRecord, members: dict[str, bytes], fix: str) -> None:
         what = f"bundle {record.identity}"
         try:
-            header = verify_manifest(members)
+            header = known().understood(members).header
         except Refusal as refusal:
             self._damaged(what, refusal.problem, fix)
             return

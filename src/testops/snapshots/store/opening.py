@@ -23,16 +23,17 @@ def open_store(
     clock: Clock,
     token: str,
     pause: Callable[[float], None],
+    told: Callable[[str], None],
 ) -> SnapshotStore:
     """The store that `TESTOPS_SNAPSHOT_STORE` names, else the one in the folder `snapshots`.
 
     A relative path is of the folder that holds `snapshots`: one project has one store, wherever in
-    it a person stands.
+    it a person stands. `told` hears why something takes long.
     """
     asked = environment.get(VARIABLE, "")
     if asked.startswith(SCHEME):
         s3 = S3Shelf(address_of(asked, where=VARIABLE), environment, where=VARIABLE)
-        return SnapshotStore(s3, LeaseLatch(s3, clock, token=token, pause=pause), clock)
+        return SnapshotStore(s3, LeaseLatch(s3, clock, token=token, pause=pause, told=told), clock)
     if _SCHEME.match(asked):
         raise BadInput(
             f"{asked[:200]!r} is no place that a store can be",
@@ -40,7 +41,7 @@ def open_store(
             fix="give a folder, or s3://BUCKET/PREFIX",
         )
     root = snapshots.parent / asked if asked else snapshots / STORE
-    return SnapshotStore(FolderShelf(root), FolderLatch(root, pause=pause), clock)
+    return SnapshotStore(FolderShelf(root), FolderLatch(root, pause=pause, told=told), clock)
 
 
 def tree_index_home(snapshots: Path) -> Path:

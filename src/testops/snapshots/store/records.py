@@ -72,6 +72,7 @@ class Hold:
     def to_json(self) -> Body:
         return {
             "schema_version": SCHEMA_VERSION,
+            "holder": self.holder,
             "project": self.project,
             "source": self.source,
             "run_id": self.run_id,

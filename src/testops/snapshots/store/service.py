@@ -7,7 +7,6 @@ only contents that nothing refers to yet.
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import BadInput
-from testops.snapshots.bundle import SUFFIX, Bundle, read_bundle, unpack_bundle, write_bundle
+from testops.snapshots.bundle import SUFFIX, Bundle, read_stored, unpack_stored, write_stored
 from testops.snapshots.canonical import parse
-from testops.snapshots.manifest import MANIFEST, verify_manifest, write_manifest
+from testops.snapshots.manifest import MANIFEST
 from testops.snapshots.objects.contents import DamagedObject, Kept, Objects
 from testops.snapshots.objects.ports import Hold as LatchHold
 from testops.snapshots.objects.ports import Latch, Shelf
@@ -31,6 +30,7 @@ from testops.snapshots.store.records import (
     pinned_by,
     require_digest,
 )
+from testops.snapshots.tar import write_tar
 from testops.telemetry.clock import Clock
 
 PREFIX_LENGTH_MIN = 4
@@ -116,8 +116,7 @@ class SnapshotStore:
         rewrite: bool = False,
     ) -> Captured:
         """Keep the bundle at `source`; `rewrite` also writes again what the store has."""
-        bundle = read_bundle(source)
-        members = members_of(bundle)
+        bundle, members = read_stored(source)
         with self.latch.shared() as hold:
             is_new = not self.records.has(bundle.identity)
             # What is to be mended is not read: it may be what is damaged.
@@ -212,31 +211,29 @@ class SnapshotStore:
     def materialise(self, asked: str, target: Path) -> Materialised:
         """Make `target` the bundle: a file where it ends in `.tar.gz`, else an unpacked folder."""
         shown = self.show(asked)
-        record = shown.record
-        with tempfile.TemporaryDirectory() as aside:
-            is_file = target.name.endswith(SUFFIX)
-            packed = target if is_file else Path(aside) / f"bundle{SUFFIX}"
-            self._write(record, packed)
-            digest = _digest_of_file(packed)
-            if not is_file:
-                unpack_bundle(packed, target)
+        members = self._believed_files(shown.record)
+        if not target.name.endswith(SUFFIX):
+            unpack_stored(members, target)
+            return Materialised(shown.record, target, None)
+        write_stored(target, members)
         captured = {hold.packed for hold in shown.holds if hold.packed is not None}
-        is_same = digest in captured if captured and is_file else None
-        return Materialised(record, target, is_same)
+        is_same = _digest_of_file(target) in captured if captured else None
+        return Materialised(shown.record, target, is_same)
 
-    def _write(self, record: BundleRecord, target: Path) -> None:
+    def _believed_files(self, record: BundleRecord) -> dict[str, bytes]:
         try:
             members = self.files(record)
-            header = verify_manifest(members)
+            found = hashlib.sha256(write_tar(members)).hexdigest()
+            if found == record.identity:
+                return members
+            problem = f"its files are those of bundle {found}"
         except (DamagedObject, Refusal) as error:
-            raise BadInput(
-                f"cannot be given back: {error}",
-                where=f"bundle {record.identity} in {self.shelf.shown()}",
-                fix="run `testops snapshot verify`, which says what to do",
-            ) from error
-        files = {path: content for path, content in members.items() if path != MANIFEST}
-        identity = write_bundle(target, header, files)
-        assert identity == record.identity, (identity, record.identity)
+            problem = str(error)
+        raise BadInput(
+            f"cannot be given back: {problem}",
+            where=f"bundle {record.identity} in {self.shelf.shown()}",
+            fix="run `testops snapshot verify`, which says what to do",
+        )
 
     def _record_called(self, asked: str) -> BundleRecord:
         asked = asked.lower()
@@ -263,11 +260,6 @@ class SnapshotStore:
                 "`testops snapshot capture BUNDLE` adds one",
             )
         return record
-
-
-def members_of(bundle: Bundle) -> dict[str, bytes]:
-    """Every file of a bundle, the manifest too."""
-    return {**bundle.files, MANIFEST: write_manifest(bundle.header, bundle.files)}
 
 
 def digests_in(manifest: bytes) -> Mapping[str, str]:

@@ -43,7 +43,7 @@ class Place:
 def folder_place(root: Path) -> Place:
     return Place(
         FolderShelf(root),
-        lambda _token: FolderLatch(root, pause=pause),
+        lambda _token: FolderLatch(root, pause=pause, told=lambda _said: None),
         {"TESTOPS_SNAPSHOT_STORE": str(root)},
     )
 
@@ -53,7 +53,13 @@ def s3_place(server: S3Server, bucket: str) -> Place:
     shelf = S3Shelf(address_of(address, where="test"), server.environment(), where="test")
     return Place(
         shelf,
-        lambda token: LeaseLatch(shelf, SystemClock(), token=token, pause=lambda s: pause(s / 10)),
+        lambda token: LeaseLatch(
+            shelf,
+            SystemClock(),
+            token=token,
+            pause=lambda s: pause(s / 10),
+            told=lambda _said: None,
+        ),
         {"TESTOPS_SNAPSHOT_STORE": address, **server.environment()},
     )
 

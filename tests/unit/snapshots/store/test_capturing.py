@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.snapshots.building import Recipe, members_of, repack
+from tests.unit.snapshots.schema2 import schema_2
 from tests.unit.snapshots.store.killing import killed_at
 from tests.unit.snapshots.store.shelving import Place, folder_place, s3_place
 
@@ -108,6 +109,19 @@ def test_files_that_another_bundle_has_are_shared_and_counted(
     assert second.bytes_new + second.bytes_shared == second.record.size
     kept = sum(content.size for content in store.objects.list())
     assert kept == first.bytes_new + second.bytes_new
+
+
+def test_a_bundle_of_an_older_schema_comes_back_as_it_was(
+    store: SnapshotStore, bundle: Path, tmp_path: Path
+) -> None:
+    before = captured(store, bundle).record
+    with schema_2():
+        assert captured(store, bundle).is_new is False
+        assert check_store(store).damages == []
+        store.materialise(before.identity, tmp_path / "back.tar.gz")
+        store.materialise(before.identity, tmp_path / "back")
+    assert (tmp_path / "back.tar.gz").read_bytes() == bundle.read_bytes()
+    assert read_bundle(tmp_path / "back").identity == before.identity
 
 
 def test_what_is_known_of_a_bundle_is_listed_and_shown(store: SnapshotStore, bundle: Path) -> None:
@@ -261,7 +275,8 @@ from testops.snapshots.objects.folder import FolderLatch, FolderShelf
 from testops.snapshots.store.service import SnapshotStore
 from testops.telemetry.clock import SystemClock
 root = Path(sys.argv[1])
-store = SnapshotStore(FolderShelf(root), FolderLatch(root, pause=time.sleep), SystemClock())
+latch = FolderLatch(root, pause=time.sleep, told=print)
+store = SnapshotStore(FolderShelf(root), latch, SystemClock())
 for path in sys.argv[2:]:
     store.capture(Path(path), holder=HOLDER, who="ada")
 """

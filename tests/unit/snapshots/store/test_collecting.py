@@ -11,12 +11,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.support.s3 import S3Server
 from tests.unit.snapshots.building import Recipe
 from tests.unit.snapshots.store.killing import killed_at
-from tests.unit.snapshots.store.shelving import Place, folder_place, pause, s3_place
+from tests.unit.snapshots.store.shelving import (
+    HeldClock,
+    Place,
+    folder_place,
+    pause,
+    s3_place,
+)
 
 from testops.domain.errors import BadInput
 from testops.snapshots import approve, read_bundle, unpack_bundle
+from testops.snapshots.objects.leases import LeaseLatch
 from testops.snapshots.store.checking import check_store
 from testops.snapshots.store.collecting import Collected, Wanted, collect
 from testops.snapshots.store.opening import open_store
@@ -181,7 +189,7 @@ def test_a_bundle_that_lies_in_the_project_keeps_itself(
 def test_real_approvals_keep_their_bundles_and_those_before(
     snapshots: Path, tmp_path: Path
 ) -> None:
-    store = open_store(snapshots, {}, clock=SystemClock(), token="t", pause=pause)
+    store = open_store(snapshots, {}, clock=SystemClock(), token="t", pause=pause, told=print)
     before = []
     for balance in (1, 2):
         path = Recipe(outputs={"balance": balance}).write(tmp_path / "bundle.tar.gz")
@@ -279,7 +287,7 @@ from tests.unit.snapshots.store.test_collecting import MINE
 from testops.snapshots.store.opening import open_store
 from testops.telemetry.clock import SystemClock
 store = open_store(Path("."), os.environ, clock=SystemClock(), token=sys.argv[1],
-                   pause=lambda s: time.sleep(s / 20))
+                   pause=lambda s: time.sleep(s / 20), told=lambda _: None)
 for turn in range(int(sys.argv[2])):
     for path in sys.argv[3:]:
         store.capture(Path(path), holder=MINE, who="ada")
@@ -293,7 +301,7 @@ from testops.snapshots.store.collecting import Wanted, collect
 from testops.snapshots.store.opening import open_store
 from testops.telemetry.clock import SystemClock
 store = open_store(Path("."), os.environ, clock=SystemClock(), token=sys.argv[1],
-                   pause=lambda s: time.sleep(s / 20))
+                   pause=lambda s: time.sleep(s / 20), told=lambda _: None)
 keep = {sys.argv[2]: ["the test"]}
 removed = 0
 while not Path(sys.argv[3]).exists():
@@ -314,7 +322,7 @@ def test_collecting_beside_capturing_never_takes_a_file_of_a_kept_bundle(
         str(Recipe(seeds=tuple(range(n, n + 3))).write(tmp_path / f"{n}.tar.gz")) for n in range(4)
     ]
     referred = read_bundle(Path(paths[0])).identity
-    turns = "6" if place.environment["TESTOPS_SNAPSHOT_STORE"].startswith("s3:") else "25"
+    turns = "4" if place.environment["TESTOPS_SNAPSHOT_STORE"].startswith("s3:") else "12"
     stop = tmp_path / "stop"
 
     def start(*arguments: str, told: int | None = None) -> "subprocess.Popen[bytes]":
@@ -338,3 +346,31 @@ def test_collecting_beside_capturing_never_takes_a_file_of_a_kept_bundle(
     assert referred in identities(store)
     for identity in identities(store):
         store.materialise(identity, tmp_path / "back.tar.gz")
+
+
+def test_a_capture_into_s3_that_was_killed_is_tidied_once_its_marker_has_ended(
+    s3_server: S3Server, s3_bucket: str, tmp_path: Path, snapshots: Path
+) -> None:
+    place = s3_place(s3_server, s3_bucket)
+    store = SnapshotStore(place.shelf, place.latch("test"), SystemClock())
+    whole = kept(store, tmp_path, 1)
+    store.pin(whole, who="ada", why="x", token="1")
+    large = Recipe(seeds=tuple(range(600))).write(tmp_path / "large.tar.gz")
+    capturer = subprocess.Popen(
+        [sys.executable, "-c", CAPTURING, "killed", "1", str(large)],
+        cwd=Path(__file__).parents[4],
+        env={**os.environ, **place.environment},
+    )
+    while len(list(store.objects.list())) < 20:
+        assert capturer.poll() is None, "it was too fast to be killed"
+    capturer.kill()
+    capturer.wait()
+    assert identities(store) == [whole]
+    assert check_store(store).damages == []
+
+    in_ten_minutes = HeldClock(datetime.now(UTC) + timedelta(minutes=10))
+    latch = LeaseLatch(place.shelf, in_ten_minutes, token="gc", pause=pause, told=print)
+    later = SnapshotStore(place.shelf, latch, in_ten_minutes)
+    assert collected(later, snapshots).objects_removed >= 18
+    checked = check_store(store)
+    assert (checked.damages, checked.bundles, checked.unreferenced_objects) == ([], 1, 0)

@@ -88,6 +88,13 @@ def test_a_run_leaves_its_page_and_is_reported_again_by_id(say: Say, project: Pa
     code, out, _ = say("report", "run", record.name[:6])
     assert f"wrote {project}/reports/run-{record.name}.html" in out
     assert "Pass · go" in page(project, f"run-{record.name}.html")
+    beside = checked((project / "reports" / "run.html").read_text())
+    assert "determinism.json" in beside.loads
+    assert say("report", "run", "--out", "elsewhere/run.html")[0] == 0
+    # Away from its artifacts the page names them, and leads nowhere.
+    away = checked((project / "elsewhere" / "run.html").read_text())
+    assert "determinism.json" not in away.loads
+    assert "reports/determinism.json" in away.words
     code, out, _ = say("report", "run", "--markdown", "--out", "comment.md")
     assert (code, out) == (0, "wrote comment.md\n")
     assert (project / "comment.md").read_text().startswith("## ✅ Pass · go\n")

@@ -28,6 +28,7 @@ def app_over(access: Access) -> FastAPI:
         schedules=away,
         idempotency=away,
         leases=away,
+        history_of=away,
         policies=away,
         waivers=away,
         means=away,

@@ -1,8 +1,9 @@
 """Reviews of this project's baselines: opened by comparisons, decided by people, on files."""
 
+import contextlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,18 @@ def review_called(desk: Desk, source: str) -> Review:
     return review
 
 
+@contextlib.contextmanager
+def _held(desk: Desk, source: str) -> Iterator[None]:
+    """Nobody else decides meanwhile; in a project without snapshots, `source` is looked for first.
+
+    The lock is a file of its own, and what cannot be done leaves none behind.
+    """
+    if not desk.project.snapshots.is_dir():
+        _subject(desk, source)
+    with desk.folder.held():
+        yield
+
+
 def decide(
     desk: Desk,
     source: str,
@@ -149,7 +162,7 @@ def decide(
 ) -> Review:
     """The review after its groups of `kernel` and `field` went to `state`."""
     decision = decided(who or person(), why, SystemClock().now())
-    with desk.folder.held():
+    with _held(desk, source):
         subject = _subject(desk, source)
         assert subject.review is not None
         rules_for(desk.golden, subject.suite).require_person(decision.who, subject.suite)
@@ -174,7 +187,7 @@ class Approved:
 def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing: bool) -> Approved:
     """One approval more, and the baseline once there are as many as the rules ask for."""
     decision = decided(who or person(), why, SystemClock().now())
-    with desk.folder.held():
+    with _held(desk, source):
         subject = _subject(desk, source)
         bundle = _required_bundle(subject, source)
         rules = rules_for(desk.golden, subject.suite)
@@ -254,7 +267,7 @@ class Masked:
 def mask(desk: Desk, source: str, *, kernel: str, field: str, who: str | None, why: str) -> Masked:
     """Add a mask for the deltas of `kernel` and `field`, compare again, and say what it hides."""
     decision = decided(who or person(), why, SystemClock().now())
-    with desk.folder.held():
+    with _held(desk, source):
         subject = _subject(desk, source)
         bundle = _required_bundle(subject, source)
         rules_for(desk.golden, subject.suite).require_person(decision.who, subject.suite)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.unit.snapshots.building import Recipe
 
 from testops.cli import main
 from testops.engine import ENGINE_VERSION
+from testops.snapshots import approve as approve_file
 from testops.snapshots import read_bundle
 from testops.snapshots.atomic import folder_lock
 
@@ -289,9 +291,10 @@ def test_a_suite_without_a_file_of_masks_is_told_how_to_get_one(say: Say, projec
 
 
 def test_a_new_engine_minor_needs_the_record_of_its_run(say: Say, project: Path) -> None:
-    changed(say, project)
-    recipe = replace(SHOP, engine="toron-v2.5H+.99", seeds=(42,))
-    path = recipe.write(project / "snapshots" / f"run-{'4' * 16}.tar.gz")
+    older = replace(SHOP, engine="toron-v2.5H+.0").write(project / "older.tar.gz")
+    golden, at = project / "snapshots/golden", datetime(2026, 11, 1, tzinfo=UTC)
+    approve_file(older, golden, who="ada", why="first", at=at)
+    path = replace(SHOP, seeds=(42,)).write(project / "snapshots" / f"run-{'4' * 16}.tar.gz")
     code, said = say("approve", path.name, "--why", "refresh", "--who", "ada")
     assert code == 2
     assert "a new engine minor needs a determinism verification" in said

@@ -24,7 +24,7 @@ OURS, THEIRS = Holder("ours", "/ours"), Holder("theirs", "/theirs")
 @pytest.fixture
 def store(tmp_path: Path) -> SnapshotStore:
     root = tmp_path / "shelf"
-    latch = FolderLatch(root, pause=_pause)
+    latch = FolderLatch(root, pause=_pause, told=lambda _said: None)
     return SnapshotStore(FolderShelf(root), latch, SystemClock())
 
 

@@ -141,7 +141,7 @@ def _text_of(wanted: Format, imported: list[Imported]) -> str:
     kinds = {
         Format.JUNIT: (Format.JUNIT, Format.CTRF),
         Format.CTRF: (Format.JUNIT, Format.CTRF),
-        Format.COBERTURA: (Format.COBERTURA, Format.LCOV),
+        Format.COBERTURA: (Format.COBERTURA, Format.LCOV, Format.COVERAGE_JSON),
         Format.SARIF: (Format.SARIF,),
     }[wanted]
     for one in imported:

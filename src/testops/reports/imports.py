@@ -23,6 +23,7 @@ from testops.reports.findings import (
     with_snippets,
 )
 from testops.reports.formats.cobertura import is_cobertura, read_cobertura
+from testops.reports.formats.coverage_json import is_coverage_json, read_coverage_json
 from testops.reports.formats.ctrf import is_ctrf, read_ctrf
 from testops.reports.formats.hyperfine import is_hyperfine, read_hyperfine
 from testops.reports.formats.hyperfoil import is_hyperfoil, read_hyperfoil
@@ -45,6 +46,7 @@ class Format(StrEnum):
     CTRF = "ctrf"
     COBERTURA = "cobertura"
     LCOV = "lcov"
+    COVERAGE_JSON = "coverage-json"
     SARIF = "sarif"
     K6 = "k6"
     K6_POINTS = "k6-points"
@@ -130,6 +132,7 @@ _JSON: tuple[tuple[Callable[[Any], bool], Format], ...] = (
     (is_sarif, Format.SARIF),
     (is_ctrf, Format.CTRF),
     (is_k6_summary, Format.K6),
+    (is_coverage_json, Format.COVERAGE_JSON),
     (is_hyperfoil, Format.HYPERFOIL),
     (is_hyperfine, Format.HYPERFINE),
 )
@@ -175,9 +178,15 @@ def _tests(asked: _Asked) -> Imported:
 
 
 def _coverage(asked: _Asked) -> Imported:
-    read = read_cobertura if asked.format is Format.COBERTURA else read_lcov
-    coverage = read(asked.source, root=asked.root)
+    coverage = _COVERAGES[asked.format](asked.source, root=asked.root)
     return asked.imported(coverage.metrics(asked.source.name), coverage=coverage)
+
+
+_COVERAGES: Mapping[Format, Callable[..., Coverage]] = {
+    Format.COBERTURA: read_cobertura,
+    Format.LCOV: read_lcov,
+    Format.COVERAGE_JSON: read_coverage_json,
+}
 
 
 def _findings(asked: _Asked) -> Imported:
@@ -218,6 +227,7 @@ _READERS: Mapping[Format, Callable[[_Asked], Imported]] = {
     Format.CTRF: _tests,
     Format.COBERTURA: _coverage,
     Format.LCOV: _coverage,
+    Format.COVERAGE_JSON: _coverage,
     Format.SARIF: _findings,
     Format.K6: _load,
     Format.K6_POINTS: _load,

@@ -19,6 +19,7 @@ REAL = {
     "pytest-junit.xml": Format.JUNIT,
     "coverage-shard-a.xml": Format.COBERTURA,
     "coverage-shard-a.info": Format.LCOV,
+    "coverage-shard-a.json": Format.COVERAGE_JSON,
     "ruff.sarif": Format.SARIF,
     "k6-handle-summary.json": Format.K6,
     "k6-summary-export.json": Format.K6,
@@ -216,8 +217,13 @@ def test_suppressed_and_passed_results_are_no_findings() -> None:
     assert one.notes == ("1 suppressed findings are left out",)
 
 
-def test_lcov_and_cobertura_of_one_run_say_the_same() -> None:
-    assert metrics(imported("coverage-shard-a.info")) == metrics(imported("coverage-shard-a.xml"))
+def test_lcov_cobertura_and_json_of_one_run_say_the_same() -> None:
+    one = imported("coverage-shard-a.xml")
+    assert metrics(imported("coverage-shard-a.info")) == metrics(one)
+    other = imported("coverage-shard-a.json")
+    assert other.coverage is not None
+    assert one.coverage is not None
+    assert list(other.coverage.files.values()) == list(one.coverage.files.values())
 
 
 # --- files that cannot be trusted ---------------------------------------------------------------

@@ -275,6 +275,19 @@ def test_coverage_is_measured_into_cobertura(
     assert not list(project.root.glob(".coverage*"))
 
 
+def test_two_measured_files_of_one_name_stay_two(
+    tests: Path, app: Path, project: Project, qualify: Qualify
+) -> None:
+    other = project.root / "lib"
+    other.mkdir()
+    (other / "calc.py").write_text(GOOD + "\n\ndef never() -> int:\n    return 1\n")
+    tests.write_text("from app.calc import add\n\ndef test_adds(): assert add(1, 2) == 3\n")
+    qualify(UNIT.replace("[tests]", "[tests], coverage: [app, lib]"))
+    root = ET.parse(project.reports / "coverage.xml").getroot()
+    rates = {one.get("filename"): one.get("line-rate") for one in root.iter("class")}
+    assert rates == {"app/calc.py": "1", "lib/calc.py": "0"}
+
+
 def test_coverage_that_cannot_be_measured_is_missing_and_never_zero(
     tests: Path, project: Project, qualify: Qualify
 ) -> None:

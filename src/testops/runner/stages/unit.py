@@ -18,7 +18,8 @@ from testops.domain.seeds import substream
 from testops.domain.stage import Finding, Metric, Ran, StageName, StageOutcome, ToolError
 from testops.domain.suite import UnitStage
 from testops.domain.test_case import Outcome, TestCase
-from testops.reports.formats.cobertura import read_cobertura, write_cobertura
+from testops.reports.formats.cobertura import write_cobertura
+from testops.reports.formats.coverage_json import read_coverage_json
 from testops.reports.formats.ctrf import write_ctrf
 from testops.reports.formats.junit import write_junit
 from testops.reports.formats.reading import read_source
@@ -58,10 +59,6 @@ class Scratch:
     @property
     def coverage_json(self) -> Path:
         return self.folder / "coverage.json"
-
-    @property
-    def coverage_xml(self) -> Path:
-        return self.folder / "coverage.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +168,8 @@ def _command(unit: Unit) -> list[str]:
     if unit.installed["pytest_cov"]:
         # Two tracers would not see each other; the project's own is the one to use.
         tests += [f"--cov={folder}" for folder in stage.coverage]
-        tests += ["--cov-branch", f"--cov-report=xml:{scratch.coverage_xml}"]
-        tests += [f"--cov-report=json:{scratch.coverage_json}", "--cov-fail-under=0"]
+        tests += ["--cov-branch", f"--cov-report=json:{scratch.coverage_json}"]
+        tests += ["--cov-fail-under=0"]
         return [python, "-m", *tests]
     source = f"--source={','.join(stage.coverage)}"
     return [python, "-m", "coverage", "run", "--branch", source, "-m", *tests]
@@ -205,18 +202,15 @@ def _environment(unit: Unit) -> dict[str, str]:
 
 
 def _export_coverage(unit: Unit, environment: Mapping[str, str]) -> None:
-    """Write Cobertura and JSON; where that fails the metrics are missing, which the gates see."""
-    for arguments in (
-        ("xml", "-q", "-o", str(unit.scratch.coverage_xml)),
-        ("json", "-q", "-o", str(unit.scratch.coverage_json)),
-    ):
-        run_tool(
-            [unit.python, "-m", "coverage", arguments[0], "--fail-under=0", *arguments[1:]],
-            folder=unit.context.project.root,
-            environment=environment,
-            timeout_s=120,
-            clock=unit.context.clock,
-        )
+    """Write JSON; where that fails the metrics are missing, which the gates see."""
+    target = str(unit.scratch.coverage_json)
+    run_tool(
+        [unit.python, "-m", "coverage", "json", "--fail-under=0", "-q", "-o", target],
+        folder=unit.context.project.root,
+        environment=environment,
+        timeout_s=120,
+        clock=unit.context.clock,
+    )
 
 
 # --- why tests failed ---------------------------------------------------------------------------
@@ -308,11 +302,11 @@ def _write_reports(unit: Unit, told: Told, began_at: str) -> None:
 
 def _write_coverage(unit: Unit) -> None:
     """Coverage in paths of the project; what cannot be read is not there, and so not measured."""
-    if not unit.scratch.coverage_xml.is_file():
+    if not unit.scratch.coverage_json.is_file():
         return
     try:
-        source = read_source(unit.scratch.coverage_xml, shown="coverage.xml")
-        coverage = read_cobertura(source, root=unit.context.project.root)
+        source = read_source(unit.scratch.coverage_json, shown="coverage.json")
+        coverage = read_coverage_json(source, root=unit.context.project.root)
     except BadInput:
         return
     target = unit.context.project.reports / "coverage.xml"

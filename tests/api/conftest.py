@@ -131,18 +131,23 @@ class World:
             }
             executions.begin_stage(taken, stage, "test-runner")
             record = StageRecord(stage, report, [], artifacts)
-            if identity is not None and artifacts:
+            if identity is not None:
                 record = replace(record, bundle=self.bundle(taken.run, record))
             executions.record(taken, record)
             artifacts = []
         executions.finish(taken, Ending(state, verdict, ExitCode.HOLDS, bundle_identity=identity))
 
-    def bundle(self, run: RunView, record: StageRecord) -> NewBundle:
-        """What the runner registers: it reads the file that the stage has left."""
-        [artifact] = record.artifacts
+    def bundle(self, run: RunView, record: StageRecord) -> NewBundle | None:
+        """What the runner registers: it reads the file that the stage has left, if it left one."""
+        name = f"snapshots/run-{run.run_id}.tar.gz"
+        left = next((one for one in record.artifacts if one.path == name), None)
+        if left is None:
+            return None
+        file = self.root / "bundle-of-a-stage.tar.gz"
+        self.blobs.fetch(left.sha256, file)
         measured = {"executions": 1000, "identical": self.identical, "kernels_inconclusive": 0}
         report = {**record.report, "name": "sim", "metrics": measured}
-        return left_bundle(run, self.root / "left-by-a-stage", artifact, None, report, record.gates)
+        return left_bundle(run, file, left, None, report, record.gates)
 
     def keep(self, path: str, content: bytes) -> Artifact:
         file = self.root / "left-by-a-stage"

@@ -20,12 +20,6 @@ class SnapshotKey:
     engine_version: str
     python: str
 
-    def text(self) -> str:
-        return (
-            f"suite {self.suite}, profile {self.profile}, engine {self.engine_version},"
-            f" Python {self.python}"
-        )
-
     def to_json(self) -> dict[str, str]:
         return {
             "suite": self.suite,

@@ -128,7 +128,8 @@ def _compare(
         strict=strict,
         report=report,
         executor=executor,
-        memory=Memory(tree_index_home(places)),
+        # Two bundles somewhere are no project, and nothing is left behind there.
+        memory=Memory(tree_index_home(places)) if places.is_dir() else None,
         here=Here(places / "runs", programs(), is_origin=is_origin),
     )
     review = opened(result.comparison.to_json(), base, snapshots_folder=places)

@@ -1,6 +1,7 @@
 """A run from request to record, with a simulator and snapshots that are told what to find."""
 
 import json
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +43,9 @@ def test_a_green_run_finishes_and_its_record_says_the_same(
     done = run(request_for(), tools)
     assert (done.state, done.verdict, done.exit_code) == (RunState.FINISHED, Verdict.PASS, 0)
     kept = record(project, done)
+    environment = kept.pop("environment")
     assert kept == done.to_full_json()
+    assert environment["python"] == platform.python_version()
     assert {**kept, "stages": 0, "gates": 0} == {**done.to_json(), "stages": 0, "gates": 0}
     assert done.bundle == f"snapshots/run-{done.run_id}.tar.gz"
     assert done.reproduce == "testops run core --profile offline --seed 42 --chaos-seed 7"

@@ -30,6 +30,7 @@ from testops.domain.errors import BadInput
 from testops.snapshots import read_bundle, unpack_bundle
 from testops.snapshots.bundle import Bundle
 from testops.snapshots.manifest import MANIFEST
+from testops.snapshots.opening import open_bundle
 from testops.warroom.certificate import read_certificate
 from testops.warroom.certificate_envelope import Unproven
 from testops.warroom.certificate_keys import NoKey, public_key
@@ -177,12 +178,27 @@ class BundleAttack:
         except BadInput as error:
             self._watch.on = False
             self._require_tree(None)
+            self._require_opened_alike(error.problem)
             return error.problem
         finally:
             self._watch.on = False
         self._require_tree(bundle)
+        self._require_opened_alike(bundle)
         require_read_alike(raw, bundle)
         return ""
+
+    def _require_opened_alike(self, read: Bundle | str) -> None:
+        """What does not hold a bundle refuses the same, or finds the same."""
+        try:
+            opened: Bundle | str = open_bundle(self._input)
+        except BadInput as error:
+            opened = error.problem
+        if isinstance(opened, str) or isinstance(read, str):
+            if opened != read:
+                raise AssertionError(f"read: {read}; opened: {opened}")
+            return
+        if (opened.identity, dict(opened.files)) != (read.identity, dict(read.files)):
+            raise AssertionError(f"{opened.origin} is opened as another bundle than it is read")
 
     def _require_tree(self, bundle: Bundle | None) -> None:
         """Nothing is there but the input, and what the last accepted bundle holds."""

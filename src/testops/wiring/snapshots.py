@@ -12,8 +12,8 @@ from testops.runner.ports import Comparison, Delta, Execution, Reexecution
 from testops.runner.projects import Project, project_around
 from testops.snapshots import Chosen, CompareResult, Replay, compare_command
 from testops.snapshots.causes import Reexecutor
+from testops.snapshots.locate import target_at
 from testops.snapshots.memory import Memory
-from testops.snapshots.opening import open_bundle
 from testops.snapshots.origins import Here
 from testops.snapshots.store.opening import tree_index_home
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
@@ -128,7 +128,8 @@ def _compare(
         strict=strict,
         report=report,
         executor=executor,
-        memory=Memory(tree_index_home(places)),
+        # Two bundles somewhere are no project, and nothing is left behind there.
+        memory=Memory(tree_index_home(places)) if places.is_dir() else None,
         here=Here(places / "runs", programs(), is_origin=is_origin),
     )
     review = opened(result.comparison.to_json(), base, snapshots_folder=places)
@@ -149,7 +150,7 @@ def replay(
     require_qualified()
     project = project_around(working_folder)
     return snapshots.replay(
-        open_bundle(bundle_called(source, project, working_folder)),
+        target_at(bundle_called(source, project, working_folder), base=[]),
         executor_of_project(project, wall_limit_s=wall_limit_s),
         chosen,
         masks=snapshots.NO_MASKS if masks is None else snapshots.load_masks(masks),

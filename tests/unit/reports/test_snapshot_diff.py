@@ -268,3 +268,43 @@ def test_a_folder_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(OutputNotWritable, match="free space or permit"):
         write_snapshot_diff(comparison(), tmp_path / "reports")
+
+
+def rendered(tmp_path: Path, **changes: Any) -> tuple[str, str]:
+    paths = write_snapshot_diff(comparison(**changes), tmp_path)
+    return paths[0].read_text(), paths[2].read_text()
+
+
+def test_the_cause_and_what_was_executed_again_stand_in_every_report(tmp_path: Path) -> None:
+    why = "ledger, seed 7, chaos seed 3: two executions part at a.py:4"
+    text, html = rendered(tmp_path, cause="nondeterminism", why=why)
+    assert f"cause       nondeterminism: {why}" in text
+    assert "ledger, seed 7, chaos seed 3: reached: both executions reach the record" in text
+    assert 'class="word nondeterminism"' in html
+    assert why in html
+    assert "Executed twice again" in html
+    text, html = rendered(tmp_path, delta_count=0, deltas=[], again=[])
+    assert "cause " not in text
+    assert "Executed twice again" not in html
+
+
+def test_drifts_say_ulp_and_masks_say_what_they_hid(tmp_path: Path) -> None:
+    drifted = delta(percent=-1.85e-14, ulps=1, difference=None)
+    text, html = rendered(tmp_path, deltas=[drifted])
+    assert "-1.85e-14 %, 1 ULP" in html
+    assert "hid 3 fields, 2 of them changed" in text
+    assert "hid 3 fields, 2 of them changed" in html
+
+
+def test_who_approved_and_what_it_was_made_with_is_named_and_escaped(tmp_path: Path) -> None:
+    approved = {"who": HOSTILE, "why": "first release", "at": "2026-11-24T00:00:00Z"}
+    made = {"commit": "c" * 40, "dirty": None, "run_id": "ab", "attempt": 2, "python": "3.11.7"}
+    base = side() | {"approved": approved, "provenance": made}
+    text, html = rendered(tmp_path, base=base)
+    assert "at 2026-11-24T00:00:00Z: first release" in text
+    made_with = (
+        "run ab attempt 2, commit cccccccccccc, CPython 3.11.7, SQLite of an unknown version"
+    )
+    assert f"recorded by {made_with}" in text
+    assert made_with in html
+    assert "<script>" not in html

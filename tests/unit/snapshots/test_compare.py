@@ -298,6 +298,38 @@ def test_what_is_reported_is_bounded_and_what_is_left_out_is_counted(tmp_path: P
     }
 
 
+def test_one_change_in_every_record_of_a_list_is_one_line_of_the_summary(tmp_path: Path) -> None:
+    def rows(step: int) -> Any:
+        return {"rows": [{"id": n, "value": n + step} for n in range(5000)]}
+
+    comparison = compared(tmp_path, Recipe(outputs=rows(0)), Recipe(outputs=rows(1)))
+    assert comparison.delta_count == 5000
+    [line] = comparison.summary
+    assert (line["field"], line["kind"]) == ("/outputs/rows/*/value", "drifted")
+    assert comparison.deltas[7].pattern == "/outputs/rows/*/value"
+    assert comparison.deltas[7].field == "/outputs/rows/7/value"
+    assert len(json.dumps(comparison.to_json())) < 100_000
+
+
+def test_the_fields_of_a_summary_are_bounded_too(tmp_path: Path) -> None:
+    old = Recipe(outputs={f"f{n:05}": 1 for n in range(7000)})
+    comparison = compared(tmp_path, old, Recipe(outputs={}))
+    assert comparison.delta_count == 7000
+    assert len(comparison.summary) == DELTAS_REPORTED_MAX
+
+
+def test_a_drift_is_told_in_per_cent_in_ulp_and_exactly(tmp_path: Path) -> None:
+    old = Recipe(outputs={"a": 0.1 + 0.2, "b": 0, "c": 2**52, "d": 0.5})
+    new = Recipe(outputs={"a": 0.3, "b": 5, "c": 2**52 + 1, "d": 1})
+    said = [delta.what() for delta in compared(tmp_path, old, new).deltas]
+    assert said == [
+        "was 0.30000000000000004, is 0.3 (-1.85e-14 %, 1 ULP)",
+        "was 0, is 5 (+5)",
+        "was 4503599627370496, is 4503599627370497 (+2.22e-14 %, +1)",
+        "was 0.5, is 1 (+100 %, 4503599627370496 ULP)",
+    ]
+
+
 def test_a_huge_value_is_shortened_in_the_text_and_in_the_json(tmp_path: Path) -> None:
     comparison = compared(tmp_path, Recipe(outputs={"a": "x" * 10**6}), Recipe(outputs={"a": "y"}))
     assert len(comparison.deltas[0].text()) < 1000

@@ -29,7 +29,11 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     found = sorted(str(path) for path in folder.glob("*.whl"))
     assert [Path(path).name.partition("-")[0] for path in found] == ["ryuzen_testops", "toron"]
     # Without it no version would be known to be qualified, and nothing would start.
-    assert "testops/VERSIONING_AND_RELEASE_NOTES.md" in zipfile.ZipFile(found[0]).namelist()
+    inside = zipfile.ZipFile(found[0]).namelist()
+    assert "testops/VERSIONING_AND_RELEASE_NOTES.md" in inside
+    # Without them a run would have no page, and say so in a warning that nobody reads.
+    templates = ROOT / "src" / "testops" / "reports" / "templates"
+    assert {f"testops/reports/templates/{path.name}" for path in templates.iterdir()} <= {*inside}
     return found
 
 

@@ -110,6 +110,7 @@ def _head(view: RunView) -> str:
     state = f" <span class='soft'>{escape(view.state.value)}</span>" if view.verdict else ""
     return (
         f"<p>{verdict}{state}{because}</p>"
+        f'<p><a href="/v1/test-runs/{view.run_id}/report">Report: this run on one page</a></p>'
         f"{table('Facts', ['', ''], facts)}"
         f"<h2>Reproduce</h2><pre>{escape(view.reproduce)}</pre>"
     )

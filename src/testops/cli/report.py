@@ -39,7 +39,7 @@ def run(
     if as_json and markdown:
         raise BadInput("two formats", where="--json, --markdown", fix="ask for one of them")
     project = project_around(Path.cwd())
-    found = recorded_run(project, run_id, attempt)
+    found = recorded_run(project, run_id, attempt, out=out)
     if as_json or markdown:
         text = found.json() if as_json else found.markdown()
         if out is None:

@@ -24,7 +24,8 @@ RUNS_MIN = 8
 # A level that was seen less often is not one yet.
 SEGMENT_MIN = 3
 ALPHA = 0.01
-PERMUTATIONS = 499
+# At least so many; more where runs are few, because there p is close to what it is held against.
+PERMUTATIONS, STEPS = 499, 30_000
 # Longer series would be slow in pure Python, and nobody reads so many points.
 RUNS_MAX = 500
 _PENALTY = 1.5
@@ -32,9 +33,9 @@ _PENALTY = 1.5
 _NEAR = 5
 # As monotone as this within every level is a slope.
 _DRIFT_TAU = 0.6
-# So many permutations that do as much, and `ALPHA` is out of reach: no more are drawn (Besag and
-# Clifford, Biometrika 78, 1991).
-_ENOUGH = 15
+# So many more than `ALPHA` lets do as much, and no more are drawn (Besag and Clifford, Biometrika
+# 78, 1991): enough to tell the least convincing of several points.
+_ENOUGH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +205,17 @@ def _rarity(values: Sequence[float]) -> float:
     weights = _weights(len(scores))
     own = _largest(scores, weights) - 1e-9
     draw = _draws()
+    count = max(PERMUTATIONS, STEPS // len(scores))
     as_large = 1
-    for drawn in range(1, PERMUTATIONS + 1):
+    for drawn in range(1, count + 1):
         # Fisher and Yates; shuffling what is shuffled is as fair as beginning anew.
         for place in range(len(scores) - 1, 0, -1):
             other = next(draw) * (place + 1) >> 64
             scores[place], scores[other] = scores[other], scores[place]
         as_large += _largest(scores, weights) >= own
-        if as_large > _ENOUGH:
+        if as_large > ALPHA * (count + 1) + _ENOUGH:
             return as_large / (drawn + 1)
-    return as_large / (PERMUTATIONS + 1)
+    return as_large / (count + 1)
 
 
 def _weights(count: int) -> list[float]:

@@ -238,7 +238,7 @@ def _wanted(asked: str, names: Sequence[MetricName]) -> MetricName:
     known = ", ".join(f"{stage.value}.{metric}" for stage, metric in names[:_METRICS_NAMED_MAX])
     raise BadInput(
         f"no run measured {asked!r}",
-        where="--metric",
+        where="metric",
         fix=f"name one of {known}" if known else "there is no run to measure it yet",
     )
 

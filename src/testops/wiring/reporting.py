@@ -102,15 +102,20 @@ class RunReports:
         return json.dumps(run_json(self.run, self.beside), ensure_ascii=False, indent=2) + "\n"
 
 
-def recorded_run(project: Project, asked: str | None, attempt: int | None) -> RunReports:
-    """The reports of a run that a person names; `BadInput` when there is none of that name."""
+def recorded_run(
+    project: Project, asked: str | None, attempt: int | None, *, out: Path | None
+) -> RunReports:
+    """The reports of a run that a person names; `BadInput` when there is none of that name.
+
+    The page will be at `out`, or among the reports: only there its artifacts are beside it.
+    """
     found = find_recorded(project, asked, attempt)
     # The versions of now are not those of then: a record has its engine's and no other.
     beside = beside_run(
         found.run,
         project.output or project.root,
         record=project.shown(found.path),
-        link=True,
+        link=out is None or out.absolute().parent == project.reports,
     )
     return RunReports(found.run, beside, project.reports)
 

@@ -18,7 +18,7 @@ OF_NINE = ("release_artifact", "audit_chain", "signed_checklist")
 
 
 def check(name: str, verdict: Verdict = Verdict.PASS, **changes: Any) -> Check:
-    given = {"phase": 9, "at": NOW - timedelta(hours=1)} | changes
+    given: dict[str, Any] = {"phase": 9, "at": NOW - timedelta(hours=1)} | changes
     return Check(name=name, verdict=verdict, **given)
 
 

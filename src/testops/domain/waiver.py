@@ -3,7 +3,6 @@
 It makes a failure a warning, never missing evidence a verdict, and no broken determinism anything.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -85,11 +84,6 @@ class Waiver:
             "created_by": self.created_by,
             "created_at": self.created_at,
         }
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> "Waiver":
-        own = {name: value for name, value in body.items() if name != "expires"}
-        return cls(**own, expires_at=moment_of(body["expires"]))
 
 
 class Refused(ValueError):

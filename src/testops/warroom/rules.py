@@ -80,11 +80,6 @@ class Rules:
         return open_ones
 
 
-def rules_for(stage: StageName, own: Sequence[GateRule]) -> tuple[GateRule, ...]:
-    """The rules of `stage` without a policy."""
-    return Rules(tuple(own)).for_stage(stage)
-
-
 def _called_apart(rules: Sequence[GateRule]) -> tuple[GateRule, ...]:
     """Two gates of one name would share a waiver: the later one gets a number."""
     seen: Counter[str] = Counter()

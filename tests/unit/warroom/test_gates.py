@@ -10,7 +10,7 @@ from testops.domain.stage import Metric, StageAttempt, StageName, StageReport, S
 from testops.domain.verdict import ExitCode, Verdict, worst
 from testops.warroom.gates import exit_code_of_gate, judge
 from testops.warroom.grounds import Grounds
-from testops.warroom.rules import DEFAULT_RULES, rules_for
+from testops.warroom.rules import DEFAULT_RULES, Rules
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 GROUNDS = Grounds("core", "offline", "toron-v2.5", NOW)
@@ -27,6 +27,10 @@ def measured(stage: StageName, **metrics: float) -> StageReport:
     return StageReport(
         stage, StageState.RAN, attempts=(StageAttempt(1, "ran", 0.1),), metrics=every
     )
+
+
+def rules_for(stage: StageName, own: list[GateRule]) -> tuple[GateRule, ...]:
+    return Rules(tuple(own)).for_stage(stage)
 
 
 def judged(

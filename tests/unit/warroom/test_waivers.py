@@ -156,8 +156,3 @@ def test_ninety_days_are_granted_and_not_a_second_more() -> None:
     assert waiver_of(entry, NOW).expires_at == last
     with pytest.raises(Refused):
         waiver_of(entry, NOW - timedelta(seconds=1))
-
-
-def test_a_waiver_comes_back_from_json_as_it_was() -> None:
-    whole = replace(WAIVER, up_to=2.5, ticket="T", waiver_id="a", workspace="default")
-    assert Waiver.from_json(whole.to_json()) == whole

@@ -25,7 +25,7 @@ from testops.reports.performance_page import (
 )
 from testops.reports.run_beside import beside_run
 from testops.reports.run_model import Beside
-from testops.reports.run_page import NAME, render_run
+from testops.reports.run_page import render_run, write_run
 from testops.reports.run_text import run_json, run_markdown
 from testops.reports.trends import RUNS_DEFAULT, Trends, limits_of, trends_of
 from testops.reports.trends_page import render_trends
@@ -69,7 +69,7 @@ def write_pages(run: Run, project: Project) -> None:
         versions=wiring.installed_versions(),
         link=True,
     )
-    write_reports(project.reports, {NAME: render_run(shown, beside)})
+    write_run(shown, beside, project.reports)
     if beside.performance is not None:
         _write_performance(shown, beside.performance, project)
 

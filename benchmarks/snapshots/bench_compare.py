@@ -15,13 +15,14 @@ the line says at which size. A peer that is not here is `not run`, and no ratio 
 import argparse
 import json
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / ".venv-bench-3.12"
@@ -37,10 +38,11 @@ from pathlib import Path
 from testops.snapshots import compare_paths
 from testops.snapshots.memory import Memory
 base, target, home = map(Path, sys.argv[1:])
-began = time.perf_counter()
+began, used = time.perf_counter(), time.process_time()
 found = compare_paths(base, target, memory=Memory(home))
 print(json.dumps([
     time.perf_counter() - began,
+    time.process_time() - used,
     found.delta_count,
     found.compared_count,
     resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -74,6 +76,13 @@ print(json.dumps([
 """
 
 
+class Took(NamedTuple):
+    """Seconds by the clock, and seconds of a processor: on a busy machine the steadier figure."""
+
+    wall_s: float
+    processor_s: float
+
+
 def main() -> None:
     """Print one line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
@@ -94,28 +103,32 @@ def _trees(folder: Path, count: int) -> None:
     print(f"two trees of {count} files, {mb:.0f} MB, one file in {CHANGED_EACH} changed")
     time.sleep(SETTLED_S)  # what was written just now would be read again
     _compared(base, target, home)  # the disk's own cache is warm for everybody from here on
-    runs: dict[str, list[float]] = {}
+    runs: dict[str, list[Took]] = {"git": [], "cold": [], "warm": [], "process": []}
     memory = 0.0
     for _ in range(REPEATS):
-        # Side by side, so that what else the machine does hits all of them.
-        runs.setdefault("git", []).append(_git(base, target))
+        # In turns, so that what else the machine does hits all of them.
+        runs["git"].append(_git(base, target))
         shutil.rmtree(home)
-        seconds, _ = _compared(base, target, home)
-        runs.setdefault("cold", []).append(seconds)
-        began = time.perf_counter()
-        seconds, memory = _compared(base, target, home)
-        runs.setdefault("process", []).append(time.perf_counter() - began)
-        runs.setdefault("warm", []).append(seconds)
-    best = {name: min(seconds) for name, seconds in runs.items()}
+        runs["cold"].append(_compared(base, target, home)[0])
+        began, used = time.perf_counter(), _processor_s()
+        took, memory = _compared(base, target, home)
+        runs["process"].append(Took(time.perf_counter() - began, _processor_s() - used))
+        runs["warm"].append(took)
+    best = {name: Took(*map(min, zip(*all_of, strict=True))) for name, all_of in runs.items()}
     git = best["git"]
-    print(f"  git diff --no-index     {git:8.2f} s")
     for name, what in (
+        ("git", "git diff --no-index"),
         ("cold", "compare, cold"),
         ("warm", "compare, manifests kept"),
         ("process", "  as a whole process"),
     ):
-        print(f"  {what:<23} {best[name]:8.2f} s  {git / best[name]:6.2f} times as fast as git")
-    print(f"  memory of the compare   {memory:8.0f} MB at most")
+        one = best[name]
+        print(
+            f"  {what:<24} {one.wall_s:6.2f} s, {one.processor_s:6.2f} s of processor;"
+            f" git took {git.wall_s / one.wall_s:.2f} and {git.processor_s / one.processor_s:.2f}"
+            " times that"
+        )
+    print(f"  memory of the compare    {memory:6.0f} MB at most")
 
 
 def _write_tree(folder: Path, count: int, *, changed: bool) -> float:
@@ -171,22 +184,28 @@ def _execution(number: int, *, moved: bool) -> "dict[str, Any]":
     }
 
 
-def _compared(base: Path, target: Path, home: Path) -> tuple[float, float]:
-    seconds, deltas, compared, memory = _asked(sys.executable, COMPARE, base, target, home)
+def _compared(base: Path, target: Path, home: Path) -> tuple[Took, float]:
+    answer = _asked(sys.executable, COMPARE, base, target, home)
+    wall_s, processor_s, deltas, compared, memory = answer
     expected = -(-compared // CHANGED_EACH)
     if deltas != expected:
         raise SystemExit(f"compare found {deltas} deltas where {expected} were made")
-    return seconds, memory
+    return Took(wall_s, processor_s), memory
 
 
-def _git(base: Path, target: Path) -> float:
-    began = time.perf_counter()
+def _processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _git(base: Path, target: Path) -> Took:
+    began, used = time.perf_counter(), _processor_s()
     command = ["git", "diff", "--no-index", "--no-color", str(base), str(target)]
     done = subprocess.run(command, capture_output=True, check=False)
-    seconds = time.perf_counter() - began
+    took = Took(time.perf_counter() - began, _processor_s() - used)
     if done.returncode != 1 or not done.stdout:
         raise SystemExit(f"git diff answered {done.returncode}: {done.stderr.decode()[:200]}")
-    return seconds
+    return took
 
 
 def _records(folder: Path, count: int, *, whole: bool) -> None:

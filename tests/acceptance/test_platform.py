@@ -154,12 +154,14 @@ def test_a_run_is_the_same_from_the_command_line_the_api_and_a_watcher(server: S
     ran = json.loads(here.stdout)
     with server.client() as http:
         asked = http.post("/v1/test-runs", json={"suite": "tiny"})
+        kept = http.get(f"/v1/snapshots/{ran['bundle_identity']}").json()
     watched = server.testops("watch", ran["run_id"], "--url", server.url, "--json")
     there = server.testops("run", "tiny", "--json", TESTOPS_URL=server.url)
 
     assert asked.status_code == 200
     assert asked.json()["run_id"] == ran["run_id"]
     assert asked.json()["bundle_identity"] == ran["bundle_identity"]
+    assert (kept["runs"], kept["provenance"]["run_id"]) == ([ran["run_id"]], ran["run_id"])
     assert watched.returncode == 0, watched.stderr
     types = [json.loads(line)["type"] for line in watched.stdout.splitlines()]
     assert (types[0], types[-2]) == ("run.queued", "run.finished") or types[-1] == "run.finished"

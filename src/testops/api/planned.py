@@ -98,6 +98,7 @@ def plan_shown(planned: Planned, existing: RunView | None) -> dict[str, Any]:
         "seeds": planned.seeds.to_json(),
         "build": planned.build.to_json(),
         "engine_version": planned.engine_version,
+        "baseline": planned.question.get("baseline"),
         "stages": [
             {
                 "name": name.value,

@@ -333,6 +333,7 @@ class PlanShown(Wire):
     seeds: SeedPairShown
     build: BuildShown
     engine_version: str
+    baseline: str | None = Field(description="The bundle that the request names to compare with.")
     stages: list[StagePlanned]
     kernels: list[KernelPlanned]
     sim_seed_count: int

@@ -42,7 +42,8 @@ def flaky(suite: str | None, last: int, *, as_json: bool) -> ExitCode:
 
 
 def _page(report: FlakyReport) -> str:
-    lines = [f"{report.runs} runs, {report.tests} tests, {len(report.suspects)} suspects"]
+    counts = ((report.runs, "run"), (report.tests, "test"), (len(report.suspects), "suspect"))
+    lines = [", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)]
     for suspect in report.suspects[:SHOWN_MAX]:
         lines += ["", *_lines(suspect)]
     if len(report.suspects) > SHOWN_MAX:

@@ -59,7 +59,7 @@ def import_(
     # All are read before the first is kept: one bad file leaves nothing half done.
     shown = [_keep(one, run_id, project) for one in imported]
     if as_json:
-        click.echo(json.dumps({"imported": shown}, ensure_ascii=False, indent=2))
+        click.echo(_printable(json.dumps({"imported": shown}, ensure_ascii=False, indent=2)))
         return ExitCode.HOLDS
     for one, body in zip(imported, shown, strict=True):
         _print(one, body["kept"])
@@ -80,17 +80,23 @@ def _read(
 
 def _keep(imported: Imported, run_id: str | None, project: Project) -> Mapping[str, Any]:
     path = project.reports / "imported" / f"{imported.digest[:16]}.json"
-    write_atomically(path, kept(imported, run_id=run_id).encode())
+    # A name with half a character in it is spelled as JSON spells it.
+    write_atomically(path, kept(imported, run_id=run_id).encode("utf-8", "backslashreplace"))
     return {**imported.to_json(), "run": run_id, "kept": project.shown(path)}
 
 
 def _print(imported: Imported, kept_at: str) -> None:
-    click.echo(f"{imported.name}: {imported.format.value}, {imported.suite}")
+    head = f"{imported.name}: {imported.format.value}, {imported.suite}"
+    click.echo(_printable(head))
     for metric in imported.metrics:
         click.echo(f"  {metric.name:<20} {_number(metric)}")
     for note in imported.notes:
-        click.echo(f"  note: {note}")
+        click.echo(_printable(f"  note: {note}"))
     click.echo(f"  kept in {kept_at}")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _number(metric: Metric) -> str:

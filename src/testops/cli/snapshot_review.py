@@ -12,6 +12,7 @@ from testops.domain.review import Group, GroupState, Review, ReviewState
 from testops.domain.verdict import ExitCode
 from testops.snapshots.review import plain
 from testops.wiring import reviewing
+from testops.wiring.review_desk import desk_around
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,7 +39,7 @@ def _which(*, required: bool) -> Callable[[Command], Command]:
 @_json
 def review(target: str | None, as_json: bool) -> None:
     """List the reviews that wait for somebody, or show one: what moved, and who decided what."""
-    desk = reviewing.desk_around(Path.cwd())
+    desk = desk_around(Path.cwd())
     if target is None:
         reviews = reviewing.open_reviews(desk)
         listed = {"reviews": [one.to_json() for one in reviews]}
@@ -82,7 +83,7 @@ def _decide(
     why: str,
     as_json: bool,
 ) -> None:
-    desk = reviewing.desk_around(Path.cwd())
+    desk = desk_around(Path.cwd())
     done = reviewing.decide(desk, target, state, kernel=kernel, field=field, who=who, why=why)
     click.echo(_spelled(done.to_json()) if as_json else "\n".join(_lines(done)))
 
@@ -95,7 +96,7 @@ def _decide(
 @_json
 def mask(target: str, kernel: str, field: str, why: str, who: str | None, as_json: bool) -> None:
     """Stop comparing a field, for a reason, in the suite's file of masks; says what that hides."""
-    desk = reviewing.desk_around(Path.cwd())
+    desk = desk_around(Path.cwd())
     done = reviewing.mask(desk, target, kernel=kernel, field=field, who=who, why=why)
     if as_json:
         body = {"file": done.file, "hits": done.hits, "hid": done.hid}
@@ -119,7 +120,7 @@ def approve(target: str, why: str, who: str | None, allow_failing: bool, as_json
     Where more than one person has to approve, the first approval is recorded and the exit code is
     4: the baseline is not changed yet.
     """
-    desk = reviewing.desk_around(Path.cwd())
+    desk = desk_around(Path.cwd())
     done = reviewing.approve(desk, target, who=who, why=why, allow_failing=allow_failing)
     code = ExitCode.INCONCLUSIVE if done.baseline is None else ExitCode.HOLDS
     if as_json:

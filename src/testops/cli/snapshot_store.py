@@ -21,6 +21,7 @@ from testops.wiring.snapshot_store import GRACE_HOURS, ProjectStore, project_sto
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHORT = 12
 _GRACE_HOURS_MAX = 24.0 * 3650
+_LAPSE_DAYS_MAX = 3650.0
 
 _as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and no text."
@@ -198,23 +199,25 @@ def verify(paths: Sequence[Path], as_json: bool) -> ExitCode:
     show_default=True,
     help="What is younger stays, whatever refers to it.",
 )
+@click.option(
+    "--lapse-days",
+    type=float,
+    help="What another project captured longer ago is not held by it any more; default: it is.",
+)
 @_as_json
-def gc(dry_run: bool, grace_hours: float, as_json: bool) -> ExitCode:
+def gc(dry_run: bool, grace_hours: float, lapse_days: float | None, as_json: bool) -> ExitCode:
     """Remove the bundles and files that nothing refers to any more.
 
     A bundle stays while it is pinned, while a baseline (or the history of one), a review or a run
     record names it, while it lies under snapshots/ as a bundle, and while another project that
     shares the store holds it.
     """
-    # Written so that nan is refused too.
-    if not 0 <= grace_hours <= _GRACE_HOURS_MAX:
-        raise BadInput(
-            f"{grace_hours} is no number of hours from 0 to {_GRACE_HOURS_MAX:g}",
-            where="--grace-hours",
-            fix="give one",
-        )
+    grace = timedelta(hours=_within(grace_hours, _GRACE_HOURS_MAX, "--grace-hours"))
+    lapse = None
+    if lapse_days is not None:
+        lapse = timedelta(days=_within(lapse_days, _LAPSE_DAYS_MAX, "--lapse-days"))
     store = _opened()
-    done = store.collect(grace=timedelta(hours=grace_hours), dry_run=dry_run)
+    done = store.collect(grace=grace, lapse=lapse, dry_run=dry_run)
     code = ExitCode.FAILED if done.problem else ExitCode.HOLDS
     would = "would remove" if dry_run else "removed"
     lines = [f"{would} bundle {identity}" for identity in done.removed]
@@ -227,6 +230,13 @@ def gc(dry_run: bool, grace_hours: float, as_json: bool) -> ExitCode:
         lines.append(f"damaged: {done.problem}")
     _tell(as_json, {**done.to_json(), "exit_code": int(code)}, lines)
     return code
+
+
+def _within(number: float, most: float, where: str) -> float:
+    # Written so that nan is refused too.
+    if not 0 <= number <= most:
+        raise BadInput(f"{number} is no number from 0 to {most:g}", where=where, fix="give one")
+    return number
 
 
 COMMANDS = (capture, list_bundles, show, materialise, pin, unpin, verify, gc)

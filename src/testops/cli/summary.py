@@ -34,7 +34,21 @@ def print_summary(run: Run, console: Console | None = None, *, report: str = "")
     for stage in run.stages:
         if stage.verdict not in (None, Verdict.PASS):
             _explain(stage, run.gates, page)
+    _explain_whole(run, page)
     _places(run, page, report)
+
+
+def _explain_whole(run: Run, page: Console) -> None:
+    """What no stage of the run says: the gates of stages that it has not, and idle waivers."""
+    measured = {stage.name for stage in run.stages if stage.verdict is not None}
+    absent = [gate for gate in run.gates if gate.rule.stage not in measured]
+    if absent:
+        page.print()
+        page.print(Text("without evidence: inconclusive", f"bold {STYLES[Verdict.INCONCLUSIVE]}"))
+        for gate in absent:
+            page.print(Text(f"  {gate.rule.name}: {gate.missing}"))
+    for line in run.waivers_unused:
+        page.print(Text(f"  ! {line}", STYLES[Verdict.WARN]))
 
 
 def _stage_lines(stages: Sequence[StageReport]) -> Iterator[Text]:
@@ -108,6 +122,11 @@ def _print_alike(others: Sequence[Finding], page: Console) -> None:
 def _places(run: Run, page: Console, report: str) -> None:
     page.print()
     rows = []
+    if run.policy is not None:
+        reached = ""
+        if run.score is not None:
+            reached = f", score {run.score.value:.1f} (passes from {run.score.pass_at:g} on)"
+        rows.append(("policy", f"{run.policy.name} version {run.policy.version}{reached}"))
     if run.bundle is not None and run.bundle_identity is not None:
         rows.append(("bundle", f"{run.bundle}  (identity {run.bundle_identity[:16]})"))
     reports = [path for stage in run.stages for path in stage.artifacts if path != run.bundle]

@@ -35,7 +35,7 @@ class Op(StrEnum):
             case Op.AT_MOST | Op.BELOW:
                 return threshold - value
             case Op.EQUAL:
-                return -abs(value - threshold)
+                return 0.0 - abs(value - threshold)
             case Op.NOT_EQUAL:
                 return abs(value - threshold)
 
@@ -146,7 +146,8 @@ class GateRule:
         """What it wants, in a few words."""
         if self.statistical is not None:
             worse, by = self.statistical.worse.value, self.statistical.shift_percent_max
-            return f"{self.metric} not {worse} by > {by:g} % than {self.statistical.of} passed runs"
+            past = f"the last {self.statistical.of} passed runs"
+            return f"{self.metric} not {worse} by > {by:g} % than in {past}"
         if self.relative is not None:
             rule = self.relative
             ground = "the last passed run" if rule.to is To.LAST else _ground(rule)

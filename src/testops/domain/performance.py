@@ -13,7 +13,6 @@ from testops.domain.stage import Metric
 
 SAMPLES_MAX = 10_000
 SERIES_MAX = 3_600
-REQUESTS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,10 +92,14 @@ class Decision:
 
 def decided(who: str, why: str, at: datetime) -> Decision:
     """A decision of a person; BadInput for an empty, overlong or unprintable `who` or `why`."""
+    return Decision(_spoken(who, "--who"), _spoken(why, "--why"), moment_of(at))
+
+
+def moment_of(at: datetime) -> str:
+    """A time as records have it: RFC 3339, in UTC, to the second."""
     if at.tzinfo is None:
         raise BadInput("has no time zone", where="at", fix="pass an aware time")
-    spelled = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Decision(_spoken(who, "--who"), _spoken(why, "--why"), spelled)
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _spoken(said: str, where: str) -> str:

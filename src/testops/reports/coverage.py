@@ -136,15 +136,26 @@ def placed(name: str, sources: Sequence[str], root: Path) -> str:
     for folder in (*sources, "."):
         path = Path(plain) if Path(plain).is_absolute() else root / folder / plain
         inside = _inside(path, root)
-        if inside is not None and path.is_file():
+        if inside is not None and _is_file(path):
             return inside
     outside = _inside(Path(plain), root) if Path(plain).is_absolute() else None
     return outside or PurePosixPath(plain).as_posix()
 
 
 def _inside(path: Path, root: Path) -> str | None:
-    full, base = path.resolve(), root.resolve()
+    try:
+        full, base = path.resolve(), root.resolve()
+    except (OSError, ValueError):
+        # Not a name that any file can have.
+        return None
     return full.relative_to(base).as_posix() if full.is_relative_to(base) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _share(covered: int, whole: int) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +20,6 @@ from testops.domain.execution import (
     Ending,
     Executor,
     Fenced,
-    OpenedReview,
     StageRecord,
     Taken,
     cancelled,
@@ -30,18 +28,12 @@ from testops.domain.execution import (
 from testops.domain.gate import GateResult
 from testops.domain.policy import Policy
 from testops.domain.run import RunState
-from testops.domain.run_view import RunView
 from testops.domain.stage import StageName, StageReport, StageState
 from testops.domain.suite import Stage, Suite
 from testops.domain.verdict import ExitCode, Verdict
 from testops.domain.waiver import moment_of
 from testops.runner.budget import Budget, Need
-from testops.runner.left_bundles import (
-    cause_of_report,
-    left_bundle,
-    read_report,
-    review_of_report,
-)
+from testops.runner.left_bundles import with_snapshots
 from testops.runner.stage_jobs import (
     Limits,
     SeedChunk,
@@ -69,7 +61,6 @@ CHUNKS_POLL_S = 0.5
 _LOST_EVERY = 10
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.1, 2.0
 _REASON_MAX = 1000
-_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _EVENTS_HELD_MAX = 5000
 _TOLD_BY_STAGES = (EventType.STAGE_STARTED, EventType.STAGE_PROGRESS, EventType.STAGE_LOG)
 
@@ -243,7 +234,7 @@ class AttemptExecutor:
                 return _infrastructure(name, why, poisoned.deaths, judge)
             match result:
                 case StageDone() as done:
-                    return self._kept(taken, name, place, done, judge)
+                    return self._kept(taken, place, job, done, judge)
                 case StageStopped(why=why):
                     raise Stopped(why)
                 case StageCrashed() as crash:
@@ -349,8 +340,9 @@ class AttemptExecutor:
         held.lost = 0
 
     def _kept(
-        self, taken: Taken, name: StageName, place: Place, done: StageDone, judge: Judge
+        self, taken: Taken, place: Place, job: StageJob, done: StageDone, judge: Judge
     ) -> StageRecord:
+        name = StageName(job.stage)
         measured = _measured(name, done.report)
         if measured is None:
             return _infrastructure(name, "what it reported is no report of its stage", 1, judge)
@@ -369,35 +361,10 @@ class AttemptExecutor:
             name.value, report, [gate.to_full_json() for gate in gates], left, cause
         )
         try:
-            return self._with_snapshots(taken.run, record, done)
+            return with_snapshots(taken.run, job, done, record, self._ports.clock.now())
         except BadInput as error:
             # A stage that leaves what it does not say leaves nothing that anybody may judge by.
-            return _infrastructure(
-                name, f"it left a bundle that is not believed: {error}", 1, judge
-            )
-
-    def _with_snapshots(self, run: RunView, record: StageRecord, done: StageDone) -> StageRecord:
-        """The record with what its stage left for the snapshot service."""
-        if done.bundle is not None and done.bundle_identity is not None:
-            kept = dict(zip(done.artifacts, record.artifacts, strict=True))
-            artifact = kept.get(done.bundle)
-            if artifact is None:
-                return record
-            bundle = left_bundle(
-                run, done.bundle, artifact, done.bundle_identity, record.report, record.gates
-            )
-            return replace(record, bundle=bundle)
-        report = read_report(done.artifacts)
-        # Compared with a bundle that somebody named, it says nothing about the baseline.
-        if report is None or run.question.get("baseline") is not None:
-            return record
-        review = review_of_report(
-            report,
-            opened_at=self._ports.clock.now().astimezone(UTC).strftime(_MOMENT),
-            opened_by_run=run.run_id,
-        )
-        opened = None if review is None else OpenedReview(review, cause_of_report(report))
-        return replace(record, opened=opened)
+            return _infrastructure(name, f"what it left is not believed: {error}", 1, judge)
 
     # --- fan-out --------------------------------------------------------------------------------
 

@@ -9,23 +9,68 @@ import json
 import platform
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import BadInput
-from testops.domain.execution import Artifact
+from testops.domain.execution import Artifact, OpenedReview, StageRecord
 from testops.domain.policy import DETERMINISM
 from testops.domain.review import Review
+from testops.domain.review_record import review_from_json
 from testops.domain.run_view import RunView
 from testops.domain.snapshot import NewBundle, SnapshotKey
+from testops.domain.stage import StageName
 from testops.runner.asking import request_of
+from testops.runner.stage_jobs import StageDone, StageJob
 from testops.snapshots import read_bundle, read_executions
+from testops.snapshots.canonical import integer_json
 from testops.snapshots.provenance import verification_in
 from testops.snapshots.review import review_of
 from testops.snapshots.review_rules import DETERMINISM_PERCENT_MIN
 
 DIFF_REPORT = "snapshot_diff.json"
 _REPORT_BYTES_MAX = 64_000_000
+
+
+def with_snapshots(
+    run: RunView, job: StageJob, done: StageDone, record: StageRecord, now: datetime
+) -> StageRecord:
+    """The record with the bundle that its stage has left, or the review of what it has found.
+
+    BadInput when what the stage left is not what it says.
+    """
+    if job.stage == StageName.SIM and done.bundle is not None:
+        kept = dict(zip(done.artifacts, record.artifacts, strict=True))
+        artifact = kept.get(done.bundle)
+        if artifact is None:
+            raise BadInput("is none of the files that the stage left", where=str(done.bundle))
+        said = done.bundle_identity or ""
+        bundle = left_bundle(run, done.bundle, artifact, said, record.report, record.gates)
+        return replace(record, bundle=bundle)
+    # Compared with a bundle that somebody named, it says nothing about the baseline.
+    if job.stage != StageName.SNAPSHOT_COMPARE or run.question.get("baseline") is not None:
+        return record
+    report = read_report(done.artifacts)
+    return record if report is None else replace(record, opened=_opened(run, job, report, now))
+
+
+def _opened(
+    run: RunView, job: StageJob, report: Mapping[str, Any], now: datetime
+) -> OpenedReview | None:
+    opened_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        review = review_of_report(report, opened_at=opened_at, opened_by_run=run.run_id)
+        if review is None:
+            return None
+        # As whoever reads it back will: what is refused then must not be kept.
+        review_from_json(review.to_json())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput("is no report of a comparison", where=DIFF_REPORT) from error
+    if review.target != job.bundle_identity:
+        raise BadInput(f"is about {review.target}, and not about this run", where=DIFF_REPORT)
+    return OpenedReview(review, cause_of_report(report))
 
 
 def left_bundle(
@@ -50,8 +95,8 @@ def left_bundle(
         "dirty": run.build.dirty,
         "run_id": run.run_id,
         "attempt": run.attempt,
-        "sim_seed": run.seeds.sim,
-        "chaos_seed": run.seeds.chaos,
+        "sim_seed": integer_json(run.seeds.sim),
+        "chaos_seed": integer_json(run.seeds.chaos),
         "engine_version": header.engine_version,
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
@@ -81,7 +126,8 @@ def _determinism_required(gates: Iterable[Mapping[str, Any]]) -> float:
         float(gate["threshold"])
         for gate in gates
         if gate.get("metric") == DETERMINISM
-        and "threshold" in gate
+        # Relative ones have no threshold of their own.
+        and gate.get("kind", "absolute") == "absolute"
         # One that only warns lets the run pass, so it does not stop an approval either.
         and gate.get("severity") != "warn"
     ]
@@ -92,8 +138,13 @@ def read_report(paths: Sequence[Path]) -> Mapping[str, Any] | None:
     """What the comparison wrote, where it wrote something that can be read."""
     for path in paths:
         if path.name == DIFF_REPORT and path.stat().st_size <= _REPORT_BYTES_MAX:
-            body = json.loads(path.read_bytes())
-            return body if isinstance(body, dict) else None
+            try:
+                body = json.loads(path.read_bytes())
+            except (ValueError, RecursionError) as error:
+                raise BadInput("cannot be read", where=DIFF_REPORT) from error
+            if not isinstance(body, dict):
+                raise BadInput("is no object", where=DIFF_REPORT)
+            return body
     return None
 
 

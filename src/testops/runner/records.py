@@ -9,10 +9,13 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from testops.domain.errors import OutputNotWritable
 from testops.domain.run import Run, RunState
@@ -76,7 +79,7 @@ class RunStore:
         attempt = 1 + max((number for number, _ in self._attempts(folder)), default=0)
         while attempt <= _ATTEMPTS_MAX:
             begun = replace(run, attempt=attempt).moved_to(RunState.RUNNING)
-            if write_new(self._path(begun), _encode(begun.to_full_json())):
+            if write_new(self._path(begun), _encode(_kept(begun))):
                 return begun
             attempt += 1
         raise OutputNotWritable(
@@ -84,7 +87,7 @@ class RunStore:
         )
 
     def save(self, run: Run) -> None:
-        write_atomically(self._path(run), _encode(run.to_full_json()))
+        write_atomically(self._path(run), _encode(_kept(run)))
 
     def bury_the_killed(self, now: datetime) -> list[str]:
         """Mark every attempt that still says `running` as errored; call it holding the lock."""
@@ -151,6 +154,12 @@ class RunStore:
             if number.isdigit():
                 found.append((int(number), path))
         return sorted(found)
+
+
+def _kept(run: Run) -> dict[str, Any]:
+    """The run, and what it was made with: a baseline remembers that of the run that left it."""
+    made_with = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    return {**run.to_full_json(), "environment": made_with}
 
 
 def _encode(record: object) -> bytes:

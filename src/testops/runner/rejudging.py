@@ -6,6 +6,7 @@ The record is evidence only where it holds the exact numbers and its attempt cam
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def rejudge(
             _not_evidence(body, commit),
         ),
         clock,
-        _Before(history, body["run_id"], body["attempt"]),
+        _Before(history, _moment(body.get("finished_at"))),
         waivers,
     )
     judged = [
@@ -128,7 +129,7 @@ def rejudge(
     )
 
 
-def _moment(text: str | None) -> Any:
+def _moment(text: str | None) -> datetime | None:
     return None if text is None else moment_of(text)
 
 
@@ -147,17 +148,23 @@ def _not_evidence(body: Mapping[str, Any], commit: str | None) -> str:
     return ""
 
 
+# Of the attempts after the one that is judged, so many are read past.
+_LATER_MAX = 200
+
+
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """A history without the attempt that is judged: it is no ground of its own."""
+    """The history as it was when the attempt ended: what came later is no ground of it."""
 
     history: History
-    run_id: str
-    attempt: int
+    ended_at: datetime | None
 
     def runs(
         self, *, suite: str, profile: str | None, verdicts: frozenset[Verdict], limit: int
     ) -> Sequence[PastRun]:
-        found = self.history.runs(suite=suite, profile=profile, verdicts=verdicts, limit=limit + 1)
-        others = [run for run in found if (run.run_id, run.attempt) != (self.run_id, self.attempt)]
-        return others[:limit]
+        found = self.history.runs(
+            suite=suite, profile=profile, verdicts=verdicts, limit=limit + _LATER_MAX
+        )
+        if self.ended_at is None:
+            return ()
+        return [run for run in found if moment_of(run.finished_at) < self.ended_at][:limit]

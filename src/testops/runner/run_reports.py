@@ -34,10 +34,14 @@ _PLACE = re.compile(
 )
 
 
-def forget_reports(project: Project) -> None:
+def forget_reports(project: Project, *, told: Tell) -> None:
     """Remove what an earlier run left: what this run does not write must not look like its own."""
     for name in NAMES:
-        (project.reports / name).unlink(missing_ok=True)
+        path = project.reports / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            told(f"{project.shown(path)} of an earlier run stays: {error.strerror}")
 
 
 def leave_reports(run: Run, project: Project, kernels: Sequence[TestCase], *, told: Tell) -> None:

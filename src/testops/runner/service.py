@@ -82,7 +82,7 @@ def answer(request: Request, tools: Tools, *, listener: Listener, told: Tell) ->
         # depend on where in the project the person stands.
         project = found.project
         with contextlib.chdir(project.root):
-            forget_reports(project)
+            forget_reports(project, told=told)
             run = run_pipeline(queued, context, store, judge, strict=request.strict)
             leave_reports(run, project, context.simulated.kernels, told=told)
             return run

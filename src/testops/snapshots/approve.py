@@ -61,15 +61,22 @@ def approve(
     at: datetime,
     allow_failing: bool = False,
     evidence: Evidence = NO_EVIDENCE,
+    seen: str | None = None,
 ) -> Path:
     """The path of the baseline that `source` has become; a former one stays in the history.
 
     BadInput for an empty `who` or `why`, for a bundle that cannot be read or holds no execution,
     and for one with failing executions unless `allow_failing`. OutputNotWritable leaves the former
-    baseline in force.
+    baseline in force. `seen` is the identity that was reviewed: a run may replace it just now.
     """
     decision = decided(who, why, at)
     bundle = read_bundle(source)
+    if seen not in (None, bundle.identity):
+        raise BadInput(
+            f"is another bundle now ({bundle.identity[:16]}) than the one that was reviewed",
+            where=str(source),
+            fix="review this one, or name the bundle of the run that you mean",
+        )
     failing = failing_executions(bundle, allow_failing=allow_failing)
     baseline = baseline_path(golden, bundle.header.key)
     history = _history(baseline)

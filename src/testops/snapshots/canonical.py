@@ -11,7 +11,7 @@ rule, so that both sides of a comparison spell it alike:
 import json
 import marshal
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import rfc8785
@@ -148,19 +148,18 @@ def _finite(digits: str) -> float:
 
 
 def _require_depth(value: Json) -> None:
-    level = _containers([value])
+    level: list[dict[str, Json] | list[Json]] = (
+        [value] if type(value) is dict or type(value) is list else []
+    )
     for _ in range(DEPTH_MAX):
         if not level:
             return
+        # Scalars are most of a document, and end here.
         level = [
-            container
+            item
             for parent in level
-            for container in _containers(parent.values() if type(parent) is dict else parent)
+            for item in (parent.values() if type(parent) is dict else parent)
+            if type(item) is dict or type(item) is list
         ]
     if any(level):  # empty ones hold nothing deeper
         raise Refusal(f"its JSON is nested deeper than {DEPTH_MAX} levels")
-
-
-def _containers(values: Iterable[Json]) -> "list[dict[str, Json] | list[Json]]":
-    # Scalars are most of a document, and end here.
-    return [value for value in values if type(value) is dict or type(value) is list]

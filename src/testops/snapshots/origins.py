@@ -33,7 +33,7 @@ def with_origins(comparison: Comparison, here: Here) -> Comparison:
     """The comparison with what is known about either side, and what follows from it."""
     base, target = comparison.base, comparison.target
     approval = {} if base is None else _approval_of(base)
-    record = run_record_of(here.runs, [target.identity])
+    record = run_record_of(here.runs, target.identity)
     recorded = provenance_of(target, record) if record else None
     programs = _programs_of_target(comparison, recorded, here)
     notes = list(comparison.notes)

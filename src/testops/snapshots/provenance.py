@@ -6,7 +6,7 @@ record with that very identity is evidence for a bundle.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,7 @@ class Verification:
         return 100 * self.identical / self.executions
 
 
-def run_record_of(
-    runs: Path, identities: Sequence[str], *, run_id: str | None = None
-) -> Mapping[str, Any]:
+def run_record_of(runs: Path, *identities: str, run_id: str | None = None) -> Mapping[str, Any]:
     """The newest finished record in `runs` whose bundle has one of `identities`; empty: none.
 
     `run_id` goes before others, where it has one.

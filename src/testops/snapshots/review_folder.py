@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testops.domain.errors import BadInput
-from testops.domain.review import Review, ReviewKey
+from testops.domain.review import Group, Review, ReviewKey
 from testops.domain.review_fields import RECORD_FIX
 from testops.domain.review_record import review_from_json
 from testops.snapshots.atomic import folder_lock, replace_file
@@ -77,7 +77,7 @@ class ReviewFolder:
             self.save(kept)
             # The new one first: killed in between, two are open and the next run settles it.
             for one in earlier:
-                self.save(one.superseded(fresh.target))
+                self._retire(one, fresh.target, heir=kept)
             return kept
 
     def settle(self, base: str, target: str, key: ReviewKey) -> None:
@@ -88,13 +88,25 @@ class ReviewFolder:
             for one in self._open_of(key):
                 # The review of the baseline itself is an approval that was killed half way.
                 if one.target != base:
-                    self.save(one.superseded(base if one.target == target else target))
+                    self._retire(one, base if one.target == target else target)
 
     def supersede_others(self, of: Review) -> None:
         """`of` became the baseline: what else waited was held against another one. Hold it."""
         for one in self._open_of(of.key):
             if one.target != of.target:
-                self.save(one.superseded(of.target))
+                self._retire(one, of.target)
+
+    def _retire(self, one: Review, by: str, heir: Review | None = None) -> None:
+        """`one` gave way. Where nobody decided, or all that was lives on, its file says nothing.
+
+        Whoever writes code runs it often, and each run that behaves otherwise opens a review.
+        """
+        alive = set() if heir is None else {_decided(group) for group in heir.groups}
+        told = {_decided(group) for group in one.groups if group.decision is not None}
+        if one.approvals or told - alive:
+            self.save(one.superseded(by))
+        else:
+            self.path_of(one.target).unlink(missing_ok=True)
 
     def _open_of(self, key: ReviewKey) -> list[Review]:
         return [one for one in self.all() if one.key == key and one.is_open]
@@ -103,6 +115,10 @@ class ReviewFolder:
         if not self.folder.is_dir():
             return []
         return sorted(self.folder.glob("[0-9a-f]*.json"))
+
+
+def _decided(group: Group) -> tuple[object, ...]:
+    return group.kernel, group.field, group.kind, group.digest, group.state, group.decision
 
 
 def _read(path: Path) -> Review:

@@ -6,6 +6,7 @@ the result is read back before it replaces anything.
 """
 
 import json
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,15 +117,14 @@ def append_masks(path: Path, rules: Iterable[Mask]) -> Masks:
     for spelled in (_appended(text, new, path), _rewritten(text, (*former.rules, *new), path)):
         if spelled is None:
             continue
-        # Read back beside the file first: what does not say exactly this is not put there.
-        trial = path.with_name(f".{path.stem}.testops-trial{path.suffix}")
-        try:
-            replace_file(trial, spelled.encode())
-            if _says(trial, (*former.rules, *new)):
-                replace_file(path, spelled.encode())
-                return load_masks(path)
-        finally:
-            trial.unlink(missing_ok=True)
+        # Read back elsewhere first: what does not say exactly this is not put there.
+        with tempfile.TemporaryDirectory(prefix="testops-masks-") as folder:
+            trial = Path(folder) / path.name
+            trial.write_bytes(spelled.encode())
+            if not _says(trial, (*former.rules, *new)):
+                continue
+        replace_file(path, spelled.encode())
+        return load_masks(path)
     lines = "  ".join(_item(rule).strip() for rule in new)
     raise BadInput(
         "is written in a way that nothing can be appended to", where=str(path), fix=f"add: {lines}"

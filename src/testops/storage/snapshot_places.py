@@ -55,6 +55,13 @@ class BaselinePlaces:
                     where=f"workspace {kept.workspace}",
                     fix="approve another run as the baseline",
                 ) from error
+            except OSError as error:
+                # Damaged: no other baseline is as good, and another try finds the same.
+                raise BadInput(
+                    f"the baseline {kept.identity} cannot be read: {error}",
+                    where=f"workspace {kept.workspace}",
+                    fix="approve another run as the baseline",
+                ) from error
         return folder
 
     def _chosen(self, taken: Taken, place: Place, identity: str) -> Sequence[KeptBundle]:

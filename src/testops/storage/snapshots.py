@@ -239,8 +239,13 @@ class SnapshotStore:
             if row is None or row.version != now.review.version:
                 raise Outdated
             found = review_of(row)
-            required = found.review.requiring(approvals_required(connection, workspace))
-            saved = save_review(connection, found, required.approve(decision))
+            # One that is missing is this one: where fewer are asked for than have approved already,
+            # it comes into force by it, and not by nobody.
+            required = max(
+                approvals_required(connection, workspace), len(found.review.approvals) + 1
+            )
+            approved = found.review.requiring(required).approve(decision)
+            saved = save_review(connection, found, approved)
             if saved.review.state is ReviewState.ACCEPTED:
                 self._come_into_force(connection, kept, saved, now.baseline_number + 1)
             return saved

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +11,14 @@ from testops import snapshots
 from testops.domain.errors import BadInput, IllegalMove
 from testops.domain.review import Cause, Group, GroupState, Review, ReviewState, decided
 from testops.domain.verdict import Verdict
-from testops.runner.projects import Project, project_around
-from testops.runner.suites import known_names, suite_named
 from testops.snapshots.approve import Evidence, failing_executions
-from testops.snapshots.bundle import Bundle, is_unpacked, read_bundle
+from testops.snapshots.bundle import Bundle
 from testops.snapshots.executions import read_executions
 from testops.snapshots.locate import bundles_at, pick_base
 from testops.snapshots.masks import Mask, load_masks
 from testops.snapshots.migrate import identities_of
 from testops.snapshots.provenance import provenance_of, require_verified, run_record_of
-from testops.snapshots.review import key_of, review_of
+from testops.snapshots.review import key_of
 from testops.snapshots.review_folder import ReviewFolder
 from testops.snapshots.review_masks import (
     Documents,
@@ -32,9 +29,15 @@ from testops.snapshots.review_masks import (
 from testops.snapshots.review_rules import ReviewRules, rules_for
 from testops.telemetry.clock import SystemClock
 from testops.wiring.person import person
-from testops.wiring.versions import require_comparable, require_qualified
+from testops.wiring.review_desk import (
+    Desk,
+    compared_today,
+    fresh_review,
+    required_bundle,
+    run_id_in,
+    subject_called,
+)
 
-_RUN_BUNDLE = re.compile(r"run-([0-9a-f]{16})\.tar\.gz")
 _SETTLED = (Verdict.PASS.value, Verdict.WARN.value)
 _log = logging.getLogger("testops.review")
 
@@ -61,69 +64,7 @@ def _open(comparison: Mapping[str, Any], golden: Path, folder: ReviewFolder) -> 
         folder.settle(comparison["base"]["identity"], target["identity"], key_of(target))
     if not comparison["delta_count"]:
         return None
-    named = _RUN_BUNDLE.fullmatch(Path(target["path"]).name)
-    fresh = review_of(
-        comparison,
-        at=_now(),
-        run_id=named[1] if named else None,
-        approvals_required=rules_for(golden, target["suite"]).approvals,
-    )
-    return folder.path_of(folder.open(fresh).target)
-
-
-def _now() -> str:
-    return decided("clock", "clock", SystemClock().now()).at
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where the reviews, baselines and records of one project are."""
-
-    project: Project
-    working_folder: Path
-
-    @property
-    def golden(self) -> Path:
-        return self.project.snapshots / "golden"
-
-    @property
-    def folder(self) -> ReviewFolder:
-        return ReviewFolder(self.project.snapshots / "reviews")
-
-    @property
-    def runs(self) -> Path:
-        return self.project.snapshots / "runs"
-
-    def masks_of(self, suite: str) -> Path | None:
-        """The file of masks that the suite names, as its snapshot-compare stage would read it."""
-        if suite not in known_names(self.project.suites):
-            return None
-        compare = suite_named(suite, self.project).suite.stages.snapshot_compare
-        if compare is None or compare.masks is None:
-            return None
-        where = f"suite {suite}: /stages/snapshot-compare/masks"
-        return self.project.inside(compare.masks, where=where)
-
-
-def desk_around(working_folder: Path) -> Desk:
-    """The desk of the project that `working_folder` is in."""
-    return Desk(project_around(working_folder), working_folder)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What somebody pointed at: a bundle, its review, or both."""
-
-    bundle: Bundle | None
-    review: Review | None
-    comparison: Mapping[str, Any] | None = None
-
-    @property
-    def suite(self) -> str:
-        assert self.bundle is not None or self.review is not None
-        if self.bundle is not None:
-            return self.bundle.header.suite
-        return self.review.key.suite if self.review is not None else ""
+    return folder.path_of(folder.open(fresh_review(golden, comparison)).target)
 
 
 def open_reviews(desk: Desk) -> list[Review]:
@@ -133,7 +74,7 @@ def open_reviews(desk: Desk) -> list[Review]:
 
 def review_called(desk: Desk, source: str) -> Review:
     """The review of a run, of a bundle, or of what it is called by itself; compared where new."""
-    review = _subject(desk, source).review
+    review = subject_called(desk, source).review
     assert review is not None
     return review
 
@@ -145,7 +86,7 @@ def _held(desk: Desk, source: str) -> Iterator[None]:
     The lock is a file of its own, and what cannot be done leaves none behind.
     """
     if not desk.project.snapshots.is_dir():
-        _subject(desk, source)
+        subject_called(desk, source)
     with desk.folder.held():
         yield
 
@@ -163,7 +104,7 @@ def decide(
     """The review after its groups of `kernel` and `field` went to `state`."""
     decision = decided(who or person(), why, SystemClock().now())
     with _held(desk, source):
-        subject = _subject(desk, source)
+        subject = subject_called(desk, source)
         assert subject.review is not None
         rules_for(desk.golden, subject.suite).require_person(decision.who, subject.suite)
         review = subject.review.decide(state, decision, kernel=kernel, field=field)
@@ -188,14 +129,13 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
     """One approval more, and the baseline once there are as many as the rules ask for."""
     decision = decided(who or person(), why, SystemClock().now())
     with _held(desk, source):
-        subject = _subject(desk, source)
-        bundle = _required_bundle(subject, source)
+        subject = subject_called(desk, source)
+        bundle = required_bundle(subject, source)
         rules = rules_for(desk.golden, subject.suite)
         rules.require_person(decision.who, subject.suite)
         failing_executions(bundle, allow_failing=allow_failing)
-        named = _RUN_BUNDLE.fullmatch(bundle.origin.name)
-        run_id = named[1] if named else None
-        record = run_record_of(desk.runs, identities_of(bundle), run_id=run_id)
+        run_id = run_id_in(bundle.origin)
+        record = run_record_of(desk.runs, *identities_of(bundle), run_id=run_id)
         require_verified(bundle, desk.golden, record, rules)
         assert subject.review is not None
         if not allow_failing:
@@ -213,6 +153,7 @@ def approve(desk: Desk, source: str, *, who: str | None, why: str, allow_failing
                 at=SystemClock().now(),
                 allow_failing=allow_failing,
                 evidence=Evidence(review.approvals, provenance_of(bundle, record)),
+                seen=bundle.identity,
             )
             desk.folder.supersede_others(review)
         file = _keep(desk, review)
@@ -268,8 +209,8 @@ def mask(desk: Desk, source: str, *, kernel: str, field: str, who: str | None, w
     """Add a mask for the deltas of `kernel` and `field`, compare again, and say what it hides."""
     decision = decided(who or person(), why, SystemClock().now())
     with _held(desk, source):
-        subject = _subject(desk, source)
-        bundle = _required_bundle(subject, source)
+        subject = subject_called(desk, source)
+        bundle = required_bundle(subject, source)
         rules_for(desk.golden, subject.suite).require_person(decision.who, subject.suite)
         assert subject.review is not None
         assert subject.comparison is not None
@@ -284,8 +225,8 @@ def mask(desk: Desk, source: str, *, kernel: str, field: str, who: str | None, w
         require_something_left(found, replace(former, rules=(*former.rules, *found)), documents)
         append_masks(file, found)
         review = subject.review.decide(GroupState.MASKED, decision, kernel=kernel, field=field)
-        comparison = _compared(desk, bundle)
-        fresh = _fresh(desk, comparison)
+        comparison = compared_today(desk, bundle)
+        fresh = fresh_review(desk.golden, comparison)
         review = replace(review.renewed(fresh), masks=fresh.masks)
         if comparison["verdict"] in _SETTLED and review.base is not None:
             review = review.superseded(review.base)
@@ -338,117 +279,3 @@ def _documents(desk: Desk, bundle: Bundle) -> Documents:
         for key, record in new.items()
         if key in old
     ]
-
-
-def _subject(desk: Desk, source: str) -> Subject:
-    """What `source` means, with its review as a comparison of today has it."""
-    path = _bundle_at(desk, source)
-    stored = None
-    if path is None:
-        stored = _stored_called(desk, source)
-        path = _bundle_of(desk, stored)
-        if path is None:
-            return Subject(None, stored)
-    bundle = read_bundle(path)
-    comparison = _compared(desk, bundle)
-    return Subject(bundle, _renewed(desk, bundle, comparison), comparison)
-
-
-def _renewed(desk: Desk, bundle: Bundle, comparison: Mapping[str, Any]) -> Review:
-    fresh = _fresh(desk, comparison)
-    stored = desk.folder.of(bundle.identity)
-    if stored is None:
-        return fresh
-    is_done = stored.state is ReviewState.ACCEPTED and _is_recorded(comparison)
-    if fresh.base == fresh.target and (stored.is_open or is_done):
-        # It is the baseline. Where the review is open still, whoever made it so was killed before
-        # the review said so; where it is accepted, all of it is done.
-        return stored
-    if stored.superseded_by is not None:
-        stored = stored.reopened()
-    return stored.renewed(fresh)
-
-
-def _is_recorded(comparison: Mapping[str, Any]) -> bool:
-    """Whether the record beside the baseline says that this very bundle was approved."""
-    return all(one["kind"] != "baseline_not_approved" for one in comparison["findings"])
-
-
-def _fresh(desk: Desk, comparison: Mapping[str, Any]) -> Review:
-    named = _RUN_BUNDLE.fullmatch(Path(comparison["target"]["path"]).name)
-    rules = rules_for(desk.golden, comparison["target"]["suite"])
-    return review_of(
-        comparison,
-        at=_now(),
-        run_id=named[1] if named else None,
-        approvals_required=rules.approvals,
-    )
-
-
-def _compared(desk: Desk, bundle: Bundle) -> Mapping[str, Any]:
-    masks = desk.masks_of(bundle.header.suite)
-    require_qualified()
-    compared = snapshots.compare_paths(desk.golden, bundle.origin, masks=masks).to_json()
-    require_comparable(compared)
-    return compared
-
-
-def _bundle_at(desk: Desk, source: str) -> Path | None:
-    """The bundle that `source` names: a path, a file name, a run id or the beginning of one."""
-    for path in (desk.working_folder / source, desk.project.snapshots / source):
-        if path.exists() and path.suffix != ".json":
-            return _one_bundle(path, source)
-    prefix = source.removeprefix("run-").removesuffix(".tar.gz")
-    if not prefix.isalnum():
-        return None
-    found = sorted(desk.project.snapshots.glob(f"run-{prefix}*.tar.gz"))
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found[:5])
-        raise BadInput(f"{source!r} is several runs ({names})", fix="give more of the run id")
-    if found and desk.folder.called(source):
-        raise BadInput(
-            f"{source!r} is a run ({found[0].name}) and a review", fix="give more of the id"
-        )
-    return found[0] if found else None
-
-
-def _one_bundle(path: Path, source: str) -> Path:
-    if path.is_dir() and not is_unpacked(path):
-        raise BadInput(f"{source!r} is a folder, not a bundle", fix="name one of its bundles")
-    return path
-
-
-def _stored_called(desk: Desk, source: str) -> Review:
-    found = desk.folder.called(source)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(review.target[:16] for review in found[:5])
-        raise BadInput(f"{source!r} is several reviews ({names})", fix="give more of the id")
-    raise BadInput(
-        f"there is no run or bundle {source!r}, nor a review of one (in {desk.project.snapshots})",
-        fix="name a file, a run id that `testops run` printed, or see `testops snapshot review`",
-    )
-
-
-def _bundle_of(desk: Desk, review: Review) -> Path | None:
-    """Where the bundle under review is: what a run left, or the unpacked one of the last run."""
-    run_ids = [review.opened_by_run, run_record_of(desk.runs, [review.target]).get("run_id")]
-    names = [f"run-{run_id}.tar.gz" for run_id in dict.fromkeys(run_ids) if run_id]
-    for path in (desk.project.snapshots / name for name in (*names, "dev")):
-        if path.exists() and read_bundle(path).identity == review.target:
-            return path
-    return None
-
-
-def _required_bundle(subject: Subject, source: str) -> Bundle:
-    if subject.bundle is not None:
-        return subject.bundle
-    assert subject.review is not None
-    key = subject.review.key
-    raise BadInput(
-        f"the bundle of review {source!r} is not on this machine",
-        where=subject.review.target[:16],
-        fix=f"make it with `python sim/run_suite.py --profile {key.profile} --suite {key.suite}`: "
-        "the same behaviour is the same bundle",
-    )

@@ -41,15 +41,20 @@ class ProjectStore:
     project: Project
     folder: Path
     store: SnapshotStore
-    holder: Holder
+    environment: Mapping[str, str]
+
+    @property
+    def holder(self) -> Holder:
+        # Asked only where something is held: the first time it is written into the project.
+        return _holder(self.project, self.environment)
 
     def capture(self, source: str, *, who: str | None, rewrite: bool) -> list[Captured]:
         """Keep a run's bundle, a bundle, an unpacked one, or every bundle of a folder."""
         place = bundle_called(source, self.project, self.folder)
-        name = who or person()
+        name, holder = who or person(), self.holder
         return [
             self.store.capture(
-                path, holder=self.holder, who=name, run_id=_run_id_of(path), rewrite=rewrite
+                path, holder=holder, who=name, run_id=_run_id_of(path), rewrite=rewrite
             )
             for path in bundles_below(place)
         ]
@@ -90,12 +95,16 @@ class ProjectStore:
             dry_run=dry_run,
         )
 
-    def collect(self, *, grace: timedelta, dry_run: bool) -> collecting.Collected:
+    def collect(
+        self, *, grace: timedelta, lapse: timedelta | None, dry_run: bool
+    ) -> collecting.Collected:
         """Remove what nothing refers to, and the indexes of folders that are gone."""
         snapshots = self.project.snapshots
         done = collecting.collect(
             self.store,
-            collecting.Wanted(self.holder, SystemClock().now(), grace, dry_run=dry_run),
+            collecting.Wanted(
+                self.holder, SystemClock().now(), grace, lapse=lapse, dry_run=dry_run
+            ),
             records=lambda: record_references(snapshots),
             bundles=lambda: bundle_references(snapshots),
         )
@@ -115,7 +124,7 @@ def project_store(folder: Path, environment: Mapping[str, str], *, told: Tell) -
         pause=_pause,
         told=told,
     )
-    return ProjectStore(project, folder, store, _holder(project, environment))
+    return ProjectStore(project, folder, store, environment)
 
 
 def _holder(project: Project, environment: Mapping[str, str]) -> Holder:

@@ -145,6 +145,36 @@ def test_a_record_is_judged_again_by_the_policy_that_it_had_or_another(
     assert (code, body["verdict"], body["was"]) == (0, "pass", "warn")
 
 
+def test_what_came_later_is_no_ground_of_an_earlier_run(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = record_of(project)
+    own_gate(
+        project,
+        "{stage: sim, metric: executions, relative: {at_most_percent: 100, to: last}}",
+    )
+    body = json.loads(record.read_text())
+    later = {**body, "finished_at": "2030-01-01T00:00:00+00:00", "attempt": 2}
+    record.with_name("attempt-2.json").write_text(json.dumps(later))
+    code, found = answered(capsys, "gates", "evaluate", "--results", str(record))
+    assert (code, found["verdict"]) == (4, "inconclusive")
+    code, found = answered(
+        capsys, "gates", "evaluate", "--results", str(record.with_name("attempt-2.json"))
+    )
+    gate = next(gate for gate in found["gates"] if gate["name"] == "sim.executions.2")
+    assert gate["baseline_runs"] == [body["run_id"]]
+
+
+def test_a_policy_about_stages_that_were_not_run_says_which_are_missing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "policies" / "whole.yaml").write_text("name: whole\nrequired_stages: [lint]\n")
+    assert command("run", "core", "--policy", "whole") == 4
+    said = capsys.readouterr().out
+    assert "lint.errors: it has no such stage" in said
+    assert "policy   whole version 1" in said
+
+
 def test_evidence_of_another_build_or_of_no_end_proves_nothing(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from tests.unit.snapshots.building import Recipe
 
 from testops.cli import main
 from testops.engine import ENGINE_VERSION
-from testops.snapshots import approve as approve_file
+from testops.snapshots import approve as make_baseline
 from testops.snapshots import read_bundle
 from testops.snapshots.atomic import folder_lock
 
@@ -291,10 +291,11 @@ def test_a_suite_without_a_file_of_masks_is_told_how_to_get_one(say: Say, projec
 
 
 def test_a_new_engine_minor_needs_the_record_of_its_run(say: Say, project: Path) -> None:
-    older = replace(SHOP, engine="toron-v2.5H+.0").write(project / "older.tar.gz")
-    golden, at = project / "snapshots/golden", datetime(2026, 11, 1, tzinfo=UTC)
-    approve_file(older, golden, who="ada", why="first", at=at)
-    path = replace(SHOP, seeds=(42,)).write(project / "snapshots" / f"run-{'4' * 16}.tar.gz")
+    old = replace(SHOP, engine="toron-v2.5H+.1").write(project / "old.tar.gz")
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    make_baseline(old, project / "snapshots" / "golden", who="ada", why="first", at=at)
+    path = run_of(project, "4")
+    replace(SHOP, seeds=(42,)).write(path)
     code, said = say("approve", path.name, "--why", "refresh", "--who", "ada")
     assert code == 2
     assert "a new engine minor needs a determinism verification" in said
@@ -326,6 +327,19 @@ def test_a_command_that_was_stopped_half_way_holds_nobody_up_for_ever(
         assert code == 4
         assert "another command holds it; end that one, then try again" in said
         assert compare(say, bundle(project, "2", n=1))[0] == 1
+
+
+def test_a_review_that_gave_way_takes_nothing_until_its_run_is_named(
+    say: Say, project: Path
+) -> None:
+    name = changed(say, project)
+    field = ("--kernel", "orders", "--field", "/outputs/at")
+    say("accept", name, *field, "--why", "a clock", "--who", "bob")
+    compare(say, bundle(project, "2", prices=[7], at=7, name="orders"))
+    code, said = say("approve", name, "--why", "meant", "--who", "bob")
+    assert code == 2
+    assert "is superseded, too late to be approved; decide about the newer target" in said
+    assert say("approve", run_of(project).name, "--why", "meant", "--who", "bob")[0] == 0
 
 
 def test_what_two_executions_disagree_about_is_no_baseline(say: Say, project: Path) -> None:
@@ -361,6 +375,7 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from testops.wiring import reviewing
+from testops.wiring.review_desk import desk_around
 
 left = [int(sys.argv[2])]
 
@@ -373,7 +388,7 @@ def dying(real):
     return counted
 
 Path.replace, os.fsync = dying(Path.replace), dying(os.fsync)
-desk = reviewing.desk_around(Path.cwd())
+desk = desk_around(Path.cwd())
 reviewing.approve(desk, sys.argv[1], who="bob", why="meant", allow_failing=False)
 """
 

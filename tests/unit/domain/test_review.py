@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from testops.domain.errors import BadInput, IllegalMove
@@ -237,6 +237,8 @@ reviews = st.builds(
 )
 
 
+# How long an example takes says nothing here but how busy the machine is.
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(reviews)
 def test_every_review_reads_back_as_it_was_written(written: Review) -> None:
     assert review_from_json(json.loads(json.dumps(written.to_json()))) == written
@@ -249,6 +251,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(reviews, st.data())
 def test_any_changed_field_is_either_read_as_it_is_or_refused(
     written: Review, data: st.DataObject

@@ -279,6 +279,24 @@ def test_a_file_that_cannot_be_used_is_named_with_what_to_do(content: bytes, pro
         ),
         ({"version": "2.1.0", "runs": [{"results": []}]}, "/runs/0/tool/driver/name"),
         ({"results": [{"command": "a", "times": ["x"]}]}, "/results/0/times"),
+        (
+            {
+                "version": "2.1.0",
+                "runs": [
+                    {
+                        "tool": {"driver": {"name": "t"}},
+                        "results": [
+                            {
+                                "locations": [
+                                    {"physicalLocation": {"artifactLocation": {"uri": "a://["}}}
+                                ]
+                            }
+                        ],
+                    }
+                ],
+            },
+            "/artifactLocation/uri",
+        ),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(value: Any, place: str) -> None:

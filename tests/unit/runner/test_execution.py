@@ -27,8 +27,10 @@ from testops.runner.budget import Budget
 from testops.runner.execution import CRASHES_MAX, EXECUTIONS_MAX, Active, AttemptExecutor, Stopped
 from testops.runner.stage_jobs import Result, StageCrashed, StageDone, StageJob, StageStopped
 from testops.runner.worker_ports import Place, WorkerPorts
+from testops.snapshots import BundleHeader, write_bundle
 from testops.storage.chunks import ChunkStore
 from testops.storage.database import open_database
+from testops.storage.snapshots import SnapshotStore
 from testops.storage.tables import run as run_table
 from testops.storage.tables import stage_execution
 from testops.telemetry.clock import SystemClock
@@ -58,8 +60,13 @@ GREEN = {
         "kernels_inconclusive": 0,
         "kernels_warned": 0,
     },
+    "snapshot-compare": {"deltas": 0, "executions_compared": 1, "findings": 0},
 }
-BROKEN = {"lint": {"errors": 3}, "sim": {"kernels_failed": 1}}
+BROKEN = {
+    "lint": {"errors": 3},
+    "sim": {"kernels_failed": 1},
+    "snapshot-compare": {"deltas": 1},
+}
 
 
 def done(stage: str, verdict: str = "pass", metrics: Any = None, **more: Any) -> StageDone:
@@ -185,6 +192,134 @@ def test_a_run_whose_stages_pass_passes(world: World) -> None:
     assert (run.state, run.verdict, run.exit_code) == (RunState.FINISHED, Verdict.PASS, 0)
     assert [job.stage for job in world.script.jobs] == ["lint", "sim"]
     assert world.executions == [("lint", 1, "ran", None), ("sim", 1, "ran", None)]
+
+
+def packed(folder: Path) -> tuple[Path, str]:
+    """A bundle that a stage left, and its identity."""
+    header = BundleHeader("core", "offline", 1, 7, "toron-v2.5H+.2", "3.11", "0" * 64)
+    path = folder / "output" / "run.tar.gz"
+    path.parent.mkdir()
+    return path, write_bundle(path, header, {})
+
+
+def test_the_bundle_that_a_stage_left_is_registered_by_its_runner(
+    world: World, tmp_path: Path
+) -> None:
+    path, identity = packed(tmp_path)
+    left = done("sim", artifacts=(path,), bundle=path, bundle_identity=identity)
+    world.script.answers = [done("lint"), left]
+
+    run = world.execute()
+
+    assert run.bundle_identity == identity
+    kept = SnapshotStore(world.stores.database).of_run(RUN)
+    assert kept is not None
+    assert (kept.identity, kept.bundle.provenance["run_id"]) == (identity, RUN)
+    assert kept.bundle.request["suite"] == SUITE
+
+
+@pytest.mark.parametrize("lie", ["another identity", "not among its files", "no bundle"])
+def test_a_stage_that_lies_about_its_bundle_leaves_none(
+    world: World, tmp_path: Path, lie: str
+) -> None:
+    path, identity = packed(tmp_path)
+    if lie == "no bundle":
+        path.write_bytes(b"something else")
+    claimed = "f" * 64 if lie == "another identity" else identity
+    files = () if lie == "not among its files" else (path,)
+    left = done("sim", artifacts=files, bundle=path, bundle_identity=claimed)
+    world.script.answers = [done("lint"), left]
+
+    run = world.execute()
+
+    assert (run.verdict, run.bundle_identity) == (Verdict.INCONCLUSIVE, None)
+    assert "not believed" in run.reason
+    snapshots = SnapshotStore(world.stores.database)
+    assert [snapshots.get(one, None) for one in (claimed, identity)] == [[], []]
+
+
+COMPARING = {**SUITE, "stages": {**SUITE["stages"], "snapshot-compare": {}}}  # type: ignore[dict-item]
+
+
+def comparison(base: str, target: str) -> dict[str, Any]:
+    """The report of a comparison that has found one delta."""
+    key = {"suite": "core", "profile": "offline", "engine_version": "e.1", "python": "3.11"}
+    delta = {"kernel": "echo", "field": "/outputs/a", "kind": "changed", "text": "was 1, is 2"}
+    seeds = {"sim_seed": 1, "chaos_seed": 7, "old_field": "/outputs/a", "old": 1, "new": 2}
+    return {
+        "base": {"identity": base, **key},
+        "target": {"identity": target, **key},
+        "cause": "regression",
+        "delta_count": 1,
+        "deltas": [{**delta, **seeds, "cause": "regression"}],
+        "summary": [{"kernel": "echo", "field": "/outputs/a", "kind": "changed", "executions": 1}],
+        "only_in_base": [],
+        "only_in_base_count": 0,
+        "only_in_target": [],
+        "only_in_target_count": 0,
+        "masks": {"rules": []},
+    }
+
+
+@pytest.fixture
+def comparing(world: World, tmp_path: Path) -> Callable[[object], tuple[RunView, str]]:
+    """Execute a run whose snapshot-compare leaves the report; the run, and its bundle."""
+    path, identity = packed(tmp_path)
+    question = {
+        "stages": ["sim", "snapshot-compare"],
+        "suite": COMPARING,
+        "profile": PROFILE,
+        "sim_seeds": [1],
+    }
+    with world.stores.database.write() as connection:
+        connection.execute(sa.update(run_table).values(question=json.dumps(question)))
+
+    def execute(report: object) -> tuple[RunView, str]:
+        file = tmp_path / "output" / "snapshot_diff.json"
+        said = report if isinstance(report, str) else json.dumps(report)
+        file.write_text(said.replace("OWN", identity))
+        world.script.answers = [
+            done("sim", artifacts=(path,), bundle=path, bundle_identity=identity),
+            done("snapshot-compare", "fail", artifacts=(file,)),
+        ]
+        return world.execute(), identity
+
+    return execute
+
+
+def test_what_has_moved_is_under_review_when_the_run_has_ended(
+    world: World, comparing: Callable[[object], tuple[RunView, str]]
+) -> None:
+    run, identity = comparing(comparison("b" * 64, "OWN"))
+
+    [found], _ = SnapshotStore(world.stores.database).reviews(None, state=None, after=None, limit=9)
+    assert (found.review.base, found.review.target) == ("b" * 64, identity)
+    assert (found.review.opened_by_run, found.cause) == (run.run_id, "regression")
+    assert [group.field for group in found.review.groups] == ["/outputs/a"]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        comparison("b" * 64, "f" * 64),
+        comparison("nobody", "OWN"),
+        {**comparison("b" * 64, "OWN"), "summary": [{"kernel": 7}]},
+        {"base": {}, "delta_count": 1},
+        [],
+        "{",
+        "[" * 100_000,
+    ],
+    ids=["of another run", "no identity", "no group", "half", "a list", "no JSON", "a tower"],
+)
+def test_a_report_that_is_forged_opens_no_review_and_passes_nothing(
+    world: World, comparing: Callable[[object], tuple[RunView, str]], report: object
+) -> None:
+    run, _ = comparing(report)
+
+    assert run.verdict is Verdict.INCONCLUSIVE
+    assert "not believed" in run.reason
+    found = SnapshotStore(world.stores.database).reviews(None, state=None, after=None, limit=9)
+    assert found == ([], None)
 
 
 def test_a_run_of_another_engine_is_ended_and_nothing_of_it_is_executed(world: World) -> None:

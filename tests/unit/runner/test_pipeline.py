@@ -1,15 +1,19 @@
 """A run from request to record, with a simulator and snapshots that are told what to find."""
 
 import json
+import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testops.domain.errors import BadInput, OutputNotWritable
+from testops.domain.review import Cause
 from testops.domain.run import Run, RunState
 from testops.domain.stage import StageName, StageState
+from testops.domain.suite import SnapshotCompareStage
 from testops.domain.verdict import ExitCode, Verdict
 from testops.runner.projects import Project
 from testops.runner.service import Request, Tools, answer
@@ -39,7 +43,9 @@ def test_a_green_run_finishes_and_its_record_says_the_same(
     done = run(request_for(), tools)
     assert (done.state, done.verdict, done.exit_code) == (RunState.FINISHED, Verdict.PASS, 0)
     kept = record(project, done)
+    environment = kept.pop("environment")
     assert kept == done.to_full_json()
+    assert environment["python"] == platform.python_version()
     assert {**kept, "stages": 0, "gates": 0} == {**done.to_json(), "stages": 0, "gates": 0}
     assert done.bundle == f"snapshots/run-{done.run_id}.tar.gz"
     assert done.reproduce == "testops run core --profile offline --seed 42 --chaos-seed 7"
@@ -166,6 +172,54 @@ def test_what_the_comparison_finds_decides(
     (project.snapshots / "golden").mkdir(parents=True)
     snapshots.comparison = comparison(verdict, deltas=deltas, reason="no counterpart")
     assert run(request_for(), tools).exit_code == code
+
+
+def test_what_differs_is_executed_again_by_the_same_simulator_unless_the_suite_says_no(
+    project: Project,
+    tools: Tools,
+    simulator: Any,
+    snapshots: Any,
+    comparison: Callable[..., Any],
+    request_for: Callable[..., Request],
+) -> None:
+    with_compare(project)
+    (project.snapshots / "golden").mkdir(parents=True)
+    snapshots.comparison = comparison(Verdict.PASS, deltas=0, reason="equal")
+    run(request_for(), tools)
+    assert snapshots.again.simulator is simulator
+    assert [kernel.name for kernel in snapshots.again.kernels] == ["echo"]
+    path = project.suites / "core.yaml"
+    path.write_text(path.read_text().replace("compare: {}", "compare: {reexecute: false}"))
+    run(request_for(), tools)
+    assert snapshots.again is None
+
+
+def test_a_suite_that_says_the_default_of_a_later_field_is_the_same_question() -> None:
+    plain = SnapshotCompareStage()
+    assert "reexecute" not in plain.model_dump()
+    assert SnapshotCompareStage(reexecute=True).model_dump() == plain.model_dump()
+    assert SnapshotCompareStage(reexecute=False).model_dump() != plain.model_dump()
+
+
+def test_nondeterminism_found_by_executing_again_is_exit_3_and_no_invitation_to_approve(
+    project: Project,
+    tools: Tools,
+    snapshots: Any,
+    comparison: Callable[..., Any],
+    request_for: Callable[..., Request],
+) -> None:
+    with_compare(project)
+    (project.snapshots / "golden").mkdir(parents=True)
+    found = comparison(Verdict.FAIL, deltas=3, reason="3 deltas")
+    cause = {"cause": Cause.NONDETERMINISM, "why": "two executions part at a.py:4"}
+    snapshots.comparison = replace(found, fix="make a.py:4 give one value", **cause)
+    assert run(request_for(), tools).exit_code is ExitCode.FAILED
+    snapshots.comparison = replace(snapshots.comparison, nondeterministic=1)
+    done = run(request_for(), tools)
+    assert done.exit_code is ExitCode.NONDETERMINISM
+    notes = "; ".join(stage(done, StageName.SNAPSHOT_COMPARE).notes)
+    assert "cause: nondeterminism: two executions part at a.py:4; make a.py:4 give" in notes
+    assert "approve" not in notes
 
 
 def test_only_the_stages_asked_for_run_and_it_is_another_question(

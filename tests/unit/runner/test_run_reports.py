@@ -98,6 +98,14 @@ def test_a_report_that_cannot_be_written_is_a_warning_and_the_others_are_there(
     assert not (project.reports / "findings.sarif").exists()
 
 
+def test_what_cannot_be_removed_is_told(run: Callable[..., Run], project: Project) -> None:
+    (project.reports / "findings.sarif").mkdir(parents=True)
+    told: list[str] = []
+    run(told.append, only=frozenset({StageName.SIM}))
+    assert "reports/findings.sarif of an earlier run stays: Is a directory" in told[0]
+    assert "findings.sarif could not be kept" in told[1]
+
+
 def report(artifacts: tuple[str, ...] = (), findings: tuple[Finding, ...] = ()) -> StageReport:
     return StageReport(
         StageName.SIM, StageState.RAN, Verdict.PASS, artifacts=artifacts, findings=findings

@@ -9,6 +9,7 @@ from tests.unit.runner.conftest import FakeClock
 
 from testops.domain.run import Run
 from testops.domain.stage import StageReport
+from testops.domain.suite import UnitStage
 from testops.domain.test_case import Outcome, TestCase
 from testops.reports.flaky import Kind as Judged
 from testops.reports.flaky import flaky_report
@@ -164,6 +165,35 @@ def test_planted_kinds_are_told_apart_and_change_no_verdict(
 
 def found(project: Project) -> Any:
     return flaky_report(runs_with_tests(project, suite="core", last=10)).suspects
+
+
+KINDS = """
+import socket
+def test_new(): assert {sum} == 4
+def test_outside(): raise socket.gaierror(-2, "Name or service not known")
+"""
+
+
+def test_new_code_outages_and_the_surroundings_are_told_apart(
+    planted: Callable[..., StageReport], project: Project
+) -> None:
+    module = project.root / "tests" / "test_it.py"
+    module.write_text(KINDS.format(sum="2 + 2"))
+    off = ", classify_failures: false"
+    planted(off)
+    module.write_text("import os\ndef test_new(): os._exit(1)\n")
+    planted(off + ", attempts_max: 1")
+    module.write_text(KINDS.format(sum="2 + 3"))
+    planted(off)
+    report = flaky_report(runs_with_tests(project, suite="core", last=10))
+    kinds = {one.test.rpartition("::")[2]: one.kind for one in report.suspects}
+    assert kinds == {"test_new": Judged.REGRESSION, "test_outside": Judged.INFRASTRUCTURE}
+    assert [one.reason.partition(" (")[0] for one in report.outages] == ["pytest ended early"]
+
+
+def test_the_switch_moves_no_run_id_while_it_is_on() -> None:
+    assert "classify_failures" not in UnitStage().model_dump(mode="json")
+    assert UnitStage(classify_failures=False).model_dump(mode="json")["classify_failures"] is False
 
 
 RERUN = """

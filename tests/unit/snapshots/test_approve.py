@@ -114,6 +114,15 @@ def test_a_record_that_cannot_be_read_is_not_overwritten(tmp_path: Path) -> None
     assert record.read_text() == "{"
 
 
+def test_a_bundle_that_was_replaced_since_it_was_reviewed_is_not_approved(tmp_path: Path) -> None:
+    run = Recipe().write(tmp_path / "run.tar.gz")
+    seen = read_bundle(run).identity
+    Recipe(outputs={"n": 2}).write(run)
+    with pytest.raises(BadInput, match=r"is another bundle now .* than the one that was reviewed"):
+        approve(run, tmp_path / "golden", who="ada", why="because", at=AT, seen=seen)
+    assert not (tmp_path / "golden").exists()
+
+
 def test_a_folder_that_cannot_be_written_leaves_everything_as_it_was(tmp_path: Path) -> None:
     run = Recipe().write(tmp_path / "run.tar.gz")
     (tmp_path / "golden").write_text("a file")

@@ -27,6 +27,7 @@ def record(identity: str, attempt: int = 1, **changes: Any) -> dict[str, Any]:
         "state": "finished",
         "bundle_identity": identity,
         "build": {"commit": "c0ffee", "dirty": None},
+        "environment": {"python": "3.11.7", "sqlite": "3.45.1"},
         "finished_at": f"2026-11-25T12:00:0{attempt}+00:00",
         "stages": [{"name": "sim", "state": "ran", "metrics": metrics | changes}],
     }
@@ -45,9 +46,9 @@ def test_the_record_of_the_very_bundle_is_found_newest_first(tmp_path: Path) -> 
     keep(tmp_path, record("a" * 64, attempt=4) | {"state": "errored"}, attempt=4)
     keep(tmp_path, "{", attempt=5)
     keep(tmp_path, "[1]", attempt=6)
-    assert run_record_of(tmp_path, ["f" * 64, "a" * 64])["attempt"] == 2
-    assert run_record_of(tmp_path, ["c" * 64]) == {}
-    assert run_record_of(tmp_path / "nowhere", ["a" * 64]) == {}
+    assert run_record_of(tmp_path, "f" * 64, "a" * 64)["attempt"] == 2
+    assert run_record_of(tmp_path, "c" * 64) == {}
+    assert run_record_of(tmp_path / "nowhere", "a" * 64) == {}
 
 
 def test_provenance_is_what_is_known_and_null_where_nothing_is(tmp_path: Path) -> None:
@@ -60,14 +61,14 @@ def test_provenance_is_what_is_known_and_null_where_nothing_is(tmp_path: Path) -
         "sim_seed": 7,
         "chaos_seed": 3,
         "engine_version": "toron-v2.5H+.1",
-        "python": None,
-        "sqlite": None,
+        "python": "3.11.7",
+        "sqlite": "3.45.1",
         "masks_version": NO_MASKS_VERSION,
         "determinism_percent": 98.0,
         "executions": 2,
     }
     assert provenance_of(bundle, record(bundle.identity, identical=49)) == known
-    unknown = ("commit", "run_id", "attempt", "determinism_percent")
+    unknown = ("commit", "run_id", "attempt", "python", "sqlite", "determinism_percent")
     assert provenance_of(bundle, {}) == known | dict.fromkeys(unknown)
 
 

@@ -100,7 +100,8 @@ def test_a_pointer_keeps_its_names_and_loses_its_numbers() -> None:
 def test_a_later_target_supersedes_the_one_before_and_takes_its_decisions(tmp_path: Path) -> None:
     folder, old = ReviewFolder(tmp_path / "reviews"), outputs(x=1, y=1)
     first = folder.open(opened(compared(tmp_path, old, outputs(x=2, y=2))))
-    folder.save(first.decide(GroupState.REJECTED, BY, kernel="ledger", field="/outputs/x"))
+    rejected = first.decide(GroupState.REJECTED, BY, kernel="ledger", field="/outputs/x")
+    folder.save(rejected.decide(GroupState.ACCEPTED, BY, kernel="ledger", field="/outputs/y"))
     second = folder.open(opened(compared(tmp_path, old, outputs(x=2, y=3))))
     assert {one.field: one.state for one in second.groups} == {
         "/outputs/x": GroupState.REJECTED,
@@ -135,8 +136,23 @@ def test_the_same_comparison_twice_is_one_review(tmp_path: Path) -> None:
 def test_a_run_that_behaves_as_the_baseline_closes_what_waited(tmp_path: Path) -> None:
     folder = ReviewFolder(tmp_path / "reviews")
     review = folder.open(opened(compared(tmp_path, outputs(x=1), outputs(x=2))))
+    folder.save(review.decide(GroupState.ACCEPTED, BY))
     assert review.base is not None
     folder.settle(review.base, review.base, review.key)
+    assert [one.state for one in folder.all()] == [ReviewState.SUPERSEDED]
+
+
+def test_reviews_in_which_nobody_decided_do_not_pile_up(tmp_path: Path) -> None:
+    folder, old = ReviewFolder(tmp_path / "reviews"), outputs(x=1, y=1)
+    runs = [opened(compared(tmp_path, old, outputs(x=2, y=number))) for number in range(2, 6)]
+    last = [folder.open(run) for run in runs][-1]
+    assert folder.all() == [last]
+    # A decision that lives on in the newer review needs no second place either.
+    folder.save(last.decide(GroupState.REJECTED, BY, field="/outputs/x"))
+    newest = folder.open(opened(compared(tmp_path, old, outputs(x=2, y=9))))
+    assert folder.all() == [newest]
+    assert newest.state is ReviewState.REJECTED
+    folder.settle(newest.base or "", newest.base or "", newest.key)
     assert [one.state for one in folder.all()] == [ReviewState.SUPERSEDED]
 
 

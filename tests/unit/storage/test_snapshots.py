@@ -246,11 +246,7 @@ def test_of_two_bundles_for_one_key_that_are_approved_at_once_one_wins(
 
 
 def test_one_person_twice_is_no_second_person(stores: Stores, snapshots: SnapshotStore) -> None:
-    with stores.database.write() as connection:
-        values = {"kind": "path", "place": "/", "allow_commands": False, "approvals_required": 2}
-        connection.execute(
-            workspace.insert().values(name="default", created_by="x", created_at="x", **values)
-        )
+    require(stores, 2)
     stores.executions.record(taken_by(stores), sim())
     approve(snapshots, ONE, "Ada")
     assert in_force(snapshots) == []
@@ -258,6 +254,36 @@ def test_one_person_twice_is_no_second_person(stores: Stores, snapshots: Snapsho
         approve(snapshots, ONE, "ada ")
     approve(snapshots, ONE, "bob")
     assert in_force(snapshots) == [(1, ONE)]
+
+
+def require(stores: Stores, count: int) -> None:
+    with stores.database.write() as connection:
+        connection.execute(sa.delete(workspace))
+        values = {"kind": "path", "place": "/", "allow_commands": False}
+        values |= {"created_by": "x", "created_at": "x", "approvals_required": count}
+        connection.execute(workspace.insert().values(name="default", **values))
+
+
+def test_the_number_of_people_is_the_one_that_is_asked_for_now(
+    stores: Stores, snapshots: SnapshotStore
+) -> None:
+    taken = taken_by(stores)
+    stores.executions.record(taken, sim(ONE))
+    stores.executions.record(taken, replace(sim(TWO), stage="lint"))
+    require(stores, 2)
+    approve(snapshots, ONE, "ada")
+    require(stores, 3)
+    approve(snapshots, ONE, "bob")
+    assert in_force(snapshots) == [], "a third is asked for since"
+    require(stores, 1)
+    approve(snapshots, ONE, "eve")
+    assert in_force(snapshots) == [(1, ONE)]
+    require(stores, 2)
+    approve(snapshots, TWO, "ada")
+    require(stores, 1)
+    assert in_force(snapshots) == [(1, ONE)], "nobody has approved it since"
+    approve(snapshots, TWO, "bob")
+    assert in_force(snapshots) == [(2, TWO)]
 
 
 def test_a_decision_about_what_has_changed_since_is_refused(
@@ -433,6 +459,21 @@ def test_what_is_approved_under_another_engine_speaks_where_the_project_is_silen
     assert runner.golden(newer) == [older]
     (runner.folder / "project" / "snapshots" / "golden" / "core" / "offline").mkdir(parents=True)
     assert runner.golden(newer) is None
+
+
+def test_a_baseline_that_is_damaged_is_no_baseline(runner: Runner) -> None:
+    first, second = runner.leave(1), runner.leave(2)
+    approve(runner.snapshots, first)
+    sha256 = kept(runner.snapshots, first).bundle.sha256
+    if runner.stores.database.is_sqlite:
+        [file] = [path for path in (runner.folder / "data").rglob(sha256) if path.is_file()]
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    else:
+        with runner.stores.database.write() as connection:
+            damage = sa.update(blob).where(blob.c.sha256 == sha256).values(content=b"x")
+            connection.execute(damage)
+    with pytest.raises(BadInput, match="damaged"):
+        runner.golden(second)
 
 
 def test_a_baseline_whose_content_is_gone_is_no_reason_to_compare_with_another(

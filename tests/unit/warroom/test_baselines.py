@@ -160,6 +160,18 @@ def test_a_shift_that_is_large_but_may_be_chance_holds() -> None:
     assert "may be chance" in result.reason
 
 
+def test_a_shift_that_is_certain_and_large_but_of_little_effect_holds() -> None:
+    wild = tuple(10 ** (n * 0.6180339887 % 1) for n in range(400))
+    moved = tuple(value * 1.25 for value in wild)
+    history = runs(10, samples=wild)
+    assert statistical(moved, history, min_effect=0.1).verdict is Verdict.FAIL
+    result = statistical(moved, history)
+    assert result.statistics is not None
+    assert result.statistics["p"] < 0.001
+    assert result.statistics["shift_percent"] > 5
+    assert result.verdict is Verdict.PASS
+
+
 def test_faster_is_not_worse_unless_any_difference_is() -> None:
     faster = tuple(value * 0.7 for value in SAMPLES)
     history = runs(10, samples=SAMPLES)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from testops.domain.performance import SAMPLES_MAX, Latency, Performance, RequestKind
-from testops.reports.formats.reading import Fields, Source, json_of
+from testops.reports.formats.reading import Fields, Source, json_of, measured
 from testops.reports.quantiles import percentiles, thinned
 
 _IN_MS = {"second": 1000.0, "millisecond": 1.0, "microsecond": 0.001, "nanosecond": 0.000001}
@@ -75,9 +75,11 @@ def _wall_ms(quantity: Fields) -> float:
 
 
 def _number(value: Any, field: str, source: Source) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    told = isinstance(value, int | float) and not isinstance(value, bool)
+    number = measured(value) if told else None
+    if number is None:
         raise source.bad("a time that is no number", field=field, fix="export it anew")
-    return float(value)
+    return number
 
 
 def _errors(result: Fields) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from testops.domain.performance import Latency, Performance, Point, RequestKind, Threshold
-from testops.reports.formats.reading import Fields, Source, json_of
+from testops.reports.formats.reading import Fields, Source, json_of, ratio
 
 _NS_IN_MS = 1_000_000
 _ERRORS = ("connectionErrors", "requestTimeouts", "internalErrors")
@@ -53,7 +53,7 @@ def read_hyperfoil(source: Source, *, name: str) -> Performance:
         requests=requests,
         errors=errors,
         error_percent=None if errors is None or not requests else 100 * errors / requests,
-        requests_per_s=requests / duration_s if requests is not None and duration_s else None,
+        requests_per_s=ratio(requests, duration_s),
         thresholds=tuple(_failed(top)),
         kinds=kinds,
         series=tuple(_series(phases[0])) if one else (),
@@ -80,7 +80,7 @@ def _kind(entry: Fields) -> RequestKind:
         latency=_latency(summary),
         requests=requests,
         errors=_errors(summary),
-        requests_per_s=requests / duration_s if requests is not None and duration_s else None,
+        requests_per_s=ratio(requests, duration_s),
     )
 
 
@@ -96,7 +96,7 @@ def _latency(summary: Fields) -> Latency:
     if not summary.count("responseCount"):
         return Latency()
     found = summary.object("percentileResponseTime")
-    pairs: list[tuple[float, float]] = []
+    pairs: dict[float, float] = {}
     for key in found.body:
         ns = found.number(key)
         try:
@@ -106,9 +106,9 @@ def _latency(summary: Fields) -> Latency:
                 f"{key!r} is no percentile", field=found.place(key), fix="name it by its number"
             ) from None
         if ns is not None and 0 <= q <= 100:
-            pairs.append((q, ns / _NS_IN_MS))
+            pairs[q] = ns / _NS_IN_MS
     return Latency(
-        percentiles=tuple(sorted(pairs)),
+        percentiles=tuple(sorted(pairs.items())),
         min_ms=_ms(summary, "minResponseTime"),
         mean_ms=_ms(summary, "meanResponseTime"),
         max_ms=_ms(summary, "maxResponseTime"),
@@ -150,7 +150,7 @@ def _series(entry: Fields) -> Iterator[Point]:
             at_s=(begin - first) / 1000,
             requests=requests,
             errors=_errors(one),
-            requests_per_s=requests / duration_s if requests is not None and duration_s else None,
+            requests_per_s=ratio(requests, duration_s),
             p50_ms=latency.at(50.0),
             p95_ms=latency.at(95.0),
             p99_ms=latency.at(99.0),

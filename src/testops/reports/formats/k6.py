@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from testops.domain.performance import Check, Latency, Performance, RequestKind, Threshold
-from testops.reports.formats.reading import Fields, Source, json_of
+from testops.reports.formats.reading import Fields, Source, json_of, ratio
 
 _PERCENTILE = re.compile(r"^p\((\d+(?:\.\d+)?)\)$")
 _DURATION = "http_req_duration"
@@ -64,7 +64,9 @@ def _latency(values: Fields) -> Latency:
     found = {
         float(match[1]): ms
         for key in values.body
-        if (match := _PERCENTILE.match(key)) and (ms := values.number(key)) is not None
+        if (match := _PERCENTILE.match(key))
+        and float(match[1]) <= 100
+        and (ms := values.number(key)) is not None
     }
     median = values.number("med")
     if median is not None:
@@ -87,7 +89,7 @@ def _duration_s(run_ms: float | None, requests: int | None, rate: float | None) 
     if run_ms is not None:
         return run_ms / 1000
     # An export does not say how long it took; its rate is the count divided by just that.
-    return requests / rate if requests and rate else None
+    return ratio(requests, rate) if requests else None
 
 
 def _dropped(metrics: Fields) -> int | None:

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import ceil, isfinite
+from math import ceil
 from typing import Any
 
 from testops.domain.performance import SAMPLES_MAX, SERIES_MAX, Latency, Performance, Point
-from testops.reports.formats.reading import Source
+from testops.reports.formats.reading import Source, measured, ratio
 from testops.reports.quantiles import percentiles, quantile, thinned
 
 
@@ -61,7 +61,7 @@ def read_k6_points(source: Source, *, name: str) -> Performance:
         requests=requests or None,
         errors=errors,
         error_percent=None if errors is None else 100 * errors / len(told.failures),
-        requests_per_s=requests / span if span else None,
+        requests_per_s=ratio(requests, span),
         dropped=told.dropped if told.iterations else None,
         users_max=told.users_max,
         series=tuple(_series(told)),
@@ -82,15 +82,15 @@ def _take(told: _Told, line: str, number: int, source: Source) -> None:
         entry = json.loads(line)
         if entry["type"] == "Point":
             _point(told, entry["metric"], entry["data"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise source.bad(
             "not a point of k6", field=f"line {number}", fix="it may be cut off: write it anew"
         ) from None
 
 
 def _point(told: _Told, metric: str, point: Mapping[str, Any]) -> None:
-    value = float(point["value"])
-    if not isfinite(value):
+    value = measured(float(point["value"]))
+    if value is None:
         raise ValueError(metric)
     match metric:
         case "http_req_duration":

@@ -11,7 +11,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,21 @@ from testops.domain.errors import BadInput
 SIZE_MAX = 64_000_000
 DEPTH_MAX = 100
 ELEMENTS_MAX = 2_000_000
+# Larger numbers are damage, and their sums would not be numbers any more.
+NUMBER_MAX = 1e15
 # As Surefire writes long times. A comma alone may be a decimal one, and is refused.
 _THOUSANDS = re.compile(r"^\d{1,3}(,\d{3})+\.\d+$")
 _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+
+
+def measured(value: float) -> float | None:
+    """`value`, unless nobody can have measured it: not finite, or beyond `NUMBER_MAX`."""
+    return float(value) if -NUMBER_MAX <= value <= NUMBER_MAX else None
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """One by the other; None where one is unknown or the answer is nothing that is measured."""
+    return measured(part / whole) if part is not None and whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +161,13 @@ class Fields:
         return value
 
     def number(self, name: str) -> float | None:
-        """The number `name`, or None where it is missing, null or not finite."""
+        """The number `name`, or None where it is missing, null or nothing that is measured."""
         value = self.body.get(name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._bad(name, value, "a number")
-        return float(value) if isfinite(value) else None
+        return measured(value)
 
     def count(self, name: str) -> int | None:
         """The number `name` of things; None where it is missing."""
@@ -242,7 +253,7 @@ def number_in(element: ET.Element, name: str, source: Source) -> float | None:
             field=f"<{tag_of(element)} {name}>",
             fix="write a number or leave it out",
         ) from None
-    return value if isfinite(value) else None
+    return measured(value)
 
 
 def count_in(element: ET.Element, name: str, source: Source) -> int | None:

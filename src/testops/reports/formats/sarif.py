@@ -117,22 +117,43 @@ def read_sarif(source: Source, *, root: Path) -> SarifLog:
         )
     found: list[CodeFinding] = []
     tools, failed, suppressed = [], [], 0
-    for run in top.objects("runs"):
-        tool = run.object("tool").object("driver").text("name")
-        if not tool:
-            place = f"{run.at}/tool/driver/name"
-            raise source.bad("a run without a tool", field=place, fix="name the tool")
-        tools.append(tool)
-        if any(call.truth("executionSuccessful") is False for call in run.objects("invocations")):
-            failed.append(tool)
-        for result in run.objects("results"):
+    for fields in top.objects("runs"):
+        run = _Run.of(fields)
+        tools.append(run.tool)
+        calls = fields.objects("invocations")
+        if any(call.truth("executionSuccessful") is False for call in calls):
+            failed.append(run.tool)
+        for result in fields.objects("results"):
             if _is_no_finding(result):
                 continue
             if any(one.text("status") != "rejected" for one in result.objects("suppressions")):
                 suppressed += 1
                 continue
-            found.append(_finding_of(result, run, tool, root))
+            found.append(_finding_of(result, run, root))
     return SarifLog(tuple(found), tuple(dict.fromkeys(tools)), suppressed, tuple(failed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the results of a run point at, read once: there may be very many of each."""
+
+    tool: str
+    rules: Sequence[Fields]
+    rules_by_id: Mapping[str, Fields]
+    artifacts: Sequence[Fields]
+    bases: Fields
+
+    @classmethod
+    def of(cls, run: Fields) -> "_Run":
+        driver = run.object("tool").object("driver")
+        tool = driver.text("name")
+        if not tool:
+            place = driver.place("name")
+            raise run.source.bad("a run without a tool", field=place, fix="name the tool")
+        rules = list(driver.objects("rules"))
+        by_id = {rule.text("id"): rule for rule in reversed(rules)}
+        artifacts = list(run.objects("artifacts"))
+        return cls(tool, rules, by_id, artifacts, run.object("originalUriBaseIds"))
 
 
 def _is_no_finding(result: Fields) -> bool:
@@ -142,14 +163,14 @@ def _is_no_finding(result: Fields) -> bool:
     )
 
 
-def _finding_of(result: Fields, run: Fields, tool: str, root: Path) -> CodeFinding:
+def _finding_of(result: Fields, run: _Run, root: Path) -> CodeFinding:
     rule = _rule_of(result, run)
     first = next(result.objects("locations"), None)
     physical = first.object("physicalLocation") if first is not None else None
     region = physical.object("region") if physical is not None else None
     logical = next(first.objects("logicalLocations"), None) if first is not None else None
     return CodeFinding(
-        tool=tool,
+        tool=run.tool,
         rule=result.text("ruleId") or rule.text("id") or "unnamed",
         message=_message_of(result, rule),
         path=_path_of(physical, run, root) if physical is not None else "",
@@ -164,19 +185,15 @@ def _finding_of(result: Fields, run: Fields, tool: str, root: Path) -> CodeFindi
     )
 
 
-def _rule_of(result: Fields, run: Fields) -> Fields:
+def _rule_of(result: Fields, run: _Run) -> Fields:
     """The rule that a result points at; an empty one where it cannot be found."""
-    rules = list(run.object("tool").object("driver").objects("rules"))
     index = result.number("ruleIndex")
     if index is None:
         index = result.object("rule").number("index")
-    if index is not None and 0 <= index < len(rules):
-        return rules[int(index)]
+    if index is not None and 0 <= index < len(run.rules):
+        return run.rules[int(index)]
     wanted = result.text("ruleId") or result.object("rule").text("id")
-    return next(
-        (rule for rule in rules if rule.text("id") == wanted),
-        Fields(result.source, {"id": wanted}, result.at),
-    )
+    return run.rules_by_id.get(wanted) or Fields(result.source, {"id": wanted}, result.at)
 
 
 def _message_of(result: Fields, rule: Fields) -> str:
@@ -201,17 +218,22 @@ def _level_of(result: Fields, rule: Fields) -> str:
     return level
 
 
-def _path_of(physical: Fields, run: Fields, root: Path) -> str:
+def _path_of(physical: Fields, run: _Run, root: Path) -> str:
     artifact = physical.object("artifactLocation")
     index = artifact.number("index")
-    known = list(run.objects("artifacts")) if index is not None else []
-    if not artifact.has("uri") and index is not None and 0 <= index < len(known):
-        artifact = known[int(index)].object("location")
+    known = index is not None and 0 <= index < len(run.artifacts)
+    if not artifact.has("uri") and index is not None and known:
+        artifact = run.artifacts[int(index)].object("location")
     uri = artifact.text("uri")
-    base = run.object("originalUriBaseIds").object(artifact.text("uriBaseId") or ROOT).text("uri")
-    if base and not urlsplit(uri).scheme and not uri.startswith("/"):
-        uri = base.rstrip("/") + "/" + uri
-    parts = urlsplit(uri)
+    base = run.bases.object(artifact.text("uriBaseId") or ROOT).text("uri")
+    try:
+        if base and not urlsplit(uri).scheme and not uri.startswith("/"):
+            uri = base.rstrip("/") + "/" + uri
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise artifact.source.bad(
+            f"{uri[:80]!r} is no URI", field=artifact.place("uri"), fix="write a relative one"
+        ) from error
     if parts.scheme not in ("", "file"):
         return uri
     path = Path(unquote(parts.path))

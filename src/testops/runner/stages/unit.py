@@ -27,7 +27,7 @@ from testops.runner.files import make_folder, write_atomically
 from testops.runner.processes import Completed, run_tool
 from testops.runner.stages.context import StageContext
 from testops.runner.stages.unit_causes import BUDGET_S, TESTS_MAX, Cause, Inquiry
-from testops.runner.stages.unit_outcomes import Tail, cases_of
+from testops.runner.stages.unit_outcomes import Tail, cases_of, durations
 
 PLUGIN = "testops_unit_plugin"
 PLUGIN_FOLDER = Path(__file__).parent / "unit_plugin"
@@ -341,6 +341,7 @@ def _outcome(unit: Unit, tail: Tail, told: Told) -> Ran:
         Metric("xfailed", counts["xfailed"], junit),
         Metric("xpassed", counts["xpassed"], junit),
         Metric("outbound_attempts", len(refused), PLUGIN),
+        *durations(told.cases, junit),
     ]
     artifacts, notes = shown, []
     if unit.stage.coverage:

@@ -4,11 +4,13 @@ Running the tests belongs to `unit`, asking why one failed to `unit_causes`.
 """
 
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import InternalError
+from testops.domain.stage import SAMPLES_MAX, Metric
 from testops.domain.test_case import Outcome, TestCase, Try
 
 SUITE = "unit"
@@ -69,6 +71,16 @@ def cases_of(tests: Sequence[Mapping[str, Any]], suite: str = SUITE) -> tuple[Te
     for test in tests:
         by_id.setdefault(test["id"], []).append(test)
     return tuple(_case_of(told, suite) for told in by_id.values())
+
+
+def durations(cases: Sequence[TestCase], source: str) -> list[Metric]:
+    """How long a test took on this machine, of those that ran: for statistical gates."""
+    ran = [case for case in cases if case.outcome is not Outcome.SKIPPED]
+    walls = [case.duration_s for case in ran if case.duration_s is not None]
+    if not walls:
+        return []
+    samples = tuple(walls[:SAMPLES_MAX])
+    return [Metric("test_duration_s", statistics.median(walls), source, "s", samples)]
 
 
 def _case_of(told: Sequence[Mapping[str, Any]], suite: str) -> TestCase:

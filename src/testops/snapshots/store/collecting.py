@@ -8,7 +8,7 @@ lists, no content is removed at all.
 Killed at any moment, it leaves whole bundles and contents of none: records go before contents.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,16 +26,27 @@ _AT_ONCE = 256  # removals between two looks at the latch
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How to collect. `now` is an argument, like all time; `grace` protects what is young."""
+    """How to collect. `now` is an argument, like all time; `grace` protects what is young.
+
+    With `lapse`, what another project captured that long ago is not held by it any more.
+    """
 
     holder: Holder
     now: datetime
     grace: timedelta
+    lapse: timedelta | None = None
     dry_run: bool = False
 
     @property
     def oldest_kept(self) -> datetime:
         return self.now - self.grace
+
+    def is_own(self, hold: Hold) -> bool:
+        return hold.holder == self.holder.id
+
+    def has_lapsed(self, hold: Hold) -> bool:
+        is_old = self.lapse is not None and hold.at < self.now - max(self.lapse, self.grace)
+        return is_old and not self.is_own(hold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +131,9 @@ def _mark(
     going = []
     for one in shown:
         identity = one.record.identity
-        for hold in _own(one.holds, wanted):
-            if identity not in references and hold.at < wanted.oldest_kept:
+        for hold in one.holds:
+            is_let_go = wanted.is_own(hold) and identity not in references
+            if (is_let_go and hold.at < wanted.oldest_kept) or wanted.has_lapsed(hold):
                 done.released.append(identity)
                 if not wanted.dry_run:
                     store.records.release(hold)
@@ -132,15 +144,11 @@ def _mark(
     return going
 
 
-def _own(holds: Iterable[Hold], wanted: Wanted) -> list[Hold]:
-    return [hold for hold in holds if hold.holder == wanted.holder.id]
-
-
 def _reasons(shown: Shown, references: References, wanted: Wanted) -> list[str]:
     reasons = [f"pinned by {pin.who}: {pin.why}" for pin in shown.pins]
     reasons += references.get(shown.record.identity, [])
     for hold in shown.holds:
-        if hold.holder != wanted.holder.id:
+        if not wanted.is_own(hold) and not wanted.has_lapsed(hold):
             reasons.append(f"held by {hold.project}")
         elif hold.at >= wanted.oldest_kept:
             reasons.append(f"captured at {hold.at.isoformat(timespec='seconds')}, within the grace")

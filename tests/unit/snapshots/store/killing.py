@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,10 @@ _WRITING = os.O_WRONLY | os.O_RDWR
 
 def killed_at(moment: int, work: Callable[[], Any]) -> bool:
     """Do `work` in a process that is killed before its change number `moment`; whether it was."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        # pytest and its plugins have threads; what the child does takes none of their locks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _work_until(moment, work)
     _, status = os.waitpid(child, 0)

@@ -65,13 +65,18 @@ def kept(store: SnapshotStore, tmp_path: Path, seed: int, *, holder: Holder = MI
 
 
 def collected(
-    store: SnapshotStore, snapshots: Path, *, in_days: float = 2, dry_run: bool = False
+    store: SnapshotStore,
+    snapshots: Path,
+    *,
+    in_days: float = 2,
+    lapse: timedelta | None = None,
+    dry_run: bool = False,
 ) -> Collected:
     """What a collection does `in_days` from now, with a grace of one day."""
     now = datetime.now(UTC) + in_days * DAY
     return collect(
         store,
-        Wanted(MINE, now, DAY, dry_run=dry_run),
+        Wanted(MINE, now, DAY, lapse=lapse, dry_run=dry_run),
         records=lambda: record_references(snapshots),
         bundles=lambda: bundle_references(snapshots),
     )
@@ -207,6 +212,30 @@ def test_what_another_project_holds_stays_until_it_lets_go(
     done = collected(store, snapshots)
     assert (done.released, done.removed) == ([identity], [])
     assert done.kept[0].reasons == ("held by /other on another machine",)
+
+
+def test_a_project_that_captured_long_ago_holds_no_more_where_that_is_asked(
+    store: SnapshotStore, snapshots: Path, tmp_path: Path
+) -> None:
+    """Build machines capture from a checkout that is gone the next minute, and never collect."""
+    identity = kept(store, tmp_path, 1, holder=OTHER)
+    pinned = kept(store, tmp_path, 2, holder=OTHER)
+    store.pin(pinned, who="ada", why="x", token="1")
+    assert collected(store, snapshots, in_days=20, lapse=30 * DAY).removed == []
+    assert collected(store, snapshots, in_days=0.5, lapse=0 * DAY).removed == [], "within the grace"
+    done = collected(store, snapshots, in_days=31, lapse=30 * DAY)
+    assert done.removed == [identity]
+    assert [bundle.identity for bundle in done.kept] == [pinned]
+
+
+def test_a_file_of_no_bundle_goes_once_it_is_old(store: SnapshotStore, snapshots: Path) -> None:
+    """A capture that was killed leaves such; of one that goes on, they are young."""
+    store.objects.put(b"of no bundle")
+    done = collected(store, snapshots, in_days=0.9)
+    assert (done.objects_kept, done.objects_removed) == (1, 0)
+    done = collected(store, snapshots, in_days=1.1)
+    assert (done.objects_removed, done.bytes_freed) == (1, 12)
+    assert list(store.objects.list()) == []
 
 
 def test_an_ended_pin_does_not_hold(store: SnapshotStore, snapshots: Path, tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_what_a_person_reads(ask: Ask) -> None:
         (["pin", "0000", "--why", "x"], "keeps no bundle 0000"),
         (["gc", "--grace-hours", "-1"], "--grace-hours"),
         (["gc", "--grace-hours", "nan"], "--grace-hours"),
+        (["gc", "--lapse-days", "-1"], "--lapse-days"),
         (["verify", "nowhere"], "there is no such bundle or folder"),
     ],
 )
@@ -167,6 +168,8 @@ def test_a_store_in_s3_by_two_variables(
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TESTOPS_SNAPSHOT_STORE", f"s3://{s3_bucket}/team")
+    assert body_of(ask("list", "--json"))["bundles"] == []
+    assert not Path("snapshots/.holder").exists(), "who only looks leaves nothing behind"
     captured = body_of(ask("capture", RUN, "--who", "ada", "--json"))
     assert captured["store"] == f"s3://{s3_bucket}/team"
     assert not Path("snapshots/.store").exists()
@@ -202,7 +205,10 @@ def test_a_copied_project_does_not_let_go_of_what_the_first_one_holds(
     done = body_of(ask("gc", "--grace-hours", "0", "--json"))
     assert done["bundles_removed"] == []
     assert str(project) in done["bundles_kept"][0]["reasons"][0]
-    assert done["bundles_kept"][0]["identity"] == captured["bundles"][0]["identity"]
+    identity = captured["bundles"][0]["identity"]
+    assert done["bundles_kept"][0]["identity"] == identity
+    gone = body_of(ask("gc", "--grace-hours", "0", "--lapse-days", "0", "--json"))
+    assert (gone["bundles_removed"], gone["holds_released"]) == ([identity], [identity])
 
 
 def test_the_real_command_in_a_real_process(project: Path) -> None:

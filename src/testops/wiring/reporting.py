@@ -44,14 +44,18 @@ def page_keeper(told: Tell) -> Callable[[Planned], Listener]:
 
     def keeper(planned: Planned) -> Listener:
         project = planned.found.project
+        was_told = False
 
         def hear(event: Event) -> None:
+            nonlocal was_told
             # At the start as well: what a killed run leaves must not be the page of another one.
             if isinstance(event, RunStarted | RunFinished):
                 try:
                     write_pages(event.run, project)
                 except OutputNotWritable as error:
-                    told(f"warning: this run has no report page: {error}")
+                    if not was_told:
+                        told(f"warning: this run has no report page: {error}")
+                    was_told = True
 
         return hear
 

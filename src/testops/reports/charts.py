@@ -103,8 +103,10 @@ def draw(chart: Chart, name: str) -> Svg:
     parts += _behind(chart, up)
     parts += [_mark(mark, across) for mark in chart.marks]
     parts += [_line(line, across, up) for line in chart.lines]
+    # Inside an image nobody can follow a link.
+    role = "group" if any(p.href for line in chart.lines for p in line.points) else "img"
     return Svg(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="{role}" '
         f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{_said(chart.title)}</title>'
         f'<desc id="{name}-d">{_said(chart.description)}</desc>{"".join(parts)}</svg>'
     )

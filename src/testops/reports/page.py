@@ -15,7 +15,6 @@ import jinja2
 
 from testops.reports import page_text
 
-SIGNS = {"pass": "✓", "warn": "!", "fail": "✕", "inconclusive": "?"}
 # Longer than what any filter lets through.
 _TEXT_LENGTH_MAX = 3000
 _TEMPLATES = resources.files("testops.reports") / "templates"

@@ -7,17 +7,18 @@ the percentile of nothing.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from testops.domain.performance import Latency, Performance, percentile_metric
+from testops.domain.performance import Point as TimePoint
 from testops.reports.charts import Chart, Line, Point, Svg, draw
 from testops.reports.page_text import duration, number
 from testops.reports.trends import Band
 
 PERCENTILES_MAX = 9
-KINDS_MAX = 60
+KINDS_MAX = 40
 POINTS_MAX = 600
-_LISTED_MAX = 100
+_LISTED_MAX = 40
+_INTERVALS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class LoadTest:
     rows: Sequence[LatencyRow]
     kinds_hidden: int
     charts: Sequence[Drawn]
+    # What the charts over time draw, for those who do not see them.
+    intervals: Sequence[Sequence[str]]
     thresholds: Sequence[tuple[str, str, bool]]
     checks: Sequence[tuple[str, int, int]]
     compared: Sequence[Compared]
@@ -83,6 +86,7 @@ def load_test(measured: Performance, usual: Mapping[str, Band], name: str) -> Lo
         rows=_rows(measured, quantiles),
         kinds_hidden=max(0, len(measured.kinds) - KINDS_MAX),
         charts=_charts(measured, name),
+        intervals=[_interval(point) for point in _few(measured.series, _INTERVALS_MAX)],
         thresholds=[(one.metric, one.rule, one.held) for one in measured.thresholds[:_LISTED_MAX]],
         checks=[(one.name, one.passed, one.failed) for one in measured.checks[:_LISTED_MAX]],
         compared=_compared(measured, usual),
@@ -180,7 +184,7 @@ def _over_time(
     unit: str,
 ) -> Drawn | None:
     # A rate is of an interval: a step. Percentiles of intervals are not put together.
-    points = _few(measured.series)
+    points = _few(measured.series, POINTS_MAX)
     lines = []
     for label, of, css in fields:
         own = [Point(point.at_s, getattr(point, of)) for point in points]
@@ -205,11 +209,16 @@ def _over_time(
     return Drawn(title, {"1/s": "requests a second"}.get(unit, unit), draw(chart, name), legend)
 
 
-def _few(series: Sequence[Any]) -> Sequence[Any]:
+def _few(series: Sequence[TimePoint], most: int) -> Sequence[TimePoint]:
     """At most so many intervals, evenly left out: putting them together would average them."""
-    if len(series) <= POINTS_MAX:
+    if len(series) <= most:
         return series
-    return [series[index * len(series) // POINTS_MAX] for index in range(POINTS_MAX)]
+    return [series[index * len(series) // most] for index in range(most)]
+
+
+def _interval(point: TimePoint) -> Sequence[str]:
+    told = (point.p50_ms, point.p95_ms, point.p99_ms, point.requests_per_s, point.errors)
+    return [duration(point.at_s), *map(number, told)]
 
 
 def _curve(measured: Performance, name: str) -> Drawn | None:

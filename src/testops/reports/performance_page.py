@@ -17,7 +17,7 @@ from testops.reports.trends import Band, trends_of
 
 NAME = "performance.html"
 JSON_NAME = "performance.json"
-TESTS_MAX = 20
+TESTS_MAX = 12
 
 
 def render_performance(

@@ -16,7 +16,7 @@ CHARTS_MAX = 60
 CHANGES_MAX = 60
 STILL_MAX = 300
 # A page of many metrics over many runs draws each run once a chart.
-_POINTS_MAX = 15_000
+_POINTS_MAX = 6_000
 _COMMIT_LENGTH = 8
 
 Href = Callable[[PastRun], str]
@@ -31,6 +31,8 @@ class Multiple:
     usual: str
     svg: Svg
     changes: Sequence[str]
+    # What the chart draws, for those who do not see it: run, value, verdict.
+    rows: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,11 @@ def _multiple(series: Series, runs: Sequence[PastRun], href: Href, name: str) ->
         usual=_usual(series),
         svg=draw(chart, name),
         changes=[f"{_says(series, change)}, {_between(change)}" for change in series.changes],
+        rows=[
+            (short(run.run_id), number(value, unit), run.verdict.value)
+            for run, value in zip(runs, series.values, strict=True)
+            if value is not None
+        ],
     )
 
 

@@ -25,7 +25,7 @@ from testops.reports.performance_page import (
 )
 from testops.reports.run_beside import beside_run
 from testops.reports.run_model import Beside
-from testops.reports.run_page import NAME, render_run
+from testops.reports.run_page import render_run, write_run
 from testops.reports.run_text import run_json, run_markdown
 from testops.reports.trends import RUNS_DEFAULT, Trends, limits_of, trends_of
 from testops.reports.trends_page import render_trends
@@ -44,14 +44,18 @@ def page_keeper(told: Tell) -> Callable[[Planned], Listener]:
 
     def keeper(planned: Planned) -> Listener:
         project = planned.found.project
+        was_told = False
 
         def hear(event: Event) -> None:
+            nonlocal was_told
             # At the start as well: what a killed run leaves must not be the page of another one.
             if isinstance(event, RunStarted | RunFinished):
                 try:
                     write_pages(event.run, project)
                 except OutputNotWritable as error:
-                    told(f"warning: this run has no report page: {error}")
+                    if not was_told:
+                        told(f"warning: this run has no report page: {error}")
+                    was_told = True
 
         return hear
 
@@ -69,7 +73,7 @@ def write_pages(run: Run, project: Project) -> None:
         versions=wiring.installed_versions(),
         link=True,
     )
-    write_reports(project.reports, {NAME: render_run(shown, beside)})
+    write_run(shown, beside, project.reports)
     if beside.performance is not None:
         _write_performance(shown, beside.performance, project)
 

@@ -290,6 +290,11 @@ def comparison(identity: str) -> dict[str, Any]:
         "verdict": "fail",
         "reason": "2 deltas; first: x",
         "target": {"identity": identity},
+        "cause": "regression",
+        "why": "executed again, it agrees with itself",
+        "fix": "review it",
+        "masks": {"hidden": 41, "changed": 3},
+        "findings": [{"message": "a mask hits nothing"}],
         "delta_count": 2,
         "executions": {"compared": 130, "equal": 129, "differing": 1},
         "summary": [{"kernel": "bank", "field": "/o/*", "kind": "changed", "executions": 1}],
@@ -336,6 +341,8 @@ def test_deltas_and_kernels_come_from_the_reports_of_this_very_run(tmp_path: Pat
     assert "regression" in said
     assert "testops run core --seed 44" in said
     assert "bank 10 10 100%" in said
+    assert "regression executed again, it agrees with itself Next: review it" in said
+    assert "Masks hid 41 fields, 3 of them changed. a mask hits nothing" in said
 
 
 def test_a_comparison_of_another_bundle_is_no_evidence_of_this_run(tmp_path: Path) -> None:

@@ -258,3 +258,31 @@ async def a_property_that_expires_in_a_thread(world):
     world.host("db").spawn(serve)
     world.eventually("it never holds", lambda: False, within=1)
     await world.sleep(5)
+
+
+@toron.kernel
+async def what_dies_with_its_thread(world):
+    own = threading.local()
+    log = []
+    lock = threading.Lock()
+
+    class Slow:
+        """Takes real time to be destroyed, and waits for a lock meanwhile, as a connection may."""
+
+        def __init__(self, name):
+            self.name = name
+
+        def __del__(self):
+            sum(range(2_000_000))
+            with lock:
+                log.append(f"{self.name} is gone")
+
+    def work(_argument):
+        own.slow = Slow("a thread-local")
+
+    for number in range(3):
+        thread = threading.Thread(target=work, args=(Slow("an argument"),))
+        thread.start()
+        await world.sleep(1)
+        log.append(f"after thread {number}")
+    world.record("result", log)

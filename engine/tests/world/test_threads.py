@@ -101,3 +101,16 @@ def test_a_property_that_breaks_while_a_thread_has_the_baton_ends_the_run(
     assert outcome.failure is not None
     assert outcome.failure.kind == "property"
     assert outcome.failure.virtual_ns < 1_100_000_000
+
+
+def test_what_dies_with_its_thread_is_gone_before_another_goes_on(execute_program: Execute) -> None:
+    """The real thread destroys it after its last line, when the baton must still be its own."""
+    outcome = execute_program("threads", "what_dies_with_its_thread").outcome
+    assert outcome.failure is None
+    log = outcome.outputs["result"]
+    assert [line for line in log if line.startswith("after")] == [
+        f"after thread {number}" for number in range(3)
+    ]
+    for number in range(3):
+        assert log.index(f"after thread {number}") == 3 * number + 2
+    assert sorted(log[:2]) == ["a thread-local is gone", "an argument is gone"]

@@ -17,7 +17,7 @@ import _thread
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.choices import ChoiceSource
@@ -31,6 +31,10 @@ STEPS_WITHOUT_WAITING_MAX = 500_000
 # The real ones, before the edge replaces them.
 _allocate_gate, _start_real_thread = _thread.allocate_lock, _thread.start_new_thread
 _real_ident = _thread.get_ident
+# How the end of a real thread is heard of: CPython 3.13 joins it, before that a lock is released
+# when the last thing of the thread has been destroyed.
+_start_joinable: Any = getattr(_thread, "start_joinable_thread", None)
+_set_sentinel: Any = getattr(_thread, "_set_sentinel", None)
 _NOTHING_LEFT = "nothing is ready, no timer is set and nothing is on the wire"
 
 
@@ -60,6 +64,7 @@ class SimThread:
         "deadline_ns",
         "ended",
         "gate",
+        "gone",
         "label",
         "native",
         "number",
@@ -77,6 +82,8 @@ class SimThread:
         self.gate = _allocate_gate()
         self.gate.acquire()
         self.native = 0
+        self.gone: Callable[[], object] = _nothing
+        """Waits, outside of the run, until nothing of the real thread is left."""
         self.ready: Ready = always
         self.deadline_ns: int | None = None
         self.why = ""
@@ -132,6 +139,9 @@ class Baton:
         """Where the main thread stood when the run was ended."""
         self.on_start: Callable[[], None] = _nothing
         """Called in each new thread, before its function."""
+        self._usher_gate = _allocate_gate()
+        self._usher_gate.acquire()
+        self._leaving: SimThread | None = None
 
     # Waiting
 
@@ -270,12 +280,27 @@ class Baton:
         thread = SimThread(self._started, f"thread#{self._started} {label}", process)
         self.threads.append(thread)
         self._trace.add("thread", f"start {thread.label}")
-        _start_real_thread(self._run, (thread, body, process))
+        if self._started == 1:
+            _start_real_thread(self._usher, ())
+        self._start_real(thread, body, process)
         self.yield_point()
         return thread
 
+    def _start_real(
+        self, thread: SimThread, body: Callable[[], object], process: Process | None
+    ) -> None:
+        if _start_joinable is None:
+            _start_real_thread(self._run, (thread, body, process))
+        else:
+            handle = _start_joinable(lambda: self._run(thread, body, process), daemon=True)
+            thread.gone = handle.join
+
     def _run(self, thread: SimThread, body: Callable[[], object], process: Process | None) -> None:
         thread.gate.acquire()
+        if _start_joinable is None:
+            end = _set_sentinel()
+            end.acquire()
+            thread.gone = end.acquire
         thread.native = _real_ident()
         if process is not None:
             CURRENT.set(process)
@@ -293,10 +318,26 @@ class Baton:
         self._trace.add("thread", f"end {thread.label}")
         for action in thread.at_end:
             action()
-        thread.ended = True
-        if thread in self.threads:  # else its host lost power meanwhile
-            self.threads.remove(thread)
-        self._hand_on(thread)
+        self._leaving = thread
+        self._usher_gate.release()
+
+    def _usher(self) -> None:
+        """Hand on the baton of threads that have ended, in a real thread outside of the run.
+
+        What only a thread refers to (its thread-locals, its context, what it was called with) is
+        destroyed when the real thread ends, after its last line; that may close a connection. So a
+        thread keeps the baton until nothing of it is left, and cannot hand it on itself.
+        """
+        while True:
+            self._usher_gate.acquire()
+            thread, self._leaving = self._leaving, None
+            assert thread is not None
+            thread.gone()
+            thread.ended = True
+            if thread in self.threads:  # else its host lost power meanwhile
+                self.threads.remove(thread)
+            self._hand_on(thread)
+            del thread  # nothing may live longer here than it did there
 
     def stop(self, error: BaseException) -> None:
         """End the run with ``error`` as soon as the main thread has the baton, which is next."""

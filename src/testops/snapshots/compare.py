@@ -39,8 +39,6 @@ from testops.snapshots.tally import Tally, TraceDivergence
 
 # What a report holds; what was found beyond is counted.
 _IDS_REPORTED_MAX = 100
-_VALUE_LENGTH_MAX = 2000
-_TEXT_VALUE_LENGTH_MAX = 160
 
 
 NOT_AGAIN = "not executed again"

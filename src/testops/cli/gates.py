@@ -4,6 +4,7 @@ What a gate means is said by `warroom`; here it is read, asked and printed.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from testops.warroom.selftest import selftest
 from testops.warroom.waivers import expired
 
 _HELP = {"help_option_names": ["-h", "--help"]}
+# Less of it, or nothing as from a variable that is not set, would fit any build.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _policy_option = click.option("--policy", metavar="NAME", help="Of policies/, not the suite's own.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -206,6 +209,12 @@ def evaluate(
     results: str, suite: str | None, policy: str | None, commit: str | None, as_json: bool
 ) -> ExitCode:
     """Judge a recorded run again: by the suite as it is now, or by another policy."""
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        raise BadInput(
+            f"{commit!r} is no commit, or too little of one",
+            where="--commit",
+            fix="give its name in hex, at least 7 digits of it",
+        )
     record = _record_of(results)
     found = load_suite(suite or record.body["suite"], working_folder=Path.cwd())
     rules = Rules.of(found.suite, _policy_for(policy, record, found.suite, found.project))

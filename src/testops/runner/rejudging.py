@@ -139,6 +139,8 @@ def _not_evidence(body: Mapping[str, Any], commit: str | None) -> str:
     build = body["build"]
     if commit is None:
         return ""
+    if build.get("stated"):
+        return f"that the evidence is of commit {build['commit']} was only stated"
     if build["commit"] is None or not build["commit"].startswith(commit):
         return f"the evidence is of commit {build['commit']}, and {commit} is asked about"
     if build["dirty"]:
@@ -168,3 +170,9 @@ class _Before:
         if self.ended_at is None:
             return ()
         return [run for run in found if moment_of(run.finished_at) < self.ended_at][:limit]
+
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        if self.ended_at is None:
+            return ()
+        every = self.history.attempts(run_id)
+        return [run for run in every if moment_of(run.finished_at) < self.ended_at]

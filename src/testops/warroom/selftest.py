@@ -174,6 +174,9 @@ class _Remembered:
     ) -> Sequence[PastRun]:
         return self.past[:limit]
 
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        return ()
+
 
 def _judged(rule: GateRule, metric: Metric | None, past: tuple[PastRun, ...]) -> GateResult:
     metrics = {} if metric is None else {metric.name: metric}

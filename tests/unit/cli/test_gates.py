@@ -261,6 +261,7 @@ def test_a_waiver_from_its_grant_to_its_end(
         ("sim.kernels_failed", "tomorrow", "RFC 3339"),
         ("sim.determinism_percent", later(days=1), "cannot be waived"),
     ],
+    ids=["no gate", "too long", "over", "no moment", "never waived"],
 )
 def test_a_waiver_that_nobody_may_grant_is_bad_input(
     gate: str, expires: str, words: str, project: Path, capsys: pytest.CaptureFixture[str]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from tests.api.conftest import ClientOf, World
 from tests.api.test_snapshot_service import SNAPSHOTS, Left, approve
@@ -13,6 +14,7 @@ from testops.cli.snapshot_pull import pull
 from testops.domain.access import Role
 from testops.domain.errors import BadInput, StoreUnavailable
 from testops.snapshots import compare_paths, read_bundle
+from testops.storage.snapshot_tables import baseline as baseline_table
 
 
 @pytest.fixture
@@ -85,6 +87,24 @@ def test_what_is_not_what_was_approved_is_not_written(
     answer = pulled(world, address)
     assert isinstance(answer.exception, BadInput | httpx.RemoteProtocolError)
     assert list((project / "snapshots").rglob("*.tar.gz")) == []
+
+
+@pytest.mark.parametrize("lie", [{"suite": "../../../outside"}, {"suite": "other"}])
+def test_a_key_that_is_not_the_bundle_s_writes_and_reads_nothing(
+    client: httpx.Client,
+    left: Left,
+    world: World,
+    address: str,
+    project: Path,
+    lie: dict[str, str],
+) -> None:
+    approve(client, left(100)[1])
+    with world.database.write() as connection:
+        connection.execute(sa.update(baseline_table).values(**lie))
+    answer = pulled(world, address)
+    assert isinstance(answer.exception, BadInput)
+    assert lie["suite"] in str(answer.exception)
+    assert not (project / "snapshots").exists()
 
 
 def test_a_damaged_file_here_is_written_again(

@@ -62,7 +62,11 @@ def pull(url: str | None, workspace: str, suite: str | None, as_json: bool) -> E
 def _pulled(http: httpx.Client, one: dict[str, Any], project: Project) -> dict[str, Any]:
     """Write one baseline with its record, unless it is here; what was done."""
     golden = project.snapshots / "golden"
-    path = baseline_path(golden, BundleKey(**{name: one[name] for name in _KEY}))
+    key = BundleKey(**{name: one[name] for name in _KEY})
+    path = baseline_path(golden, key)
+    # The server's words make a path here, before any bundle has said the same.
+    if not path.resolve().is_relative_to(golden.resolve()):
+        raise BadInput(f"it sent the key {key.text()}", where=str(http.base_url))
     shown = {"identity": one["identity"], "path": project.shown(path), "written": False}
     record = record_path(path)
     known = read_record(record).get("identity") if record.exists() else None
@@ -74,9 +78,11 @@ def _pulled(http: httpx.Client, one: dict[str, Any], project: Project) -> dict[s
         source = Path(folder) / path.name
         _download(http, one, source)
         # Refused unless its content is what was approved, whatever the server sends.
-        if read_bundle(source).identity != one["identity"]:
+        sent = read_bundle(source)
+        if (sent.identity, sent.header.key) != (one["identity"], key):
             raise BadInput(
-                f"what it sent is not the bundle {one['identity']}", where=str(http.base_url)
+                f"what it sent is not the bundle {one['identity']} of {key.text()}",
+                where=str(http.base_url),
             )
         approve(
             source,

@@ -362,23 +362,23 @@ class Review:
         """The review after comparing again: `fresh` is what that found of the same target.
 
         Decisions hold. Approvals do too, unless something new is under review: nobody approved
-        that. What a mask hides now stays, as masked. Another baseline makes another review.
+        that. What a mask hides now stays as masked, and what was rejected stays whatever hides it:
+        the behaviour of one target is not gone. Another baseline makes another review.
         """
         if self.base != fresh.base or self.state is ReviewState.ACCEPTED:
             return fresh
         carried = fresh.carried_from(self)
         places = {_place(group) for group in fresh.groups}
-        masked = tuple(
-            group
-            for group in self.groups
-            if group.state is GroupState.MASKED and _place(group) not in places
+        lasting = (GroupState.MASKED, GroupState.REJECTED)
+        hidden = tuple(
+            group for group in self.groups if group.state in lasting and _place(group) not in places
         )
         is_new = bool(places - {_place(group) for group in self.groups})
         return replace(
             carried,
             opened_at=self.opened_at,
             opened_by_run=self.opened_by_run,
-            groups=(*carried.groups, *masked),
+            groups=(*carried.groups, *hidden),
             approvals=() if is_new else self.approvals,
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from testops.domain.errors import BadInput
 from testops.domain.run import RunState, run_id_of
-from testops.domain.verdict import Verdict, worst
+from testops.domain.verdict import ExitCode, Verdict, worst
 from testops.snapshots import read_bundle
 from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import canonical, storable
@@ -126,6 +126,8 @@ def _require_finished(run: Mapping[str, Any]) -> None:
     if not stages:
         raise NotProven("no stage of it has a verdict")
     said = Verdict(run["verdict"])
+    if said.blocks and int(run["exit_code"]) == ExitCode.HOLDS:
+        raise NotProven(f"its record says {said.value}, and exit code 0")
     if why := _contradiction(said, stages, run["gates"], run.get("score")):
         raise NotProven(f"its record says {said.value}, and {why}")
 

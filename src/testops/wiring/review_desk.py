@@ -1,6 +1,5 @@
 """What a person points at: a run, a bundle or a review, and where a project keeps them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ from testops.snapshots.review import review_of
 from testops.snapshots.review_folder import ReviewFolder
 from testops.snapshots.review_rules import rules_for
 from testops.telemetry.clock import SystemClock
+from testops.wiring.run_bundles import run_bundle_called, run_id_in
 from testops.wiring.versions import require_comparable, require_qualified
-
-_RUN_BUNDLE = re.compile(r"run-([0-9a-f]{16})\.tar\.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +116,6 @@ def fresh_review(golden: Path, comparison: Mapping[str, Any]) -> Review:
     )
 
 
-def run_id_in(path: Path) -> str | None:
-    """The run that a bundle's file name is about, where it is about one."""
-    named = _RUN_BUNDLE.fullmatch(path.name)
-    return named[1] if named else None
-
-
 def compared_today(desk: Desk, bundle: Bundle) -> Mapping[str, Any]:
     """The bundle against the baseline and the masks of now, as JSON."""
     masks = desk.masks_of(bundle.header.suite)
@@ -138,18 +130,12 @@ def _bundle_at(desk: Desk, source: str) -> Path | None:
     for path in (desk.working_folder / source, desk.project.snapshots / source):
         if path.exists() and path.suffix != ".json":
             return _one_bundle(path, source)
-    prefix = source.removeprefix("run-").removesuffix(".tar.gz")
-    if not prefix.isalnum():
-        return None
-    found = sorted(desk.project.snapshots.glob(f"run-{prefix}*.tar.gz"))
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found[:5])
-        raise BadInput(f"{source!r} is several runs ({names})", fix="give more of the run id")
-    if found and desk.folder.called(source):
+    found = run_bundle_called(source, desk.project.snapshots)
+    if found is not None and desk.folder.called(source):
         raise BadInput(
-            f"{source!r} is a run ({found[0].name}) and a review", fix="give more of the id"
+            f"{source!r} is a run ({found.name}) and a review", fix="give more of the id"
         )
-    return found[0] if found else None
+    return found
 
 
 def _one_bundle(path: Path, source: str) -> Path:

@@ -34,9 +34,9 @@ from testops.wiring.review_desk import (
     compared_today,
     fresh_review,
     required_bundle,
-    run_id_in,
     subject_called,
 )
+from testops.wiring.run_bundles import run_id_in
 
 _SETTLED = (Verdict.PASS.value, Verdict.WARN.value)
 _log = logging.getLogger("testops.review")

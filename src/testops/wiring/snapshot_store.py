@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from testops import wiring
-from testops.domain.run import RUN_ID_LENGTH
 from testops.runner.files import write_new
 from testops.runner.projects import Project, project_around
 from testops.snapshots.migrate import Migration
@@ -29,6 +28,7 @@ from testops.snapshots.tree_index import TreeIndex
 from testops.telemetry.clock import SystemClock
 from testops.telemetry.events import Tell
 from testops.wiring.person import person
+from testops.wiring.run_bundles import run_id_in
 from testops.wiring.snapshots import bundle_called
 
 GRACE_HOURS = 24.0
@@ -54,7 +54,7 @@ class ProjectStore:
         name, holder = who or person(), self.holder
         return [
             self.store.capture(
-                path, holder=holder, who=name, run_id=_run_id_of(path), rewrite=rewrite
+                path, holder=holder, who=name, run_id=run_id_in(path), rewrite=rewrite
             )
             for path in bundles_below(place)
         ]
@@ -143,12 +143,6 @@ def _holder(project: Project, environment: Mapping[str, str]) -> Holder:
     return Holder(
         hashlib.sha256(own.encode()).hexdigest()[:32], f"{root} on {platform.node() or 'a machine'}"
     )
-
-
-def _run_id_of(path: Path) -> str | None:
-    run_id = path.name.removeprefix("run-").removesuffix(".tar.gz")
-    is_run = path.name == f"run-{run_id}.tar.gz" and len(run_id) == RUN_ID_LENGTH
-    return run_id if is_run else None
 
 
 def _pause(seconds: float) -> None:

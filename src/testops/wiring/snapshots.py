@@ -19,6 +19,7 @@ from testops.snapshots.store.opening import tree_index_home
 from testops.wiring.executing import PYTHON_MINOR, executor_of_project, executor_of_run
 from testops.wiring.machine import programs
 from testops.wiring.reviewing import opened
+from testops.wiring.run_bundles import run_bundle_called
 from testops.wiring.versions import require_comparable, require_qualified
 
 
@@ -164,14 +165,8 @@ def bundle_called(source: str, project: Project, working_folder: Path) -> Path:
     for path in (working_folder / source, project.snapshots / source):
         if path.exists():
             return path
-    prefix = source.removeprefix("run-").removesuffix(".tar.gz")
-    safe = prefix.isalnum()
-    found = sorted(project.snapshots.glob(f"run-{prefix}*.tar.gz")) if safe else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path in found[:5])
-        raise BadInput(f"{source!r} is several runs ({names})", fix="give more of the run id")
+    if (found := run_bundle_called(source, project.snapshots)) is not None:
+        return found
     raise BadInput(
         f"there is no run or bundle {source!r} (looked in {project.snapshots})",
         fix="name a file, or a run id that `testops run` printed",

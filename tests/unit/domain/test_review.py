@@ -182,6 +182,18 @@ def test_what_nobody_approved_yet_takes_the_approvals_away() -> None:
     assert [item.state for item in renewed.groups] == ["accepted", "pending"]
 
 
+def test_what_was_rejected_of_a_target_is_not_lost_where_a_comparison_hides_it() -> None:
+    stored = review().decide(GroupState.REJECTED, by("ada"), kernel="ledger", field="/outputs/x")
+    renewed = stored.renewed(review(group("/outputs/y")))
+    assert renewed.state is ReviewState.REJECTED
+    with pytest.raises(IllegalMove, match="rejected"):
+        renewed.renewed(review()).approve(by("bob"))
+    assert {item.field: item.state for item in renewed.renewed(review()).groups} == {
+        "/outputs/x": GroupState.REJECTED,
+        "/outputs/y": GroupState.PENDING,
+    }
+
+
 def test_another_baseline_makes_another_review() -> None:
     fresh = replace(review(), base=NEWER)
     assert review(required=2).approve(by("ada")).renewed(fresh) == fresh

@@ -59,6 +59,16 @@ def test_a_failed_run_is_certified_as_failed(finished: Finished) -> None:
     assert (found.predicate["verdict"], found.predicate["reason"]) == ("fail", "lint: 3 errors")
 
 
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_a_run_that_blocks_and_says_exit_code_0_is_refused(
+    finished: Finished, verdict: str
+) -> None:
+    stages = finished.record["stages"]
+    stages[0]["verdict"] = verdict
+    with pytest.raises(NotProven, match=f"says {verdict}, and exit code 0"):
+        facts(finished, stages=stages, verdict=verdict, exit_code=0)
+
+
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive", "warn"])
 def test_a_record_that_passes_over_what_did_not_is_refused(
     finished: Finished, verdict: str

@@ -14,6 +14,7 @@ from tests.api.conftest import ClientOf, World, problem
 from tests.api.test_snapshots import bundle
 
 from testops.domain.access import Role
+from testops.domain.review import Cause, Group, Review, ReviewKey
 from testops.domain.verdict import Verdict
 from testops.storage.snapshot_tables import bundle as bundle_table
 from testops.storage.tables import blob, run, workspace
@@ -316,6 +317,23 @@ def test_a_new_engine_minor_needs_a_run_that_was_deterministic(
     else:
         assert answer.status_code == 200, answer.text
         assert len(in_force(client)) == 2
+
+
+def test_what_no_run_reaches_twice_is_not_approved_unawares(
+    client: httpx.Client, left: Left, world: World
+) -> None:
+    first, moved = left(100)[1], left(99)[1]
+    approve(client, first)
+    kept = world.services.snapshots.get(moved, None)[0]
+    group = Group("k", "/outputs/balance", "drifted", 1, "was 100", cause=Cause.NONDETERMINISM)
+    key = ReviewKey(**kept.bundle.key.to_json())
+    at = "2026-11-25T10:00:00Z"
+    world.services.snapshots.open("default", Review(first, moved, key, at, None, groups=(group,)))
+    body = problem(approve(client, moved), 409, "conflict")
+    assert "two executions of one seed disagree" in body["detail"]
+    assert in_force(client) == [first]
+    assert approve(client, moved, allow_failing=True).status_code == 200
+    assert in_force(client) == [moved]
 
 
 def test_what_did_not_pass_is_not_approved_unawares(client: httpx.Client, left: Left) -> None:

@@ -259,6 +259,8 @@ def _approve(
     _require_passing(kept, allow_failing=allow_failing)
     _require_determinism(services, kept)
     reviewed = _under_review(services, kept, seen)
+    if not allow_failing:
+        _require_stable(reviewed)
     try:
         return services.snapshots.approve(kept, reviewed, decision)
     except Outdated as error:
@@ -303,6 +305,16 @@ def _require_determinism(services: ApiServices, kept: KeptBundle) -> None:
             f"engine {key.engine_version} is new here (the baseline is of"
             f" {other.key.engine_version}): it needs a run whose determinism is at least"
             f" {required:g} %, and that of this one is {said}; mend what moves, and run again",
+        )
+
+
+def _require_stable(standing: Standing) -> None:
+    unstable = () if standing.review is None else standing.review.review.unstable
+    if unstable:
+        raise Problem(
+            CONFLICT,
+            f"{unstable[0].name}: two executions of one seed disagree; mend or mask it, or send"
+            " allow_failing and say in why",
         )
 
 

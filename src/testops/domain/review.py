@@ -243,6 +243,15 @@ class Review:
         """Whether a person still has something to do: to decide, or to mend what was rejected."""
         return self.state in (ReviewState.PENDING, ReviewState.REJECTED)
 
+    @property
+    def unstable(self) -> tuple[Group, ...]:
+        """What no run reaches twice, and no mask hides: nothing could match such a baseline."""
+        return tuple(
+            group
+            for group in self.groups
+            if group.cause is Cause.NONDETERMINISM and group.state is not GroupState.MASKED
+        )
+
     def named(self, *, kernel: str | None = None, field: str | None = None) -> tuple[Group, ...]:
         """The groups of `kernel` and `field`; BadInput when there is none."""
         found = tuple(

@@ -153,7 +153,7 @@ def _plan(job: StageJob, suite_file: SuiteFile, simulator: Simulator) -> SimPlan
     if job.stage == StageName.SIM:
         return resolve_sim(suite_file, simulator.kernels_in)
     if job.stage == StageName.SNAPSHOT_COMPARE:
-        # It executes none of them, so none is imported.
+        # None is imported here: what differs is executed again in processes of its own.
         return resolve_sim(suite_file, functions_in)
     return None
 

@@ -16,7 +16,7 @@ from testops.domain.errors import BadInput
 from testops.domain.review import Cause
 from testops.domain.verdict import Verdict
 from testops.snapshots.canonical import Json, canonical, form, parse
-from testops.snapshots.deltas import Delta, deltas_of, reproduce_command
+from testops.snapshots.deltas import Delta, deltas_of, hides_change, reproduce_command
 from testops.snapshots.executions import ExecutionId, ExecutionRecord, document_of
 from testops.snapshots.manifest import BundleHeader
 from testops.snapshots.masks import Masks, apply_masks, counts_of
@@ -82,6 +82,8 @@ class Again:
     reason: str
     divergence: Mapping[str, Json] | None = None
     delta: Delta | None = None
+    # The record was reached but for what masks hide, and its trace was left out for that.
+    is_trace_hidden: bool = False
 
     @property
     def where(self) -> str:
@@ -142,11 +144,20 @@ def _held_against(
     except BadInput as error:
         return Again(record.id, Reached.UNKNOWN, f"what it does now cannot be stored: {error}")
     # Its hits and hidden changes are of no comparison, so they are counted nowhere.
-    documents = apply_masks(counts_of(masks), record.path, (dict(record.document), fresh))
-    reproduce = reproduce_command(record, header)
-    delta = next(deltas_of(documents, record.id, reproduce, same_python=same_python), None)
+    documents: tuple[Json, Json] = (dict(record.document), fresh)
+    masked = apply_masks(counts_of(masks), record.path, documents)
+    is_hidden = hides_change(documents, masked, same_python=same_python)
+    found = deltas_of(
+        masked,
+        record.id,
+        reproduce_command(record, header),
+        same_python=same_python,
+        is_change_hidden=is_hidden,
+    )
+    delta = next(found, None)
     if delta is None:
-        return Again(record.id, Reached.YES, "both executions reach the record")
+        reason = "both executions reach the record"
+        return Again(record.id, Reached.YES, reason, is_trace_hidden=is_hidden and same_python)
     if verified.outcome["verdict"] == Verdict.INCONCLUSIVE:
         failure = verified.outcome.get("failure") or {}
         why = str(failure.get("message") or "it did not end in time")

@@ -30,6 +30,7 @@ from testops.snapshots.masks import (
     MaskAudit,
     Masks,
     counts_of,
+    hidden_traces_note,
     load_masks,
     mask_findings,
 )
@@ -178,7 +179,6 @@ def compare_bundles(
     What both have in the same bytes is not read, but for masks that are about it, and for contents
     that nobody has found to be an execution yet.
     """
-    same_python = base.header.python == target.header.python
     tally = Tally(base, target, MaskAudit(counts_of(masks)), memory)
     tally.run()
     audit = tally.audit
@@ -204,7 +204,7 @@ def compare_bundles(
         masks=masks,
         audit=audit,
         findings=findings,
-        notes=_notes(base, target, same_python=same_python),
+        notes=_notes(base, target, tally.hidden_trace_count),
         differing=tally.differing,
         why=NOT_AGAIN if tally.delta_count else "",
     )
@@ -263,9 +263,11 @@ def _approval_findings(base: Bundle) -> list[Mapping[str, str]]:
     return [{"kind": "baseline_not_approved", "message": problem}] if problem else []
 
 
-def _notes(base: Bundle, target: Bundle, *, same_python: bool) -> list[str]:
+def _notes(base: Bundle, target: Bundle, hidden_trace_count: int) -> list[str]:
     notes = []
-    if not same_python:
+    if hidden_trace_count:
+        notes.append(hidden_traces_note(hidden_trace_count))
+    if base.header.python != target.header.python:
         notes.append(
             f"the baseline is of Python {base.header.python} and the target of "
             f"{target.header.python}: trace digests, steps and virtual time were not compared"

@@ -18,6 +18,7 @@ _PERCENT_SEEN = 0.01
 # Kernel and seeds are the key of a record, and `source` says where it stood, not what it did.
 _BEHAVIOUR = ("verdict", "outputs", "properties", "failure", "faults")
 _INTERPRETER = ("trace_digest", "steps", "virtual_ns")
+_TIMING = ("virtual_ns",)
 _LINE = re.compile(r":\d+(?= in |$)")
 
 
@@ -108,9 +109,17 @@ class Delta:
 
 
 def deltas_of(
-    documents: tuple[Json, Json], identity: ExecutionId, reproduce: str, *, same_python: bool
+    documents: tuple[Json, Json],
+    identity: ExecutionId,
+    reproduce: str,
+    *,
+    same_python: bool,
+    is_change_hidden: bool = False,
 ) -> Iterator[Delta]:
-    """Every delta from the first kernel file to the second, masks already applied; none: equal."""
+    """Every delta from the first kernel file to the second, masks already applied; none: equal.
+
+    With `is_change_hidden` (see `hides_change`), the trace is held to its virtual time only.
+    """
     old, new = (behaviour_of(one, across_pythons=not same_python) for one in documents)
     is_equal = True
     for change in changes(old, new):
@@ -119,8 +128,26 @@ def deltas_of(
     # What a program does and which way it took there are one change, not two: the trace is only
     # news of its own when nothing else moved.
     if is_equal and same_python:
-        traces = [_section(document, _INTERPRETER) for document in documents]
+        names = _TIMING if is_change_hidden else _INTERPRETER
+        traces = [_section(document, names) for document in documents]
         yield from _trace_delta(diff(traces[0], traces[1]), traces, identity, reproduce)
+
+
+def hides_change(
+    documents: tuple[Json, Json], masked: tuple[Json, Json], *, same_python: bool
+) -> bool:
+    """Whether all that moved in the behaviour of an execution is what masks hide of it.
+
+    A trace holds the values of a program, so its digest says again what the mask hides.
+    """
+    if documents is masked:
+        return False
+    (old, new), (masked_old, masked_new) = (
+        [behaviour_of(one, across_pythons=not same_python) for one in pair]
+        for pair in (documents, masked)
+    )
+    is_equal = next(changes(masked_old, masked_new), None) is None
+    return is_equal and next(changes(old, new), None) is not None
 
 
 def behaviour_of(document: Json, *, across_pythons: bool) -> dict[str, Json]:

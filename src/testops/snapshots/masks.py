@@ -306,6 +306,12 @@ def masks_text(audit: MaskAudit) -> str:
     return f"masks hid {fields}, {audit.changed} of them changed"
 
 
+def hidden_traces_note(count: int) -> str:
+    """What is said where a mask hides a change, which the digest of the trace would say again."""
+    executions = "1 execution" if count == 1 else f"{count} executions"
+    return f"the trace was not compared in {executions}: a mask hides a change there"
+
+
 def mask_findings(counts: Sequence[MaskCount]) -> list[Mapping[str, str]]:
     """What a person should know about the masks of a comparison."""
     findings: list[Mapping[str, str]] = [

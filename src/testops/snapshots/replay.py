@@ -22,7 +22,7 @@ from testops.snapshots.executions import (
     read_execution,
 )
 from testops.snapshots.manifest import BundleHeader
-from testops.snapshots.masks import NO_MASKS, Masks
+from testops.snapshots.masks import NO_MASKS, Masks, hidden_traces_note
 
 _AT_ONCE = 200
 _SHOWN_MAX = 10
@@ -192,15 +192,17 @@ def replay(
                 fix="run in the project that recorded it, or choose another with --kernel",
             )
     left: list[tuple[Again, str]] = []
-    done = 0
+    done = hidden = 0
     for start in range(0, len(wanted), _AT_ONCE):
         part = [read_execution(bundle, one) for one in wanted[start : start + _AT_ONCE]]
         by_id: Mapping[ExecutionId, ExecutionRecord] = {record.id: record for record in part}
+        found = execute_again(part, header, replayer, masks)
         left += [
             (again, reproduce_command(by_id[again.execution], header))
-            for again in execute_again(part, header, replayer, masks)
+            for again in found
             if again.reached is not Reached.YES
         ]
+        hidden += sum(again.is_trace_hidden for again in found)
         done += len(part)
         told(done, len(wanted))
     return Replay(
@@ -208,7 +210,7 @@ def replay(
         executions=len(wanted),
         again=left,
         same_code=replayer.is_same_code(bundle.identity) if left else None,
-        notes=_notes(header, replayer),
+        notes=_notes(header, replayer, hidden),
     )
 
 
@@ -245,7 +247,8 @@ def _nothing_chosen(bundle: Bundle, executions: Sequence[ExecutionId], chosen: C
     )
 
 
-def _notes(header: BundleHeader, replayer: Replayer) -> list[str]:
+def _notes(header: BundleHeader, replayer: Replayer, hidden: int) -> list[str]:
+    notes = [hidden_traces_note(hidden)] if hidden else []
     differing = [
         f"{what} {theirs} and here is {ours}"
         for what, theirs, ours in (
@@ -255,8 +258,9 @@ def _notes(header: BundleHeader, replayer: Replayer) -> list[str]:
         if theirs != ours
     ]
     if not differing:
-        return []
+        return notes
     return [
+        *notes,
         f"the bundle was made by {', '.join(differing)}: outputs, properties, verdicts and "
-        "failures were held against it; trace digests, steps and virtual time were not"
+        "failures were held against it; trace digests, steps and virtual time were not",
     ]

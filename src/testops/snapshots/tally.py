@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import Json
-from testops.snapshots.deltas import Delta, deltas_of, reproduce_command
+from testops.snapshots.deltas import Delta, deltas_of, hides_change, reproduce_command
 from testops.snapshots.executions import (
     ExecutionId,
     ExecutionRecord,
@@ -49,6 +49,7 @@ class Tally:
         self.deltas: list[Delta] = []
         self.delta_count = 0
         self.compared_count = 0
+        self.hidden_trace_count = 0
         self.only_in_base: list[ExecutionId] = []
         self.only_in_target: list[ExecutionId] = []
         self.differing: list[ExecutionId] = []
@@ -95,7 +96,7 @@ class Tally:
         new = read_execution(self._target, identity)
         if self._is_equal(identity):
             if self.audit.covers(new.path):
-                self._masked(new, new)
+                self.audit.apply(new.path, (dict(new.document), dict(new.document)))
         else:
             self._compare(read_execution(self._base, identity), new)
 
@@ -106,14 +107,19 @@ class Tally:
             for path in (kernel_path(identity), trace_path(identity))
         )
 
-    def _masked(self, old: ExecutionRecord, new: ExecutionRecord) -> tuple[Json, Json]:
-        return self.audit.apply(new.path, (dict(old.document), dict(new.document)))
-
     def _compare(self, old: ExecutionRecord, new: ExecutionRecord) -> None:
-        documents = self._masked(old, new)
-        reproduce = reproduce_command(new, self._target.header)
-        found = deltas_of(documents, new.id, reproduce, same_python=self._same_python)
+        documents: tuple[Json, Json] = (dict(old.document), dict(new.document))
+        masked = self.audit.apply(new.path, documents)
+        is_hidden = hides_change(documents, masked, same_python=self._same_python)
+        found = deltas_of(
+            masked,
+            new.id,
+            reproduce_command(new, self._target.header),
+            same_python=self._same_python,
+            is_change_hidden=is_hidden,
+        )
         if not self._keep(found):
+            self.hidden_trace_count += is_hidden and self._same_python
             return
         self.differing.append(new.id)
         if old.trace is not None and new.trace is not None and self._same_python:

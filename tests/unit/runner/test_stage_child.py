@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from testops.domain.stage import Finding, StageName, StageReport
+from testops.domain.verdict import Verdict
 from testops.runner.projects import Project
 from testops.runner.stage_child import LOGS_MAX, ChildTools, Told, answer_job
 from testops.runner.stage_jobs import SeedChunk, StageJob
@@ -114,6 +115,31 @@ def test_chunks_put_together_are_the_stage_as_if_it_had_not_been_divided(
     assert snapshots.left[0] == snapshots.left[1]
     # The chunks' own findings were heard by nobody.
     assert sum(event["type"] == "stage.log" for event in events) == 2
+
+
+@pytest.mark.parametrize("found", ["moved", "inconclusive", "no baseline"])
+def test_on_a_server_a_stage_names_the_routes_that_decide_and_no_command_of_this_machine(
+    job: StageJob, child: ChildTools, snapshots: Any, comparison: Any, found: str
+) -> None:
+    compare = {**job.suite, "stages": {**job.suite["stages"], "snapshot-compare": {}}}
+    identity = "f" * 64
+    job = replace(
+        job,
+        stage="snapshot-compare",
+        only=("snapshot-compare",),
+        suite=compare,
+        bundle_identity=identity,
+    )
+    if found != "no baseline":
+        (job.project_root / "snapshots/golden").mkdir(parents=True)
+    verdict, deltas = (Verdict.FAIL, 2) if found == "moved" else (Verdict.INCONCLUSIVE, 0)
+    fix = "review the run, then `testops snapshot approve /data/runs/1/run.tar.gz --why REASON`"
+    snapshots.comparison = comparison(verdict, deltas=deltas, reason="it moved", fix=fix)
+    _, result = answered(job, child)
+    said = "; ".join(StageReport.from_json(result["report"]).notes)
+    assert f"POST /v1/snapshots/{identity}/approve" in said
+    assert ("POST /v1/snapshots/reviews/ID/decisions" in said) == (found == "moved")
+    assert "testops snapshot" not in said
 
 
 def test_a_chunk_that_lost_an_execution_is_an_error(

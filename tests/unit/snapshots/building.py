@@ -25,7 +25,7 @@ class FakeExecution:
 
 @dataclass
 class Recipe:
-    """A bundle to be; `outputs` are of every execution, unless an execution has its own."""
+    """A bundle to be; all of its executions have one outcome."""
 
     outputs: Any = field(default_factory=lambda: {"balances": {"alice": 100, "bob": 50}})
     kernels: Sequence[str] = ("ledger",)

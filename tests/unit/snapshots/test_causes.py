@@ -186,6 +186,8 @@ def test_what_a_mask_hides_is_not_held_against_the_record(tmp_path: Path) -> Non
     now = Now(Recipe(outputs={"n": 2.5, "at": 99}))
     masks = "masks: [{files: '*', pointer: /outputs/at, reason: a clock}]"
     assert compared(tmp_path, BASE, noisy, now, masks).comparison.cause is Cause.REGRESSION
+    traced = Now(Recipe(outputs={"n": 2.5, "at": 99}, digest="b" * 64))
+    assert compared(tmp_path, BASE, noisy, traced, masks).comparison.cause is Cause.REGRESSION
     assert compared(tmp_path, BASE, noisy, now).comparison.cause is Cause.NONDETERMINISM
 
 
@@ -270,3 +272,18 @@ def test_a_replay_keeps_masks(tmp_path: Path) -> None:
     done = replayed(tmp_path, recorded, now, masks=load_masks(path))
     assert done.exit_code is ExitCode.HOLDS
     assert replayed(tmp_path, recorded, now).exit_code is ExitCode.FAILED
+
+
+def test_a_replay_leaves_a_trace_out_only_where_a_mask_hides_a_change(tmp_path: Path) -> None:
+    path = tmp_path / "masks.yaml"
+    path.write_text("masks: [{files: '*', pointer: /outputs/at, reason: a clock}]")
+    masks, recorded = load_masks(path), Recipe(outputs={"at": 1})
+    hidden = Now(Recipe(outputs={"at": 2}, digest="b" * 64, steps=11))
+    done = replayed(tmp_path, recorded, hidden, masks=masks)
+    assert done.exit_code is ExitCode.HOLDS
+    note = "the trace was not compared in 1 execution: a mask hides a change there"
+    assert (list(done.notes), note in done.text()) == ([note], True)
+    strict = replayed(
+        tmp_path, recorded, Now(Recipe(outputs={"at": 1}, digest="b" * 64)), masks=masks
+    )
+    assert (strict.exit_code, list(strict.notes)) == (ExitCode.FAILED, [])

@@ -1,15 +1,22 @@
 """A mask hides what it names and nothing else, and is counted."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.snapshots.building import NO_MASKS_VERSION, Recipe
+from tests.unit.snapshots.building import NO_MASKS_VERSION, FakeExecution, Recipe
 
 from testops.domain.errors import BadInput
 from testops.domain.verdict import Verdict
-from testops.snapshots import compare_paths, load_masks, masks_version
+from testops.snapshots import (
+    compare_paths,
+    execution_files,
+    load_masks,
+    masks_version,
+    write_bundle,
+)
 from testops.snapshots.canonical import Json
 from testops.snapshots.masks import Mask, MaskAudit, MaskCount, apply_masks, masks_text
 from testops.snapshots.pointers import pointer, segments
@@ -148,6 +155,57 @@ def test_a_mask_hides_a_change_from_the_comparison_and_says_how_often(tmp_path: 
     assert comparison.verdict is Verdict.PASS
     assert [(count.hits, count.hid) for count in comparison.audit.counts] == [(2, 2)]
     assert compare_paths(base, target, masks=None).verdict is Verdict.FAIL
+
+
+def seeded(path: Path, **outcomes: Mapping[str, Any]) -> Path:
+    """A bundle with an execution for each of seeds 1 and 2, that says what `outcomes` change."""
+    executions = [
+        FakeExecution("ledger", seed, 3, {**Recipe().outcome(), **outcomes.get(f"s{seed}", {})})
+        for seed in (1, 2)
+    ]
+    write_bundle(path, Recipe(seeds=(1,)).header(), execution_files(executions))
+    return path
+
+
+AT = [{"outputs": {"at": at, "n": 1}} for at in range(3)]
+OTHER_TRACE = {"trace_digest": "b" * 64, "steps": 11}
+
+
+def test_the_trace_of_a_change_that_a_mask_hides_is_a_note_and_no_delta(tmp_path: Path) -> None:
+    base = seeded(tmp_path / "a.tar.gz", s1=AT[1], s2=AT[1])
+    target = seeded(tmp_path / "b.tar.gz", s1={**AT[2], **OTHER_TRACE}, s2=AT[1])
+    path = masks_file(tmp_path, rules("/outputs/at"))
+    comparison = compare_paths(base, target, masks=path)
+    note = "the trace was not compared in 1 execution: a mask hides a change there"
+    assert (comparison.verdict, list(comparison.notes)) == (Verdict.PASS, [note])
+    assert (comparison.delta_count, len(comparison.differing)) == (0, 0)
+    assert compare_paths(base, target).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("planted", "field"),
+    [
+        ({"s1": {**AT[2], **OTHER_TRACE}, "s2": {**AT[1], **OTHER_TRACE}}, "/trace_digest"),
+        ({"s1": {**AT[2], **OTHER_TRACE, "virtual_ns": 2_000}, "s2": AT[1]}, "/virtual_ns"),
+        ({"s1": {**AT[2], "verdict": "fail"}, "s2": AT[1]}, "/verdict"),
+    ],
+    ids=["a trace beside it", "its virtual time", "its verdict"],
+)
+def test_a_hidden_change_excuses_nothing_but_the_trace_of_its_own_execution(
+    tmp_path: Path, planted: dict[str, Any], field: str
+) -> None:
+    base = seeded(tmp_path / "a.tar.gz", s1=AT[1], s2=AT[1])
+    target = seeded(tmp_path / "b.tar.gz", **planted)
+    comparison = compare_paths(base, target, masks=masks_file(tmp_path, rules("/outputs/at")))
+    assert comparison.verdict is Verdict.FAIL
+    assert [delta.field for delta in comparison.deltas] == [field]
+
+
+def test_masked_steps_excuse_no_other_trace(tmp_path: Path) -> None:
+    base = seeded(tmp_path / "a.tar.gz")
+    target = seeded(tmp_path / "b.tar.gz", s1=OTHER_TRACE)
+    comparison = compare_paths(base, target, masks=masks_file(tmp_path, rules("/steps")))
+    assert [delta.field for delta in comparison.deltas] == ["/trace_digest"]
 
 
 def test_a_mask_that_hits_nothing_or_everything_is_a_warning(tmp_path: Path) -> None:

@@ -19,11 +19,7 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
     golden = context.golden or context.project.inside(
         stage.golden, where="/stages/snapshot-compare/golden"
     )
-    approve = f"{context.commands.testops} snapshot approve {context.bundle.name} --why REASON"
-    review = f"{context.commands.testops} snapshot review {context.bundle.name}"
-    if context.project.output is not None:
-        # On a server: its people decide there, and this machine is not theirs.
-        approve = f"POST /v1/snapshots/{context.simulated.identity}/approve"
+    approve, review = _decisions(context, context.simulated.identity)
     if not golden.is_dir():
         place = context.project.shown(golden)
         why = f"there is no approved baseline in {place}; to approve this run: {approve}"
@@ -40,7 +36,9 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
         return ToolError(str(error), retryable=False)
     artifacts = tuple(context.project.shown(path) for path in comparison.reports)
     if comparison.verdict is Verdict.INCONCLUSIVE:
-        why = f"{comparison.reason}; {comparison.fix or f'to approve this run: {approve}'}"
+        # What the comparison advises is to be typed where the bundle is.
+        advice = "" if _is_on_server(context) else comparison.fix
+        why = f"{comparison.reason}; {advice or f'to approve this run: {approve}'}"
         return Ran((), artifacts=artifacts, notes=(why,))
     findings = tuple(
         Finding(delta.where, delta.what, "delta", _again(delta, context))
@@ -55,6 +53,20 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
         Metric("nondeterministic", comparison.nondeterministic, artifacts[0]),
     )
     return Ran(metrics, findings, artifacts, _notes(comparison, approve, review))
+
+
+def _is_on_server(context: StageContext) -> bool:
+    return context.project.output is not None
+
+
+def _decisions(context: StageContext, identity: str) -> tuple[str, str]:
+    """How to approve the run, and how to decide field by field, where its people are."""
+    if _is_on_server(context):
+        shown = f"/v1/snapshots/{identity}"
+        review = f"POST /v1/snapshots/reviews/ID/decisions (GET {shown} has the ID of its review)"
+        return f"POST {shown}/approve", review
+    testops, name = context.commands.testops, context.bundle.name
+    return f"{testops} snapshot approve {name} --why REASON", f"{testops} snapshot review {name}"
 
 
 def _notes(comparison: Comparison, approve: str, review: str) -> tuple[str, ...]:

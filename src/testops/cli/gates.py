@@ -23,7 +23,7 @@ from testops.runner.history import FileHistory
 from testops.runner.policies import load_policy, policies_of, policy_for, policy_given
 from testops.runner.projects import Project, project_around
 from testops.runner.records import RunStore
-from testops.runner.rejudging import Record, Rejudged, read_record, rejudge
+from testops.runner.rejudging import Record, read_record, rejudge
 from testops.runner.suites import known_names, load_suite
 from testops.runner.waivers import entries, load_waivers, save
 from testops.telemetry.clock import SystemClock
@@ -228,7 +228,7 @@ def evaluate(
         commit=commit,
     )
     if as_json:
-        click.echo(json.dumps(_evaluated(record, done)))
+        click.echo(json.dumps(done.to_json(record)))
     else:
         _print_gates(done.gates)
         for line in done.waivers_unused:
@@ -255,20 +255,6 @@ def policy_in(path: Path, *, shown: str) -> Policy:
     from testops.runner.suites import validate
 
     return validate(Policy, read_document(path, shown=shown))
-
-
-def _evaluated(record: Record, done: Rejudged) -> dict[str, Any]:
-    score = done.judgement.score
-    return {
-        "run_id": record.body["run_id"],
-        "attempt": record.body["attempt"],
-        "verdict": done.judgement.verdict.value,
-        "exit_code": int(done.judgement.exit_code),
-        "score": None if score is None else score.to_json(),
-        "was": record.body["verdict"],
-        "gates": [gate.to_json() for gate in done.gates],
-        "waivers_unused": list(done.waivers_unused),
-    }
 
 
 @click.group(context_settings=_HELP)

@@ -1,5 +1,6 @@
 """Policies and waivers on a server: versioned, guarded, and never changing what was judged."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,11 @@ import pytest
 from tests.api.conftest import ClientOf, World, definition, problem
 
 from testops.domain.access import Role
+from testops.domain.execution import Ending, StageRecord
+from testops.domain.run import RunState
+from testops.domain.stage import Metric, StageName, StageReport, StageState
+from testops.domain.verdict import ExitCode, Verdict
+from testops.storage.executions import ExecutionsStore
 
 GATE = {"stage": "sim", "metric": "kernels", "op": ">=", "threshold": 1, "key": True}
 POLICY: dict[str, Any] = {"name": "release", "gates": [GATE], "score": {"pass": 95, "warn": 80}}
@@ -197,3 +203,66 @@ def test_waivers_are_of_workspaces(client_of: ClientOf) -> None:
     problem(other.delete(place), 404, "not-found")
     assert other.get("/v1/waivers").json()["waivers"] == []
     assert client_of(Role.VIEWER).get(place).status_code == 200
+
+
+def ended(world: World, run_id: str, **metrics: float) -> None:
+    """Execute the run's one stage, so that it measured this, and end it as passed."""
+    executions = ExecutionsStore(world.database)
+    taken = executions.take(run_id, 1, "test-runner")
+    assert taken is not None
+    usual = {"determinism_percent": 100, "kernels": 1, "kernels_failed": 0}
+    every = {**usual, "kernels_inconclusive": 0, "kernels_warned": 0, **metrics}
+    measured = {name: Metric(name, value, "x.json") for name, value in every.items()}
+    report = StageReport(StageName.SIM, StageState.RAN, Verdict.PASS, metrics=measured)
+    executions.begin_stage(taken, "sim", "test-runner")
+    executions.record(taken, StageRecord("sim", report.to_full_json(), []))
+    ending = Ending(RunState.FINISHED, Verdict.PASS, ExitCode.HOLDS)
+    executions.finish(taken, replace(ending, judgement={"score": None, "gates": []}))
+
+
+def evaluated(client: httpx.Client, run_id: str, **asked: Any) -> tuple[str, int]:
+    response = client.post("/v1/gates/evaluate", json={"run_id": run_id, **asked})
+    assert response.status_code == 200, response.text
+    return response.json()["verdict"], response.json()["exit_code"]
+
+
+def test_a_run_is_judged_again_by_its_own_policy_or_another(
+    client: httpx.Client, world: World, client_of: ClientOf
+) -> None:
+    run_id = ask(client, suite="core")["run_id"]
+    ended(world, run_id)
+    assert evaluated(client, run_id) == ("pass", 0)
+    more = {"name": "more", "gates": [{**GATE, "threshold": 5}]}
+    assert evaluated(client, run_id, policy=more) == ("fail", 1)
+    put(client)
+    assert evaluated(client, run_id, policy={"server": "release"}) == ("pass", 0)
+    assert client.get(f"/v1/test-runs/{run_id}").json()["verdict"] == "pass"
+    assert evaluated(client, run_id, commit="c" * 7) == ("pass", 0)
+    assert evaluated(client, run_id, commit="d" * 7) == ("inconclusive", 4)
+    for wrong in ({"commit": ""}, {"policy": {"server": "none"}}):
+        body = {"run_id": run_id, **wrong}
+        problem(client.post("/v1/gates/evaluate", json=body), 422, "invalid-request")
+    other = client_of(Role.VIEWER, frozenset({"other"}))
+    problem(other.post("/v1/gates/evaluate", json={"run_id": run_id}), 404, "not-found")
+
+
+def test_a_run_that_did_not_end_or_kept_no_exact_numbers_proves_nothing(
+    client: httpx.Client, world: World
+) -> None:
+    run_id = ask(client, suite="core")["run_id"]
+    assert evaluated(client, run_id) == ("inconclusive", 4)
+    world.execute(run_id)
+    assert evaluated(client, run_id) == ("inconclusive", 4)
+
+
+def test_gates_are_tried_on_the_server_and_one_that_cannot_go_red_is_named(
+    client: httpx.Client,
+) -> None:
+    sound = client.post("/v1/gates/selftest", json={"policy": POLICY}).json()
+    assert sound["ok"]
+    assert "score of release" in [one["name"] for one in sound["gates"]]
+    gate = {"stage": "unit", "metric": "failed", "op": ">=", "threshold": 0}
+    found = client.post("/v1/gates/selftest", json={"gates": [gate]}).json()
+    assert not found["ok"]
+    [bad] = [one for one in found["gates"] if not one["ok"]]
+    assert (bad["name"], "cannot go red" in bad["problem"]) == ("unit.failed", True)

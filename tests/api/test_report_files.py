@@ -1,6 +1,7 @@
 """Reports of other tools, read by the server; and the tests that its runs make doubtful."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,36 @@ def test_a_report_cannot_ask_for_files_of_the_server(client: httpx.Client, tmp_p
     before = fingerprint(str(secret))
     secret.write_text("what nobody may learn\n")
     assert fingerprint(str(secret)) == before
+
+
+def test_load_tests_are_shown_as_json_or_as_a_page(client: httpx.Client) -> None:
+    content = (FILES / "k6-handle-summary.json").read_text()
+    body = {"files": [{"name": "k6.json", "content": content}]}
+    said = client.post("/v1/reports/performance", json=body)
+    assert [one["tool"] for one in said.json()["tests"]] == ["k6"]
+    page = client.post("/v1/reports/performance", json=body, headers={"accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "k6" in page.text
+    junit = {"name": "j.xml", "content": (FILES / "pytest-junit.xml").read_text()}
+    refused = client.post("/v1/reports/performance", json={"files": [junit]})
+    assert "no load test" in problem(refused, 422, "invalid-request")["detail"]
+
+
+def test_hardening_is_told_by_results_and_old_ones_are_stale(client: httpx.Client) -> None:
+    def stands(at: str) -> dict[str, Any]:
+        check = {"phase": 6, "name": "sast", "verdict": "pass", "at": at}
+        content = json.dumps({"schema": 1, "checks": [check]})
+        body = {"files": [{"name": "results.json", "content": content}]}
+        phases = client.post("/v1/reports/hardening", json=body).json()["phases"]
+        return dict(next(phase for phase in phases if phase["phase"] == 6))
+
+    assert stands(datetime.now(UTC).isoformat())["stale"] == []
+    old = stands("2020-01-01T00:00:00+00:00")
+    assert (old["stale"], old["verdict"]) == (["sast"], "inconclusive")
+    wrong = {"files": [{"name": "r.json", "content": "{}"}]}
+    said = problem(client.post("/v1/reports/hardening", json=wrong), 422, "invalid-request")
+    assert "r.json: it is not of schema 1" in said["detail"]
 
 
 def test_reading_needs_an_operator(client_of: ClientOf) -> None:

@@ -114,7 +114,7 @@ async def put_policy(
     The server counts the versions, whatever the body says. Runs that have begun keep theirs.
     """
     _require_everywhere(caller)
-    _require_sound(name, definition)
+    await run_in_threadpool(_require_sound, name, definition)
     policies, by = caller.services.policies, caller.principal.name
     known = await run_in_threadpool(policies.get, name)
     base = _base(known, if_match)

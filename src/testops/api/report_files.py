@@ -1,34 +1,45 @@
-"""`/v1/reports/import` and `/v1/reports/flaky`: other tools' files, and which tests to distrust.
+"""`/v1/reports/…` of files: those of other tools read and shown, and which tests to distrust.
 
 Reading a file keeps nothing of it: the server parses and answers. Reports of one run are its
 artifacts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Query
+from fastapi import Header, Query
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from testops.api.answers import answer, problems, tagged
+from testops.api.answers import answer, encode, problems, tagged
 from testops.api.ports import ApiServices
 from testops.api.problems import INVALID, Problem, error_at
+from testops.api.reports import page_or_json
 from testops.api.routing import Admitted, permits, router
 from testops.api.schemas import Wire, WorkspaceName
 from testops.domain.access import Permission
 from testops.domain.errors import BadInput
 from testops.domain.execution import Artifact
+from testops.domain.performance import Performance
 from testops.domain.run_view import RunFilter, RunView
 from testops.domain.shapes import Strict
 from testops.domain.stage import StageName, StageState
 from testops.reports.flaky import TestRun, flaky_report
 from testops.reports.formats.reading import Source
-from testops.reports.imports import NO_PROJECT, Format, import_report
+from testops.reports.hardening import Check, checks_in, hardening_json, phases_of
+from testops.reports.hardening_page import render_hardening
+from testops.reports.imports import (
+    NO_PROJECT,
+    Format,
+    Imported,
+    import_report,
+    load_test_in,
+)
+from testops.reports.performance_page import TESTS_MAX, performance_json, render_performance
 from testops.runner.test_history import build_name, with_tests
 
 routes = router("reports")
@@ -38,6 +49,7 @@ TESTS = "reports/tests.json"
 RECORD_BYTES_MAX = 16 * 1024 * 1024
 RUNS_MAX = 100
 
+Result = TypeVar("Result")
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 
 
@@ -119,14 +131,102 @@ async def read_report(asked: ReportAsked, caller: Admitted) -> Response:
 
 
 def _read(asked: ReportAsked) -> Mapping[str, Any]:
-    source = Source(asked.name, asked.content.encode())
+    return _of(asked, _imported).to_json()
+
+
+def _imported(source: Source, asked: ReportAsked) -> Imported:
+    return import_report(source, root=NO_PROJECT, suite=asked.suite, asked=asked.format)
+
+
+def _of(asked: ReportAsked, read: Callable[[Source, ReportAsked], Result]) -> Result:
+    """What `read` makes of the file; a `Problem` where that is nothing."""
     try:
-        return import_report(
-            source, root=NO_PROJECT, suite=asked.suite, asked=asked.format
-        ).to_json()
+        return read(Source(asked.name, asked.content.encode()), asked)
     except BadInput as error:
         errors = [error_at("body", "/content", error.problem, error.fix)]
         raise Problem(INVALID, str(error), errors=errors) from error
+
+
+class LoadTestsAsked(Strict):
+    """Load tests that other tools recorded."""
+
+    files: list[ReportAsked] = Field(min_length=1, max_length=TESTS_MAX)
+
+
+class ResultsAsked(Strict):
+    """Recorded results of the checks of phases 4 to 9, each file as it would be sent alone."""
+
+    files: list[ReportAsked] = Field(min_length=1, max_length=20)
+
+
+class PerformanceShown(Wire):
+    """What load tests measured, each as its tool told it."""
+
+    schema_version: int = Field(alias="schema")
+    tests: list[dict[str, Any]]
+
+
+class HardeningShown(Wire):
+    """How each phase stands; what left no result is missing, and never passed."""
+
+    schema_version: int = Field(alias="schema")
+    at: str
+    phases: list[dict[str, Any]]
+
+
+_Accept = Annotated[str, Header()]
+_OR_PAGE = {"content": {"text/html": {}}, "description": "As JSON, or as Accept asks: a page"}
+
+
+@routes.post(
+    "/v1/reports/performance",
+    operation_id="reportPerformance",
+    summary="Show what load tests measured",
+    responses={**problems(body=True), 200: {"model": PerformanceShown, **_OR_PAGE}},
+)
+@permits(Permission.RUNS_CREATE)
+async def report_performance(
+    request: Request, asked: LoadTestsAsked, caller: Admitted, accept: _Accept = "application/json"
+) -> Response:
+    """As `report performance` does. Percentiles are shown as told; nothing is kept."""
+
+    def made() -> str:
+        measured = [_of(one, _load_test) for one in asked.files]
+        names = ", ".join(one.name for one in asked.files[:3])
+        wants_page = "text/html" in accept
+        return render_performance(measured, of=names) if wants_page else performance_json(measured)
+
+    return page_or_json(request, await run_in_threadpool(made), accept)
+
+
+@routes.post(
+    "/v1/reports/hardening",
+    operation_id="reportHardening",
+    summary="Show how phases 4 to 9 stand",
+    responses={**problems(body=True), 200: {"model": HardeningShown, **_OR_PAGE}},
+)
+@permits(Permission.RUNS_CREATE)
+async def report_hardening(
+    request: Request, asked: ResultsAsked, caller: Admitted, accept: _Accept = "application/json"
+) -> Response:
+    """As `report hardening` does, by these results as of now; nothing is kept."""
+
+    def made() -> str:
+        checks = [check for one in asked.files for check in _of(one, _checks)]
+        phases = phases_of(checks, at=caller.services.clock.now())
+        if "text/html" in accept:
+            return render_hardening(phases)
+        return encode(hardening_json(phases)).decode()
+
+    return page_or_json(request, await run_in_threadpool(made), accept)
+
+
+def _load_test(source: Source, asked: ReportAsked) -> Performance:
+    return load_test_in(source, root=NO_PROJECT, asked=asked.format)
+
+
+def _checks(source: Source, _: ReportAsked) -> Sequence[Check]:
+    return checks_in(source)
 
 
 @routes.get(

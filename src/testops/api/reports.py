@@ -73,6 +73,12 @@ def _answer(request: Request, text: str, media_type: str) -> Response:
     return Response(raw, headers=headers, media_type=media_type)
 
 
+def page_or_json(request: Request, text: str, accept: str) -> Response:
+    """A report that is a page where `accept` asks for one, and JSON elsewhere."""
+    media_type = "text/html" if "text/html" in accept else "application/json"
+    return _answer(request, text, media_type)
+
+
 def _page(services: ApiServices, view: RunView) -> str:
     run = view.to_json()
     # With the sources and causes that the answer of the API leaves out.

@@ -4,6 +4,7 @@ What a gate means is said by `warroom`; here it is read, asked and printed.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from testops.runner.history import FileHistory
 from testops.runner.policies import load_policy, policies_of, policy_for, policy_given
 from testops.runner.projects import Project, project_around
 from testops.runner.records import RunStore
-from testops.runner.rejudging import Record, Rejudged, read_record, rejudge
+from testops.runner.rejudging import Record, read_record, rejudge
 from testops.runner.suites import known_names, load_suite
 from testops.runner.waivers import entries, load_waivers, save
 from testops.telemetry.clock import SystemClock
@@ -31,6 +32,8 @@ from testops.warroom.selftest import selftest
 from testops.warroom.waivers import expired
 
 _HELP = {"help_option_names": ["-h", "--help"]}
+# Less of it, or nothing as from a variable that is not set, would fit any build.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _policy_option = click.option("--policy", metavar="NAME", help="Of policies/, not the suite's own.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -206,6 +209,12 @@ def evaluate(
     results: str, suite: str | None, policy: str | None, commit: str | None, as_json: bool
 ) -> ExitCode:
     """Judge a recorded run again: by the suite as it is now, or by another policy."""
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        raise BadInput(
+            f"{commit!r} is no commit, or too little of one",
+            where="--commit",
+            fix="give its name in hex, at least 7 digits of it",
+        )
     record = _record_of(results)
     found = load_suite(suite or record.body["suite"], working_folder=Path.cwd())
     rules = Rules.of(found.suite, _policy_for(policy, record, found.suite, found.project))
@@ -219,7 +228,7 @@ def evaluate(
         commit=commit,
     )
     if as_json:
-        click.echo(json.dumps(_evaluated(record, done)))
+        click.echo(json.dumps(done.to_json(record)))
     else:
         _print_gates(done.gates)
         for line in done.waivers_unused:
@@ -246,20 +255,6 @@ def policy_in(path: Path, *, shown: str) -> Policy:
     from testops.runner.suites import validate
 
     return validate(Policy, read_document(path, shown=shown))
-
-
-def _evaluated(record: Record, done: Rejudged) -> dict[str, Any]:
-    score = done.judgement.score
-    return {
-        "run_id": record.body["run_id"],
-        "attempt": record.body["attempt"],
-        "verdict": done.judgement.verdict.value,
-        "exit_code": int(done.judgement.exit_code),
-        "score": None if score is None else score.to_json(),
-        "was": record.body["verdict"],
-        "gates": [gate.to_json() for gate in done.gates],
-        "waivers_unused": list(done.waivers_unused),
-    }
 
 
 @click.group(context_settings=_HELP)

@@ -14,8 +14,8 @@ class PastRun:
     """One ended attempt. `metrics` and `samples` are by stage and name of the metric.
 
     `finished_at` is RFC 3339 in UTC. `samples` has the single measurements behind a metric, where
-    its stage kept them. `waived` are the metrics that were let through by a waiver: such a value is
-    no ground for what comes after it.
+    its stage kept them. `let_through` are the metrics that failed a gate, where a waiver or a score
+    let the run through all the same: such a value is no ground for what comes after it.
     """
 
     run_id: str
@@ -29,7 +29,7 @@ class PastRun:
     engine_version: str
     metrics: Mapping[StageName, Mapping[str, float]] = field(default_factory=dict)
     samples: Mapping[StageName, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    waived: frozenset[tuple[StageName, str]] = frozenset()
+    let_through: frozenset[tuple[StageName, str]] = frozenset()
 
 
 class History(Protocol):
@@ -39,4 +39,8 @@ class History(Protocol):
         self, *, suite: str, profile: str | None, verdicts: frozenset[Verdict], limit: int
     ) -> Sequence[PastRun]:
         """The newest `limit` finished attempts of `suite`, newest first; of any profile if None."""
+        ...
+
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        """Every ended attempt of that run, the newest first, also one that was cut short."""
         ...

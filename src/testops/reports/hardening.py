@@ -12,11 +12,14 @@ from typing import Any
 
 from testops.domain.errors import BadInput
 from testops.domain.verdict import Verdict, worst
+from testops.reports.formats.reading import Source, json_of
 from testops.reports.page_text import moment_of
 
 SCHEMA = 1
 # The last phase asks for a week without a critical finding: evidence of it is no older.
 FRESH_FOR = timedelta(days=7)
+# What is of the future is no evidence, or it would be fresh for ever; clocks differ by so much.
+_SKEW = timedelta(minutes=5)
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 CHECKS_MAX = 1000
 _CHECKED_BY = {
@@ -76,7 +79,9 @@ class Phase:
 
     @property
     def stale(self) -> Sequence[Check]:
-        return tuple(check for check in self.checks if self.at - check.at > FRESH_FOR)
+        return tuple(
+            check for check in self.checks if not -_SKEW <= self.at - check.at <= FRESH_FOR
+        )
 
     @property
     def verdict(self) -> Verdict | None:
@@ -163,8 +168,9 @@ def hardening_json(phases: Sequence[Phase]) -> dict[str, Any]:
     }
 
 
-def checks_in(body: object, *, where: str) -> Sequence[Check]:
+def checks_in(source: Source) -> Sequence[Check]:
     """The checks of a file of recorded results; `BadInput` names the field that is wrong."""
+    body, where = json_of(source), source.name
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
         raise BadInput(f"it is not of schema {SCHEMA}", where=where, fix='give "schema": 1')
     checks = body.get("checks")

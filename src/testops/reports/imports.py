@@ -104,6 +104,17 @@ def import_report(
     return _READERS[found](_Asked(source, found, suite, root))
 
 
+def load_test_in(source: Source, *, root: Path, asked: Format | None = None) -> Performance:
+    """The load test that the file tells of; `BadInput` where it is something else."""
+    found = import_report(source, root=root, asked=asked)
+    if found.performance is None:
+        raise source.bad(
+            f"it is {found.format.value}, and no load test",
+            fix="give a summary or points of k6, Hyperfoil or hyperfine",
+        )
+    return found.performance
+
+
 def recognised(source: Source) -> Format:
     """What the file is, told by what is in it: names of files say little."""
     head = source.content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")

@@ -38,6 +38,11 @@ class FileHistory:
                 found.append(past)
         return sorted(found, key=lambda run: run.finished_at, reverse=True)
 
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        """Every ended attempt of that run, the newest first, also one that was cut short."""
+        ended = [one for one in self._store.attempts(run_id) if one.get("finished_at")]
+        return [past for record in reversed(ended) if (past := _read(record)) is not None]
+
 
 def _read(record: Mapping[str, Any]) -> PastRun | None:
     try:
@@ -74,12 +79,12 @@ def measured_in(
         sampled = {metric.name: metric.samples for metric in every if metric.samples}
         metrics |= {name: {metric.name: metric.value for metric in every}} if every else {}
         samples |= {name: sampled} if sampled else {}
-    waived = {
+    let_through = {
         (result.rule.stage, result.rule.metric)
         for result in map(GateResult.from_json, gates)
-        if result.waiver is not None
+        if result.waiver is not None or result.verdict is Verdict.FAIL
     }
-    return {"metrics": metrics, "samples": samples, "waived": frozenset(waived)}
+    return {"metrics": metrics, "samples": samples, "let_through": frozenset(let_through)}
 
 
 def _measured(

@@ -135,6 +135,11 @@ class RunStore:
         attempts = self._attempts(self._runs / run_id)
         return _read(attempts[-1][1]) if attempts else None
 
+    def attempts(self, run_id: str) -> list[dict[str, object]]:
+        """The records of `run_id` that can be read, the first attempt first."""
+        read = (_read(path) for _, path in self._attempts(self._runs / run_id))
+        return [record for record in read if record is not None]
+
     def records(self) -> Iterator[dict[str, object]]:
         """Every attempt that is recorded, in the order of ids; what cannot be read is left out."""
         for folder in sorted(self._runs.iterdir()) if self._runs.is_dir() else []:

@@ -14,7 +14,9 @@ from testops.domain.errors import BadInput
 from testops.domain.gate import GateResult
 from testops.domain.history import History, PastRun
 from testops.domain.run import RunState
-from testops.domain.stage import StageReport, StageState
+from testops.domain.run_view import RunView
+from testops.domain.stage import StageName, StageReport, StageState
+from testops.domain.suite import Suite
 from testops.domain.verdict import Verdict
 from testops.domain.waiver import Waiver, moment_of
 from testops.telemetry.clock import Clock
@@ -54,6 +56,20 @@ class Rejudged:
     judgement: Judgement
     waivers_unused: tuple[str, ...]
 
+    def to_json(self, record: Record) -> dict[str, Any]:
+        """What `gates evaluate` and its route answer."""
+        score = self.judgement.score
+        return {
+            "run_id": record.body["run_id"],
+            "attempt": record.body["attempt"],
+            "verdict": self.judgement.verdict.value,
+            "exit_code": int(self.judgement.exit_code),
+            "score": None if score is None else score.to_json(),
+            "was": record.body["verdict"],
+            "gates": [gate.to_json() for gate in self.gates],
+            "waivers_unused": list(self.waivers_unused),
+        }
+
 
 def read_record(path: Path, *, shown: str) -> Record:
     """The record in `path`; `BadInput` where it is none, or is only what people see."""
@@ -71,6 +87,25 @@ def read_record(path: Path, *, shown: str) -> Record:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = f"is no record of a run: {type(error).__name__} {str(error)[:100]}"
         raise BadInput(said, where=shown, fix="name the record of a run") from error
+
+
+def record_of(view: RunView) -> Record:
+    """The newest attempt of a run as a server keeps it."""
+    suite = Suite.model_validate(view.question["suite"])
+    left = {stage.name: stage.report for stage in view.stages}
+    stages = [_left(name, left.get(name.value)) for name in suite.stages.named()]
+    body = {**view.to_json(), "policy": view.question.get("policy")}
+    return Record(body, tuple(stages))
+
+
+def _left(name: StageName, report: Mapping[str, Any] | None) -> StageReport:
+    if report is None:
+        return StageReport(name, StageState.NOT_ASKED)
+    if "exact" in report:
+        return StageReport.from_json(report)
+    # It could not be executed, or is of a release that kept no exact numbers.
+    why = str(report["reason"]) or "its exact numbers were not kept"
+    return StageReport(name, StageState.TOOL_ERROR, reason=why)
 
 
 def _record(body: Mapping[str, Any], shown: str) -> Record:
@@ -139,6 +174,8 @@ def _not_evidence(body: Mapping[str, Any], commit: str | None) -> str:
     build = body["build"]
     if commit is None:
         return ""
+    if build.get("stated"):
+        return f"that the evidence is of commit {build['commit']} was only stated"
     if build["commit"] is None or not build["commit"].startswith(commit):
         return f"the evidence is of commit {build['commit']}, and {commit} is asked about"
     if build["dirty"]:
@@ -168,3 +205,9 @@ class _Before:
         if self.ended_at is None:
             return ()
         return [run for run in found if moment_of(run.finished_at) < self.ended_at][:limit]
+
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        if self.ended_at is None:
+            return ()
+        every = self.history.attempts(run_id)
+        return [run for run in every if moment_of(run.finished_at) < self.ended_at]

@@ -24,21 +24,25 @@ class WorkspaceHistory:
         self, *, suite: str, profile: str | None, verdicts: frozenset[Verdict], limit: int
     ) -> Sequence[PastRun]:
         """The newest `limit` finished attempts of `suite`, newest first; of any profile if None."""
-        with self._database.read() as connection:
-            rows = connection.execute(self._wanted(suite, profile, verdicts).limit(limit)).all()
-            return [self._past_run(connection, row) for row in rows]
-
-    def _wanted(
-        self, suite: str, profile: str | None, verdicts: frozenset[Verdict]
-    ) -> sa.Select[tuple[object, ...]]:
         conditions = [
-            run.c.workspace == self._workspace,
             run.c.suite == suite,
             attempt.c.state == RunState.FINISHED.value,
             attempt.c.verdict.in_(sorted(verdict.value for verdict in verdicts)),
         ]
         if profile is not None:
             conditions.append(run.c.profile == profile)
+        with self._database.read() as connection:
+            rows = connection.execute(self._ended(*conditions).limit(limit)).all()
+            return [self._past_run(connection, row) for row in rows]
+
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        """Every ended attempt of that run, the newest first, also one that was cut short."""
+        ended = self._ended(run.c.run_id == run_id, attempt.c.verdict.is_not(None))
+        with self._database.read() as connection:
+            rows = connection.execute(ended).all()
+            return [self._past_run(connection, row) for row in rows]
+
+    def _ended(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[object, ...]]:
         columns = (
             run.c.run_id,
             run.c.suite,
@@ -53,7 +57,9 @@ class WorkspaceHistory:
         return (
             sa.select(*columns)
             .join(attempt, attempt.c.run_id == run.c.run_id)
-            .where(*conditions)
+            .where(
+                run.c.workspace == self._workspace, attempt.c.finished_at.is_not(None), *conditions
+            )
             .order_by(attempt.c.finished_at.desc(), run.c.run_id, attempt.c.attempt.desc())
         )
 

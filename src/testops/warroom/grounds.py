@@ -12,7 +12,6 @@ from testops.domain.waiver import Waiver
 PASSED = frozenset({Verdict.PASS, Verdict.WARN})
 # What the engine executed is only like what the same minor of it executed.
 _OF_THE_ENGINE = frozenset({StageName.SIM, StageName.SNAPSHOT_COMPARE})
-_ATTEMPTS_LOOKED_AT = 50
 
 
 class NoHistory:
@@ -21,6 +20,10 @@ class NoHistory:
     def runs(
         self, *, suite: str, profile: str | None, verdicts: frozenset[Verdict], limit: int
     ) -> Sequence[PastRun]:
+        """None."""
+        return ()
+
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
         """None."""
         return ()
 
@@ -45,7 +48,7 @@ class Grounds:
         """The newest passed runs of this suite and profile that measured `metric`, at most `of`.
 
         A run passed when it neither failed nor was inconclusive. One whose `metric` was let through
-        by a waiver is no ground, or what was waived once would be the measure of what follows.
+        is no ground, or what was waived or outvoted once would be the measure of what follows.
         """
         found = self.history.runs(
             suite=self.suite, profile=self.profile, verdicts=PASSED, limit=max(4 * of, 20)
@@ -54,17 +57,11 @@ class Grounds:
         return fit[:of]
 
     def earlier_attempts(self) -> list[PastRun]:
-        """The finished attempts at this very question, whatever became of them."""
-        found = self.history.runs(
-            suite=self.suite,
-            profile=self.profile,
-            verdicts=frozenset(Verdict),
-            limit=_ATTEMPTS_LOOKED_AT,
-        )
-        return [run for run in found if run.run_id == self.run_id]
+        """The ended attempts at this very question, whatever became of them."""
+        return [*self.history.attempts(self.run_id)] if self.run_id else []
 
     def _is_like(self, run: PastRun, stage: StageName, metric: str) -> bool:
-        if (stage, metric) in run.waived or metric not in run.metrics.get(stage, {}):
+        if (stage, metric) in run.let_through or metric not in run.metrics.get(stage, {}):
             return False
         if stage not in _OF_THE_ENGINE:
             return True

@@ -48,11 +48,15 @@ class Rules:
 
         What a policy does not weigh decides as ever: its failure fails the run whatever the score.
         """
-        objectives = [rule for rule in self.of_policy if rule.stage is stage]
-        own = [rule for rule in self.own if rule.stage is stage]
-        named = {r.metric for r in (*objectives, *own) if r.kind is Kind.ABSOLUTE}
-        kept = [r for r in DEFAULT_RULES if r.stage is stage and r.metric not in named]
-        others = [*own, *kept]
+        return tuple(rule for rule in self._every if rule.stage is stage)
+
+    @property
+    def _every(self) -> tuple[GateRule, ...]:
+        # Those of all stages are called apart together: a waiver knows a gate by its name alone.
+        objectives = self.of_policy
+        named = {(r.stage, r.metric) for r in (*objectives, *self.own) if r.kind is Kind.ABSOLUTE}
+        kept = [r for r in DEFAULT_RULES if (r.stage, r.metric) not in named]
+        others = [*self.own, *kept]
         if self.policy is not None:
             others = [replace(rule, weight=0.0, key=True) for rule in others]
         return _called_apart([*objectives, *others])

@@ -26,6 +26,7 @@ _NOW = datetime(2000, 1, 1, tzinfo=UTC)
 _SIGNED = ("_delta", "_drift", "_slope", "_change", "_shift")
 # What earlier runs may have measured.
 _BASES = (100.0, 1.0, 10.0, 50.0, 1000.0)
+_SAMPLES_OF_A_RUN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,15 @@ def _shifted(rule: GateRule, how: Statistical) -> Iterator[_Sample]:
     low, high = bounds_of(rule.metric)
     base = 50.0 if math.isfinite(high) else 100.0
     count = how.samples_min
+    # So many of each earlier run that they do together; of more, comparing takes long for nothing.
+    each = max(-(-count // how.of), min(count, _SAMPLES_OF_A_RUN))
     # Distinct and close together: the fractional parts of the multiples of the golden ratio.
-    old = [base + base * (n * 0.6180339887 % 1) / 100 for n in range(count * how.of)]
+    old = [base + base * (n * 0.6180339887 % 1) / 100 for n in range(each * how.of)]
     step = base * (2 * how.shift_percent_max + 50) / 100
     by = -step if how.worse is Worse.LOWER else step
     new = [base + base * (n * 0.7548776662 % 1) / 100 for n in range(count)]
     moved = [min(max(value + by, low), high) for value in new]
-    past = tuple(_past(rule, n, base, old[n * count : (n + 1) * count]) for n in range(how.of))
+    past = tuple(_past(rule, n, base, old[n * each : (n + 1) * each]) for n in range(how.of))
     for shown, values in ((f"{count} samples moved by {by:g}", moved), (f"{count} alike", new)):
         middle = sorted(values)[count // 2]
         yield shown, Metric(rule.metric, middle, "selftest", samples=tuple(values)), past
@@ -173,6 +176,9 @@ class _Remembered:
         self, *, suite: str, profile: str | None, verdicts: frozenset[Verdict], limit: int
     ) -> Sequence[PastRun]:
         return self.past[:limit]
+
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        return ()
 
 
 def _judged(rule: GateRule, metric: Metric | None, past: tuple[PastRun, ...]) -> GateResult:

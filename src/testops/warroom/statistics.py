@@ -198,10 +198,19 @@ def _differences_up_to(new: Sequence[float], old: Sequence[float], bound: float)
     found, first = 0, 0
     for x in new:
         # `old` from `first` on is near enough to x; the next x is larger, so it begins there.
-        while first < len(old) and x - old[first] > bound:
-            first += 1
+        first = _first_near(x, old, bound, first)
         found += len(old) - first
     return found
+
+
+def _first_near(x: float, old: Sequence[float], bound: float, begin: int) -> int:
+    """The first place of `old`, from `begin` on, with x - old[place] <= bound."""
+    place = bisect_left(old, x - bound, begin)
+    is_near = place == len(old) or x - old[place] <= bound
+    if is_near and (place == begin or x - old[place - 1] > bound):
+        return place
+    # x - bound was rounded to the other side of some of them.
+    return bisect_left(old, True, begin, key=lambda y: x - y <= bound)
 
 
 def _rank(value: float) -> int:

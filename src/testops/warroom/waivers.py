@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from testops.domain.gate import GateResult
+from testops.domain.gate import GateResult, Worse
 from testops.domain.verdict import Verdict
 from testops.domain.waiver import Waiver, cannot_be_waived
 from testops.warroom.grounds import Grounds, span
@@ -71,6 +71,9 @@ def _refusal(waiver: Waiver, result: GateResult, now: datetime) -> str | None:
     if waiver.up_to is None:
         return None
     rule = result.rule
+    if rule.statistical is not None and rule.statistical.worse is Worse.DIFFERENT:
+        # Such a gate breaks either way, and one number is no limit on both sides.
+        return "has a limit, and this gate has no one direction that is worse"
     if result.value is None or rule.threshold is None:
         return "has a limit, and there is no value to hold against it"
     if rule.op.margin(result.value, rule.threshold) < rule.op.margin(waiver.up_to, rule.threshold):

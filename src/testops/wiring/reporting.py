@@ -15,7 +15,7 @@ from testops.reports.files import write_reports
 from testops.reports.formats.reading import read_source
 from testops.reports.hardening import Check, Phase, checks_in, phases_of
 from testops.reports.hardening_page import write_hardening
-from testops.reports.imports import import_report
+from testops.reports.imports import load_test_in
 from testops.reports.performance_page import NAME as PERFORMANCE_NAME
 from testops.reports.performance_page import (
     measured_in,
@@ -182,16 +182,8 @@ def report_performance(
 
     With a `suite` it is compared with what the load stages of its passed runs usually measure.
     """
-    measured = []
-    for path in files:
-        found = import_report(read_source(path, shown=str(path)), root=project.root)
-        if found.performance is None:
-            raise BadInput(
-                f"it is {found.format.value}, and no load test",
-                where=str(path),
-                fix="give a summary or points of k6, Hyperfoil or hyperfine",
-            )
-        measured.append(found.performance)
+    sources = [read_source(path, shown=str(path)) for path in files]
+    measured = [load_test_in(source, root=project.root) for source in sources]
     usual = {}
     if suite is not None:
         usual = usual_performance(FileHistory(RunStore(project)), suite=suite, profile=None)
@@ -204,11 +196,6 @@ def report_hardening(files: Sequence[Path], folder: Path) -> tuple[Sequence[Phas
     """The phases by recorded results, as of now; `BadInput` names file and field."""
     checks: list[Check] = []
     for path in files:
-        source = read_source(path, shown=str(path))
-        try:
-            body = json.loads(source.content)
-        except (ValueError, RecursionError):
-            raise BadInput("it is not JSON", where=str(path), fix="correct it") from None
-        checks += checks_in(body, where=str(path))
+        checks += checks_in(read_source(path, shown=str(path)))
     phases = phases_of(checks, at=SystemClock().now())
     return phases, write_hardening(phases, folder)

@@ -155,6 +155,8 @@ def test_what_came_later_is_no_ground_of_an_earlier_run(
     )
     body = json.loads(record.read_text())
     later = {**body, "finished_at": "2030-01-01T00:00:00+00:00", "attempt": 2}
+    # What failed and was outvoted by the score is no ground.
+    record.write_text(json.dumps({**body, "gates": []}))
     record.with_name("attempt-2.json").write_text(json.dumps(later))
     code, found = answered(capsys, "gates", "evaluate", "--results", str(record))
     assert (code, found["verdict"]) == (4, "inconclusive")
@@ -181,11 +183,32 @@ def test_evidence_of_another_build_or_of_no_end_proves_nothing(
     record = record_of(project)
     asked = ("gates", "evaluate", "--results", str(record))
     assert command(*asked) == 0
-    code, body = answered(capsys, *asked, "--commit", "abc123")
+    code, body = answered(capsys, *asked, "--commit", "abc1234")
     assert (code, body["verdict"]) == (4, "inconclusive")
     whole = json.loads(record.read_text())
     record.write_text(json.dumps({**whole, "state": "cancelled"}))
     assert command(*asked) == 4
+
+
+def test_evidence_of_a_commit_that_was_only_stated_proves_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = record_of(project)
+    whole = json.loads(record.read_text())
+    asked = ("gates", "evaluate", "--results", str(record), "--commit", "abc1234")
+    for stated, code in ((False, 0), (True, 4)):
+        build = {"commit": "abc1234" + "0" * 33, "dirty": None, "stated": stated}
+        record.write_text(json.dumps({**whole, "build": build}))
+        assert command(*asked) == code
+
+
+@pytest.mark.parametrize("commit", ["", "a", "main", "ABC1234"])
+def test_what_would_fit_any_commit_is_bad_input(
+    project: Path, commit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = str(record_of(project))
+    assert command("gates", "evaluate", "--results", record, "--commit", commit) == 2
+    assert "--commit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -238,6 +261,7 @@ def test_a_waiver_from_its_grant_to_its_end(
         ("sim.kernels_failed", "tomorrow", "RFC 3339"),
         ("sim.determinism_percent", later(days=1), "cannot be waived"),
     ],
+    ids=["no gate", "too long", "over", "no moment", "never waived"],
 )
 def test_a_waiver_that_nobody_may_grant_is_bad_input(
     gate: str, expires: str, words: str, project: Path, capsys: pytest.CaptureFixture[str]

@@ -266,7 +266,7 @@ def test_trends_are_a_page_whose_points_lead_to_records_that_are_there(
         (["trends", "--runs", "0"], "--runs"),
         (["performance", "nope.json"], "nope.json: cannot be read"),
         (["performance", str(RECORDED / "ruff.sarif")], "it is sarif, and no load test"),
-        (["hardening", str(RECORDED / "pytest-junit.xml")], "it is not JSON"),
+        (["hardening", str(RECORDED / "pytest-junit.xml")], "not valid JSON"),
         (["hardening", str(RECORDED / "hyperfoil.json")], "it is not of schema 1"),
     ],
 )

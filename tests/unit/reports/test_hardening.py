@@ -10,11 +10,16 @@ from tests.support.report_pages import checked
 
 from testops.domain.errors import BadInput
 from testops.domain.verdict import Verdict
+from testops.reports.formats.reading import Source
 from testops.reports.hardening import Check, Phase, checks_in, hardening_json, phases_of
 from testops.reports.hardening_page import render_hardening, write_hardening
 
 NOW = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
 OF_NINE = ("release_artifact", "audit_chain", "signed_checklist")
+
+
+def file_of(body: object) -> Source:
+    return Source("x.json", json.dumps(body).encode())
 
 
 def check(name: str, verdict: Verdict = Verdict.PASS, **changes: Any) -> Check:
@@ -24,6 +29,13 @@ def check(name: str, verdict: Verdict = Verdict.PASS, **changes: Any) -> Check:
 
 def phase(number: int, *checks: Check) -> Phase:
     return next(one for one in phases_of(checks, at=NOW) if one.number == number)
+
+
+def test_evidence_of_the_future_is_none() -> None:
+    every = [check(name) for name in OF_NINE[1:]]
+    for late, verdict in ((timedelta(minutes=4), "pass"), (timedelta(minutes=6), "inconclusive")):
+        one = phase(9, check(OF_NINE[0], at=NOW + late), *every)
+        assert one.verdict == verdict
 
 
 def test_without_data_every_phase_is_not_measured_and_has_no_number() -> None:
@@ -103,7 +115,7 @@ def test_recorded_results_are_read_and_come_back_in_the_json(tmp_path: Path) -> 
             }
         ],
     }
-    phases = phases_of(checks_in(body, where="x.json"), at=NOW)
+    phases = phases_of(checks_in(file_of(body)), at=NOW)
     paths = write_hardening(phases, tmp_path)
     assert [path.name for path in paths] == ["hardening.json", "hardening.html"]
     told = json.loads(paths[0].read_text())
@@ -130,7 +142,7 @@ def test_recorded_results_are_read_and_come_back_in_the_json(tmp_path: Path) -> 
 )
 def test_a_file_that_is_wrong_is_refused_with_its_field(body: Any, says: str) -> None:
     with pytest.raises(BadInput, match=says):
-        checks_in(body, where="x.json")
+        checks_in(file_of(body))
 
 
 @pytest.mark.parametrize(
@@ -147,5 +159,5 @@ def test_a_file_that_is_wrong_is_refused_with_its_field(body: Any, says: str) ->
 def test_a_verdict_or_count_that_is_none_is_refused(field: str, value: Any) -> None:
     whole = {"phase": 4, "name": "a", "at": "2026-11-25T18:00:00Z", "verdict": "pass"}
     with pytest.raises(BadInput, match=field):
-        checks_in({"schema": 1, "checks": [whole | {field: value}]}, where="x.json")
-    assert len(checks_in({"schema": 1, "checks": [whole]}, where="x.json")) == 1
+        checks_in(file_of({"schema": 1, "checks": [whole | {field: value}]}))
+    assert len(checks_in(file_of({"schema": 1, "checks": [whole]}))) == 1

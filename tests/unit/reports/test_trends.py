@@ -38,6 +38,9 @@ class InMemory:
         ]
         return found[:limit]
 
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        return [run for run in reversed(self._runs) if run.run_id == run_id]
+
 
 def past(
     place: int, verdict: Verdict = Verdict.PASS, metrics: Mapping[str, float] | None = None

@@ -576,6 +576,9 @@ class Known:
     def runs(self, **_asked: Any) -> Sequence[PastRun]:
         return self.past
 
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        return [run for run in self.past if run.run_id == run_id]
+
     def waivers(self, workspace: str) -> Sequence[Waiver]:
         return self.granted
 

@@ -78,6 +78,22 @@ def test_what_did_not_finish_is_no_history(
     assert newest(project) == []
 
 
+def test_every_ended_attempt_of_one_run_is_known_also_one_that_was_cut_short(
+    project: Project, tools: Tools, request_for: Callable[..., Request]
+) -> None:
+    first, second = run(request_for(), tools), run(request_for(), tools)
+    for done, state in ((first, "cancelled"), (second, "finished")):
+        path = _record(project, done)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "state": state}))
+    found = FileHistory(RunStore(project)).attempts(first.run_id)
+    assert [(past.attempt, past.state.value) for past in found] == [
+        (2, "finished"),
+        (1, "cancelled"),
+    ]
+    assert found[1].metrics[StageName.SIM]["determinism_percent"] == 100
+    assert list(FileHistory(RunStore(project)).attempts("0" * 16)) == []
+
+
 def test_a_record_that_cannot_be_read_hides_no_other(
     project: Project, tools: Tools, request_for: Callable[..., Request]
 ) -> None:

@@ -181,6 +181,21 @@ def test_a_module_that_cannot_be_imported_fails(tests: Path, qualify: Qualify, t
     assert value(report, "failed") == 1
 
 
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_part_of_the_tests_is_not_success(tests: Path, qualify: Qualify, code: int) -> None:
+    stops = f"def test_stops() -> None:\n    pytest.exit('enough', returncode={code})\n"
+    tests.write_text(f"import pytest\n\ndef test_holds() -> None:\n    pass\n\n{stops}")
+    report = qualify(UNIT)
+    assert (report.state, report.verdict) == (StageState.TOOL_ERROR, Verdict.INCONCLUSIVE)
+    assert "tests to go" in report.reason
+
+
+def test_tests_that_stop_at_the_first_failure_have_failed(tests: Path, qualify: Qualify) -> None:
+    tests.write_text("".join(f"def test_{n}() -> None:\n    assert False\n\n" for n in "abc"))
+    report = qualify(HEAD + '  unit: {paths: [tests], arguments: ["-x"]}\n')
+    assert (report.state, report.verdict) == (StageState.RAN, Verdict.FAIL)
+
+
 def test_nothing_collected_is_not_success(tests: Path, qualify: Qualify) -> None:
     tests.write_text("x = 1\n")
     report = qualify(UNIT)

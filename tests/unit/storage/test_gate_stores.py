@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tests.support.platform import GREEN, Stores, at_once, new_run
 
-from testops.domain.execution import StageRecord
+from testops.domain.execution import Ending, StageRecord, cancelled
 from testops.domain.gate import GateResult, GateRule, Op, Waived
 from testops.domain.history import History
 from testops.domain.policy import Policy
+from testops.domain.run import RunState
 from testops.domain.stage import Metric, StageName, StageReport, StageState
 from testops.domain.verdict import Verdict
 from testops.domain.waiver import Waiver
@@ -90,7 +91,15 @@ def test_a_waiver_is_kept_until_it_is_withdrawn(stores: Stores) -> None:
     assert (waivers.get(made.waiver_id), waivers.of("default")) == (None, [])
 
 
-def finish(stores: Stores, run_id: str, *, waived: bool = False, **fields: Any) -> None:
+def finish(
+    stores: Stores,
+    run_id: str,
+    *,
+    waived: bool = False,
+    said: Verdict = Verdict.WARN,
+    ending: Ending = GREEN,
+    **fields: Any,
+) -> None:
     """Execute a run that measured 5 s in 3 samples, and end it."""
     stores.runs.create(replace(new_run(run_id), **fields))
     taken = stores.executions.take(run_id, 1, "one")
@@ -99,11 +108,11 @@ def finish(stores: Stores, run_id: str, *, waived: bool = False, **fields: Any) 
     report = StageReport(StageName.LINT, StageState.RAN, metrics={"wall_s": metric})
     waiver = Waived("Ada", "why", "2030-01-01T00:00:00Z") if waived else None
     rule = GateRule(StageName.LINT, "wall_s", Op.AT_MOST, 1)
-    gate = GateResult(rule, Verdict.WARN, 5.0, "…", waiver=waiver)
+    gate = GateResult(rule, said, 5.0, "…", waiver=waiver)
     stores.executions.record(
         taken, StageRecord("lint", report.to_full_json(), [gate.to_full_json()])
     )
-    stores.executions.finish(taken, replace(GREEN, judgement={"score": None, "gates": []}))
+    stores.executions.finish(taken, replace(ending, judgement={"score": None, "gates": []}))
 
 
 def test_what_a_run_measured_is_history_of_its_workspace(stores: Stores) -> None:
@@ -130,8 +139,28 @@ def test_what_a_run_measured_is_history_of_its_workspace(stores: Stores) -> None
     past = {one.run_id[0]: one for one in found}
     assert past["a"].metrics == {StageName.LINT: {"wall_s": 5.0}}
     assert past["a"].samples == {StageName.LINT: {"wall_s": (4.0, 5.0, 6.0)}}
-    assert (past["a"].waived, past["a"].commit) == (frozenset(), "c" * 40)
-    assert past["b"].waived == {(StageName.LINT, "wall_s")}
+    assert (past["a"].let_through, past["a"].commit) == (frozenset(), "c" * 40)
+    assert past["b"].let_through == {(StageName.LINT, "wall_s")}
+
+
+def test_a_value_that_failed_in_a_run_that_passed_is_known_as_let_through(stores: Stores) -> None:
+    finish(stores, "a" * 16, said=Verdict.FAIL)
+    found = WorkspaceHistory(stores.database, "default").attempts("a" * 16)
+    assert [one.let_through for one in found] == [{(StageName.LINT, "wall_s")}]
+
+
+def test_every_ended_attempt_of_one_run_is_known_also_one_that_was_cut_short(
+    stores: Stores,
+) -> None:
+    finish(stores, "a" * 16, ending=cancelled("ada"))
+    finish(stores, "b" * 16)
+    history = WorkspaceHistory(stores.database, "default")
+    [cut] = history.attempts("a" * 16)
+    assert (cut.state, cut.metrics) == (RunState.CANCELLED, {StageName.LINT: {"wall_s": 5.0}})
+    assert history.runs(suite="core", profile=None, verdicts=frozenset(Verdict), limit=9) == [
+        *history.attempts("b" * 16)
+    ]
+    assert list(WorkspaceHistory(stores.database, "other").attempts("a" * 16)) == []
 
 
 def test_what_runs_or_has_not_finished_is_no_history(stores: Stores) -> None:

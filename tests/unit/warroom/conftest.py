@@ -47,6 +47,10 @@ class Remembered:
         ]
         return sorted(fit, key=lambda run: run.finished_at, reverse=True)[:limit]
 
+    def attempts(self, run_id: str) -> Sequence[PastRun]:
+        fit = [run for run in self.past if run.run_id == run_id]
+        return sorted(fit, key=lambda run: run.finished_at, reverse=True)
+
 
 def past(number: int, value: float, **changes: Any) -> PastRun:
     """A passed run that measured `unit.wall_s`; a larger number is a newer one."""

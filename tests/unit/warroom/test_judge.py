@@ -17,7 +17,9 @@ from tests.unit.warroom.conftest import (
     report,
 )
 
+from testops.domain.gate import GateRule, Op
 from testops.domain.policy import Policy
+from testops.domain.run import RunState
 from testops.domain.stage import StageAttempt, StageName, StageReport, StageState
 from testops.domain.verdict import ExitCode, Verdict
 from testops.domain.waiver import Waiver
@@ -153,6 +155,24 @@ def test_a_gate_that_an_earlier_attempt_at_the_question_failed_is_open_where_ref
         assert whole(judge, report(StageName.UNIT)).verdict is wanted
     allowed = judge_by(policy(gate), history=Remembered([flaky]))
     assert whole(allowed, report(StageName.UNIT)).verdict is Verdict.PASS
+
+
+def test_nor_does_it_go_away_by_cutting_that_attempt_short_or_by_running_much_else() -> None:
+    gate = {"metric": "failed", "op": "==", "threshold": 0}
+    cut = {"state": RunState.CANCELLED, "verdict": Verdict.INCONCLUSIVE, "run_id": "f" * 16}
+    flaky = past(1, 2, metric="failed", **cut)
+    others = [past(number, 0, metric="failed") for number in range(2, 300)]
+    judge = judge_by(policy(gate, reruns="refuse"), history=Remembered([flaky, *others]))
+    assert whole(judge, report(StageName.UNIT)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_two_gates_of_one_name_are_called_apart_across_stages() -> None:
+    suite = GateRule(StageName.LINT, "wall_s", Op.AT_MOST, 1, label="slow")
+    asked = policy({"name": "slow", "metric": "wall_s", "op": "<=", "threshold": 1})
+    rules = Rules((suite,), asked)
+    names = [[r.name for r in rules.for_stage(n)] for n in (StageName.UNIT, StageName.LINT)]
+    assert "slow" in names[0]
+    assert ("slow.2" in names[1], "slow" in names[1]) == (True, False)
 
 
 def test_strict_makes_a_warning_a_failure() -> None:

@@ -81,3 +81,13 @@ def test_the_score_of_a_policy_is_tried_as_well() -> None:
     gate = {"metric": "failed", "op": "==", "threshold": 0}
     found = selftest(Rules(policy=policy(gate, score={"pass": 90, "warn": 50})))
     assert (found[-1].name, found[-1].problem) == ("score of release", "")
+
+
+def test_a_gate_that_asks_for_very_many_samples_is_tried_with_no_more_than_it_takes() -> None:
+    many = {"of": 50, "min_samples": 10_000}
+    asked = policy({"metric": "wall_s", "statistical": many})
+    rule = Rules(policy=asked).of_policy[0]
+    for _, metric, earlier in module._samples(rule):
+        pooled = sum(len(run.samples[rule.stage][rule.metric]) for run in earlier)
+        assert (len(metric.samples), pooled) == (10_000, 10_000)
+    assert module.tried_rule(rule).problem == ""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.warroom.conftest import NOW, judge_by, policy, report
+from tests.unit.warroom.conftest import NOW, Remembered, judge_by, past, policy, report
 
 from testops.domain.gate import GateResult
 from testops.domain.stage import StageName, StageState
@@ -53,6 +53,18 @@ def test_what_does_not_cover_it_says_why(changes: dict[str, Any], words: str) ->
 def test_a_limit_covers_what_is_no_worse() -> None:
     assert said(replace(WAIVER, up_to=2), failed=2).verdict is Verdict.WARN
     assert said(replace(WAIVER, up_to=2), failed=3).verdict is Verdict.FAIL
+
+
+def test_no_limit_covers_a_change_that_is_worse_either_way() -> None:
+    gate = {"name": "shift", "metric": "wall_s", "statistical": {"worse": "different"}}
+    usual = tuple(100 + n / 10 for n in range(40))
+    history = Remembered([past(1, 100, samples=usual)])
+    fallen = tuple(one / 2 for one in usual)
+    fell = report(StageName.UNIT, wall_s=fallen)
+    for up_to, wanted in ((None, Verdict.WARN), (110, Verdict.FAIL)):
+        waiver = replace(WAIVER, gate="shift", up_to=up_to)
+        judge = judge_by(policy(gate), history=history, waivers=[waiver])
+        assert judge.stage(fell)[1][0].verdict is wanted
 
 
 @pytest.mark.parametrize("changes", [{"suite": "other"}, {"gate": "unit.tests"}])

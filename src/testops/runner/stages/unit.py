@@ -135,6 +135,11 @@ def _tool_error(unit: Unit, done: Completed, tail: Tail) -> ToolError | None:
         return ToolError(
             f"pytest failed (exit {done.exit_code}): {done.last_words}", retryable=False
         )
+    if tail.skipped_over and all(case.outcome.holds for case in cases_of(tail.tests)):
+        # One that stopped at a failure is a failure; a part that holds says nothing of the rest.
+        return ToolError(
+            f"pytest ended with {tail.skipped_over} tests to go: {done.last_words}", retryable=False
+        )
     return None
 
 

@@ -36,6 +36,12 @@ class Tail:
         self._total = 0
         self._tell = tell
 
+    @property
+    def skipped_over(self) -> int:
+        """How many collected tests never ended; 0 where nobody says how many there are."""
+        # With xdist the workers collect, and each that dies is an error of the test that it ran.
+        return max(0, self._total - len({test["id"] for test in self.tests}))
+
     def read(self) -> None:
         if not self._path.exists():
             return

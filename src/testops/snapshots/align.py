@@ -45,11 +45,6 @@ def align(old: Sequence[Json], new: Sequence[Json]) -> Alignment:
     return _completed(old_forms, new_forms, matches, is_exact=is_exact, why=why)
 
 
-def infer_key(old: Sequence[Json], new: Sequence[Json]) -> str | None:
-    """The field that identifies records in both lists, or None when no field does."""
-    return find_key(old, new)[0]
-
-
 def find_key(old: Sequence[Json], new: Sequence[Json]) -> tuple[str | None, str]:
     """The field that identifies records in both lists; or None, and why no field does.
 

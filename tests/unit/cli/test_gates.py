@@ -274,6 +274,14 @@ def test_a_policy_that_is_not_there_is_bad_input(
     assert words in capsys.readouterr().err
 
 
+def test_where_no_policy_is_yet_nobody_is_sent_to_init_which_writes_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(project / "policies")
+    assert command("run", "core", "--policy", "none") == 2
+    assert "policies); write one there" in capsys.readouterr().err
+
+
 def test_a_suite_that_wants_a_servers_policy_says_where_that_is(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

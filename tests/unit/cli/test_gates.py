@@ -229,6 +229,18 @@ def test_a_waiver_from_its_grant_to_its_end(
     assert command("waivers", "remove", "core", "sim.executions") == 2
 
 
+def test_a_gate_of_a_policy_that_only_runs_name_is_waived_with_the_policy(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grant = ("waivers", "add", "core", "sim.executions", "--owner", "Ada", "--reason", "T-1")
+    assert command(*grant, "--expires", later(days=1)) == 2
+    assert "has no gate 'sim.executions'" in capsys.readouterr().err
+    assert command(*grant, "--expires", later(days=1), "--policy", "release") == 0
+    assert command("gates", "check", "core", "--policy", "release") == 0
+    assert command("run", "core", "--policy", "release") == 0
+    assert "waived by Ada" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("gate", "expires", "words"),
     [

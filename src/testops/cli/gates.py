@@ -290,9 +290,13 @@ def _state(one: Waiver) -> str:
 @click.option("--expires", required=True, metavar="TIME", help="RFC 3339, at most 90 days away.")
 @click.option("--up-to", type=float, help="Only while the value is no worse than this.")
 @click.option("--ticket", metavar="ID")
-def add(suite: str, gate: str, **said: Any) -> None:
-    """Waive GATE of SUITE for a while: its failure is a warning that says who and why."""
-    of, now = _of(suite, None), SystemClock().now()
+@_policy_option
+def add(suite: str, gate: str, policy: str | None, **said: Any) -> None:
+    """Waive GATE of SUITE for a while: its failure is a warning that says who and why.
+
+    --policy names the policy whose gate it is, when runs name that and the suite does not.
+    """
+    of, now = _of(suite, policy), SystemClock().now()
     names = sorted(rule.name for rule in of.every)
     if gate not in names:
         raise BadInput(

@@ -1,6 +1,7 @@
 """`testops snapshot`: bundles and baselines, and the door of `tools/snapshot_compare.py`."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +72,13 @@ def _compare(*, base: Path, target: Path, as_json: bool, **options: Any) -> Exit
     return result.exit_code
 
 
+def _finite(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Refuse nan, which is in every range of click, and infinity."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
+
+
 @snapshot.command()
 @click.argument("source", metavar="BUNDLE|RUN")
 @click.option("--kernel", metavar="NAME", help="Only this kernel.")
@@ -84,6 +92,7 @@ def _compare(*, base: Path, target: Path, as_json: bool, **options: Any) -> Exit
     default=600.0,
     show_default=True,
     metavar="SECONDS",
+    callback=_finite,
     help="Real time for all of it; what is left then is inconclusive.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and no text.")

@@ -265,6 +265,8 @@ class Review:
             f"{noun} {value!r}" for noun, value in (("kernel", kernel), ("field", field)) if value
         )
         known = "; ".join(group.name for group in self.groups[:5]) or "none"
+        if len(self.groups) > 5:
+            known = f"{known}; and {len(self.groups) - 5} more"
         raise BadInput(f"there is no delta of {wanted}", fix=f"name one of its groups: {known}")
 
     def decide(

@@ -1,8 +1,10 @@
 """Files that are either the old or the new one, never half of either."""
 
 import os
+import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -20,12 +22,29 @@ def make_folder(folder: Path) -> Path:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`: a reader, or a power cut, finds all of it or what was before."""
+    _require_replaceable(path)
     temporary = write_aside(path, content)
     try:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise not_writable(path, error) from error
+
+
+def _require_replaceable(path: Path) -> None:
+    """Refuse to replace a device, a pipe or /dev/stdout by a file: root would do it to all."""
+    try:
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind) and Path("/dev") not in path.absolute().parents:
+            kind = path.stat().st_mode
+    except OSError:
+        return  # Nothing is there, or nothing that can be looked at: writing will tell.
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise OutputNotWritable(
+            "is a device, a pipe or a socket, which would be replaced",
+            where=str(path),
+            fix="name a file",
+        )
 
 
 def write_new(path: Path, content: bytes) -> bool:
@@ -57,7 +76,7 @@ def write_parts_aside(path: Path, parts: Iterable[bytes]) -> Path:
         raise not_writable(path, error) from error
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with _closed(path, os.fdopen(descriptor, "wb")) as file:
             for part in parts:
                 _write(path, file, part)
             _sync(path, file)
@@ -67,6 +86,18 @@ def write_parts_aside(path: Path, parts: Iterable[bytes]) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+@contextmanager
+def _closed(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close `file` at the end; closing writes what a full disk has not taken, and fails again."""
+    try:
+        yield file
+    finally:
+        try:
+            file.close()
+        except OSError as error:
+            raise not_writable(path, error) from error
 
 
 def _write(path: Path, file: IO[bytes], part: bytes) -> None:

@@ -238,7 +238,8 @@ def file_called(name: str, kind: str, folder: Path) -> Path:
 
 def _unknown(kind: str, name: str, folder: Path) -> BadInput:
     known = known_names(folder)
-    listed = f"known: {', '.join(known)}" if known else "write one with `testops init`"
+    missing = "write one there" if kind == "policy" else "write one with `testops init`"
+    listed = f"known: {', '.join(known)}" if known else missing
     return BadInput(
         f"there is no {kind} {name!r} (looked in {folder})",
         fix=f"{_did_you_mean(name, known)}{listed}",

@@ -128,10 +128,11 @@ def folder_lock(folder: Path, *, patience: int | None = None) -> Iterator[None]:
 
     `patience`: give up after so many tries, 50 ms apart, with OutputNotWritable. None: wait.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # The lock file stays: removing it would let two writers lock two different files.
     lock = folder.with_name(f".{folder.name}.testops-lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with _reported(lock):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         if patience is None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

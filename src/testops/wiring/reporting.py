@@ -148,6 +148,12 @@ def recorded_trends(project: Project, asked: TrendsAsked) -> Trends:
     )
     if not trends.runs:
         known = sorted({str(record.get("suite")) for record in store.newest_first()})
+        if asked.profile is not None and suite in known:
+            raise BadInput(
+                f"no run of suite {suite!r} has ended here under it",
+                where="--profile",
+                fix="leave it out, or name the profile of a run",
+            )
         raise BadInput(
             f"no run of suite {suite!r} has ended here",
             where="SUITE",

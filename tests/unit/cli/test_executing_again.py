@@ -108,6 +108,14 @@ def test_nondeterminism_is_three_in_the_stage_in_the_script_and_in_a_replay(
     assert left["where"] == "sim/echo.py:9 in echo"
 
 
+@pytest.mark.parametrize("limit", ["nan", "inf", "0"])
+def test_a_limit_that_is_no_time_is_bad_input(
+    limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("snapshot", "replay", "snapshots/dev", "--wall-limit", limit) == 2
+    assert "--wall-limit" in capsys.readouterr().err
+
+
 def test_a_suite_may_do_without(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "suites" / "core.yaml").write_text(
         SUITE.replace("snapshot-compare: {}", "snapshot-compare: {reexecute: false}")

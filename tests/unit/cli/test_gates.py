@@ -252,6 +252,18 @@ def test_a_waiver_from_its_grant_to_its_end(
     assert command("waivers", "remove", "core", "sim.executions") == 2
 
 
+def test_a_gate_of_a_policy_that_only_runs_name_is_waived_with_the_policy(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grant = ("waivers", "add", "core", "sim.executions", "--owner", "Ada", "--reason", "T-1")
+    assert command(*grant, "--expires", later(days=1)) == 2
+    assert "has no gate 'sim.executions'" in capsys.readouterr().err
+    assert command(*grant, "--expires", later(days=1), "--policy", "release") == 0
+    assert command("gates", "check", "core", "--policy", "release") == 0
+    assert command("run", "core", "--policy", "release") == 0
+    assert "waived by Ada" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("gate", "expires", "words"),
     [
@@ -296,6 +308,14 @@ def test_a_policy_that_is_not_there_is_bad_input(
 ) -> None:
     assert command("run", "core", "--policy", policy) == 2
     assert words in capsys.readouterr().err
+
+
+def test_where_no_policy_is_yet_nobody_is_sent_to_init_which_writes_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(project / "policies")
+    assert command("run", "core", "--policy", "none") == 2
+    assert "policies); write one there" in capsys.readouterr().err
 
 
 def test_a_suite_that_wants_a_servers_policy_says_where_that_is(

@@ -264,6 +264,7 @@ def test_trends_are_a_page_whose_points_lead_to_records_that_are_there(
         (["trends", "--metric", "load.x"], "no run measured 'load.x'; name one of load.p95_ms"),
         (["trends", "--csv", "--json"], "--csv, --json: two formats"),
         (["trends", "--runs", "0"], "--runs"),
+        (["trends", "core", "--profile", "no"], "--profile: no run of suite 'core' has ended here"),
         (["performance", "nope.json"], "nope.json: cannot be read"),
         (["performance", str(RECORDED / "ruff.sarif")], "it is sarif, and no load test"),
         (["hardening", str(RECORDED / "pytest-junit.xml")], "not valid JSON"),

@@ -205,3 +205,10 @@ def test_a_group_that_no_report_could_hold_is_named(tmp_path: Path) -> None:
     comparison["summary"] = [{**line, "field": f"/outputs/n{index}"} for index in range(1000)]
     last = opened(comparison).groups[-1]
     assert last == Group("*", "", "not_reported", 1, last.example)
+
+
+def test_whoever_names_no_group_is_told_how_many_are_not_listed(tmp_path: Path) -> None:
+    old, new = ({f"f{n}": str(value) for n in range(7)} for value in (1, 2))
+    review = opened(compared(tmp_path, outputs(**old), outputs(**new)))
+    with pytest.raises(BadInput, match=r"/outputs/f4 [(]changed[)]; and 2 more$"):
+        review.named(field="/outputs/nope")

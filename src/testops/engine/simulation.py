@@ -49,6 +49,12 @@ class Execution:
     wall_s: float
 
 
+_IMPORT_FIX = (
+    "make the file importable; code of the project itself is found once it is installed "
+    "(`pip install -e .`), or with PYTHONPATH=. before the command"
+)
+
+
 def kernels_in(path: Path) -> list[str]:
     """The names of the kernels in a file; BadInput when it is missing or does not import."""
     if not path.is_file():
@@ -56,7 +62,7 @@ def kernels_in(path: Path) -> list[str]:
     try:
         return list(kernels_of(path))
     except BadKernel as error:
-        raise BadInput(str(error), where=str(path), fix="make the file importable") from error
+        raise BadInput(str(error), where=str(path), fix=_IMPORT_FIX) from error
 
 
 def simulate(

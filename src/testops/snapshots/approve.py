@@ -119,13 +119,19 @@ def _migration_json(bundle: Bundle, identity: str) -> dict[str, Json]:
 
 
 def approval_problem(bundle: Bundle) -> str:
-    """Why a baseline file is not what its record says was approved; empty when it is, or has none.
+    """Why a baseline file is not what its record says was approved; empty when it is.
 
-    A bundle without a record is anyone's bundle: comparing with one is fine.
+    Anyone's bundle needs no record: comparing with one is fine. One that stands where the baseline
+    of its key stands does, or whoever removed the record could put any bundle there.
     """
     path = record_path(bundle.origin)
-    if not bundle.origin.name.endswith(SUFFIX) or not path.exists():
+    if not bundle.origin.name.endswith(SUFFIX):
         return ""
+    if not path.exists():
+        at = bundle.origin.absolute()
+        if len(at.parents) < 3 or at != baseline_path(at.parents[2], bundle.header.key):
+            return ""
+        return f"the baseline {bundle.origin} has no {path.name} that says who approved it"
     record = read_record(path)
     # Killed between the record and its bundle, a migration leaves what was approved in a schema of
     # before: it is the same behaviour.

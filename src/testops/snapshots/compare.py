@@ -236,6 +236,9 @@ def _judge(
     equal = f"{_count(tally.compared_count, 'execution')} behave as the baseline says"
     if tally.compared_count == 1:
         equal = "the one execution behaves as the baseline says"
+    unapproved = [one for one in findings if one["kind"] == "baseline_not_approved"]
+    if unapproved:  # what nobody approved is no evidence, however well it fits
+        return Verdict.INCONCLUSIVE, unapproved[0]["message"], _FINDING_FIX[unapproved[0]["kind"]]
     if findings:
         return Verdict.WARN, f"{equal}; {findings[0]['message']}", _FINDING_FIX[findings[0]["kind"]]
     return Verdict.PASS, equal, ""

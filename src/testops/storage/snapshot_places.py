@@ -6,6 +6,7 @@ something for the suite and profile, but under another engine or Python, speaks 
 has nothing for them: the comparison then says what is missing.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from testops.runner.files import make_folder
 from testops.runner.sandbox import remove_tree
 from testops.runner.worker_ports import Place
 from testops.snapshots import BundleKey, baseline_path
+from testops.snapshots.approve import record_path
 from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
 from testops.storage.snapshot_rows import baseline_of, bundle_of, current_baseline
@@ -62,6 +64,8 @@ class BaselinePlaces:
                     where=f"workspace {kept.workspace}",
                     fix="approve another run as the baseline",
                 ) from error
+            # What a person, or whoever named it in the run, has chosen: the database knows who.
+            record_path(target).write_text(json.dumps({"identity": kept.identity}))
         return folder
 
     def _chosen(self, taken: Taken, place: Place, identity: str) -> Sequence[KeptBundle]:

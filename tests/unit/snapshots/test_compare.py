@@ -10,8 +10,15 @@ from tests.unit.snapshots.building import Recipe
 
 from testops.domain.errors import BadInput
 from testops.domain.verdict import ExitCode, Verdict
-from testops.snapshots import Comparison, approve, compare_command, compare_paths, unpack_bundle
-from testops.snapshots.approve import baseline_path
+from testops.snapshots import (
+    Comparison,
+    approve,
+    compare_command,
+    compare_paths,
+    read_bundle,
+    unpack_bundle,
+)
+from testops.snapshots.approve import baseline_path, record_path
 from testops.snapshots.tally import DELTAS_PER_EXECUTION_MAX, DELTAS_REPORTED_MAX
 
 RUN = "python sim/run_suite.py --profile offline --suite regression_core"
@@ -20,7 +27,8 @@ RUN = "python sim/run_suite.py --profile offline --suite regression_core"
 def golden_with(tmp_path: Path, *recipes: Recipe) -> Path:
     golden = tmp_path / "golden"
     for recipe in recipes:
-        recipe.write(baseline_path(golden, recipe.header().key))
+        baseline = recipe.write(baseline_path(golden, recipe.header().key))
+        record_path(baseline).write_text(json.dumps({"identity": read_bundle(baseline).identity}))
     golden.mkdir(exist_ok=True)
     return golden
 
@@ -271,14 +279,25 @@ def test_a_damaged_baseline_is_refused_by_name(tmp_path: Path) -> None:
     assert caught.value.where == str(broken)
 
 
-def test_a_baseline_that_was_replaced_without_approval_is_a_warning(tmp_path: Path) -> None:
+def test_a_baseline_that_was_replaced_without_approval_is_no_evidence(tmp_path: Path) -> None:
     run = Recipe().write(tmp_path / "run.tar.gz")
     at = datetime(2026, 11, 24, tzinfo=UTC)
     baseline = approve(run, tmp_path / "golden", who="ada", why="first", at=at)
     changed = Recipe(outputs={}).write(baseline)
     comparison = compare_paths(tmp_path / "golden", changed)
-    assert comparison.verdict is Verdict.WARN
+    assert comparison.verdict is Verdict.INCONCLUSIVE
     assert comparison.findings[0]["kind"] == "baseline_not_approved"
+
+
+def test_a_baseline_whose_record_is_missing_is_no_evidence(tmp_path: Path) -> None:
+    run = Recipe().write(tmp_path / "run.tar.gz")
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    baseline = approve(run, tmp_path / "golden", who="ada", why="first", at=at)
+    assert compare_paths(tmp_path / "golden", run).verdict is Verdict.PASS
+    record_path(baseline).unlink()
+    comparison = compare_paths(tmp_path / "golden", run)
+    assert comparison.verdict is Verdict.INCONCLUSIVE
+    assert "says who approved it" in comparison.reason
 
 
 def test_what_is_reported_is_bounded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:

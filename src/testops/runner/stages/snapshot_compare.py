@@ -52,7 +52,9 @@ def run_snapshot_compare(stage: SnapshotCompareStage, context: StageContext) -> 
         # Found by executing again; its gate has the exit code of nondeterminism.
         Metric("nondeterministic", comparison.nondeterministic, artifacts[0]),
     )
-    return Ran(metrics, findings, artifacts, _notes(comparison, approve, review))
+    left_out = comparison.delta_count - len(findings)
+    more = (f"{left_out} more deltas are in {artifacts[0]}",) if left_out > 0 else ()
+    return Ran(metrics, findings, artifacts, more + _notes(comparison, approve, review))
 
 
 def _is_on_server(context: StageContext) -> bool:

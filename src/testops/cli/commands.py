@@ -77,7 +77,8 @@ def _run_options(command: Command) -> Command:
 def run(suite: str | None, workspace: str, upload: bool, **options: Any) -> ExitCode:
     """Run SUITE, a name in suites/ or a file; without it the default or only suite.
 
-    With TESTOPS_URL a server runs it (TESTOPS_API_KEY is the key), and it is watched here.
+    With TESTOPS_URL a server runs it (TESTOPS_API_KEY is the key), and it is watched here; SUITE
+    must then be named.
     """
     url = os.environ.get("TESTOPS_URL")
     if url:

@@ -106,6 +106,8 @@ def _refuse_bombs(text: str, shown: str) -> None:
 
 
 _construct_scalar = yaml.SafeLoader("").construct_object
+# A moment without quotes stays the text that was written: JSON, the other spelling, has no other.
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 def _construct(node: yaml.Node, pointer: Pointer, lines: dict[Pointer, int], shown: str) -> Any:
@@ -118,6 +120,8 @@ def _construct(node: yaml.Node, pointer: Pointer, lines: dict[Pointer, int], sho
     if isinstance(node, yaml.SequenceNode):
         items: Sequence[yaml.Node] = node.value
         return [_construct(n, (*pointer, i), lines, shown) for i, n in enumerate(items)]
+    if node.tag == _TIMESTAMP:
+        return str(node.value)
     try:
         return _construct_scalar(node)
     except (yaml.YAMLError, ValueError) as error:

@@ -284,6 +284,20 @@ def test_a_waiver_that_nobody_may_grant_is_bad_input(
     assert not (project / "waivers.yaml").exists()
 
 
+def test_a_moment_in_the_file_needs_no_quotes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    until = later(days=9)
+    (project / "waivers.yaml").write_text(
+        "schema: 1\nwaivers:\n"
+        "  - {suite: core, gate: sim.kernels_failed, owner: Ada, reason: T-1, expires: "
+        f"{until}}}\n"
+    )
+    code, body = answered(capsys, "waivers", "list")
+    assert code == 0
+    assert body["waivers"][0]["expires"] == until
+
+
 def test_a_waiver_in_the_file_that_nobody_may_grant_stops_the_run(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,7 +61,7 @@ def test_every_kernel_of_regression_core_runs_in_the_sandbox(tmp_path: Path) -> 
     """As they do without one: same identity, and no execution that moves."""
     inside = done(run(job_for(tmp_path / "inside", seeds=SEEDS[:1])))
     assert inside.report["metrics"]["identical"] == inside.report["metrics"]["executions"] == 13
-    assert inside.report["verdict"] == "pass"
+    assert inside.report["metrics"]["kernels_failed"] == 0
     bare = done(run(job_for(tmp_path / "bare", seeds=SEEDS[:1]), walls=Sandbox(())))
     assert inside.bundle_identity == bare.bundle_identity
     assert bundle_of(inside) == bundle_of(bare)

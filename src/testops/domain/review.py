@@ -369,7 +369,7 @@ class Review:
         """
         if self.base != fresh.base or self.state is ReviewState.ACCEPTED:
             return fresh
-        carried = fresh.carried_from(self)
+        carried = _as_unstable_as(self, fresh.carried_from(self))
         places = {_place(group) for group in fresh.groups}
         lasting = (GroupState.MASKED, GroupState.REJECTED)
         hidden = tuple(
@@ -411,6 +411,18 @@ class Review:
             "superseded_by": self.superseded_by,
             "state": self.state.value,
         }
+
+
+def _as_unstable_as(former: Review, review: Review) -> Review:
+    """One target that two executions once disagreed about does not become stable by another."""
+    unstable = {_place(group) for group in former.unstable}
+    return replace(
+        review,
+        groups=tuple(
+            replace(group, cause=Cause.NONDETERMINISM) if _place(group) in unstable else group
+            for group in review.groups
+        ),
+    )
 
 
 def _place(group: Group) -> tuple[str, str, str]:

@@ -62,6 +62,15 @@ def test_an_approval_accepts_what_is_pending_and_keeps_what_was_decided() -> Non
     assert done.state is ReviewState.ACCEPTED
 
 
+def test_one_target_that_was_unstable_once_does_not_become_stable_by_another_look() -> None:
+    moved = review(replace(group(), cause=Cause.NONDETERMINISM), group("/outputs/y"))
+    again = replace(group(), cause=Cause.REGRESSION)
+    renewed = moved.renewed(review(again, replace(group("/outputs/y"), cause=Cause.REGRESSION)))
+    assert [item.field for item in renewed.unstable] == ["/outputs/x"]
+    other = review(again, target=NEWER).carried_from(moved)
+    assert other.unstable == ()  # another target is other behaviour: it may have been mended
+
+
 def test_a_rejected_group_blocks_approval_for_everybody() -> None:
     rejected = review().decide(GroupState.REJECTED, by("ada", "loses money"), field="/outputs/x")
     assert rejected.state is ReviewState.REJECTED

@@ -22,6 +22,7 @@ from testops.domain.waiver import Refused, Waiver, WaiverEntry, waiver_of
 from testops.runner.history import FileHistory
 from testops.runner.policies import load_policy, policies_of, policy_for, policy_given
 from testops.runner.projects import Project, project_around
+from testops.runner.record_lookup import run_folder
 from testops.runner.records import RunStore
 from testops.runner.rejudging import Record, read_record, rejudge
 from testops.runner.suites import known_names, load_suite
@@ -184,16 +185,12 @@ def _record_of(run: str) -> Record:
     path = Path.cwd() / run
     if path.is_file():
         return read_record(path, shown=run)
-    folder = project_around(Path.cwd()).snapshots / "runs"
-    found = sorted(folder.glob(f"{run}*")) if run.isalnum() else []
-    if len(found) != 1:
-        problem = f"{run!r} is {len(found) or 'no'} run{'s' if len(found) != 1 else ''} of {folder}"
-        raise BadInput(problem, fix="give more of the id that `testops run` printed, or a file")
+    folder = run_folder(project_around(Path.cwd()), run)
     attempts = sorted(
-        found[0].glob("attempt-*.json"), key=lambda one: int(one.stem.removeprefix("attempt-"))
+        folder.glob("attempt-*.json"), key=lambda one: int(one.stem.removeprefix("attempt-"))
     )
     if not attempts:
-        raise BadInput(f"run {run} has no record", where=str(found[0]), fix="run it again")
+        raise BadInput(f"run {run} has no record", where=str(folder), fix="run it again")
     return read_record(attempts[-1], shown=str(attempts[-1]))
 
 

@@ -25,7 +25,7 @@ from testops.reports.imports import (
 )
 from testops.runner.files import write_atomically
 from testops.runner.projects import Project, project_around
-from testops.runner.records import RunStore
+from testops.runner.record_lookup import run_folder
 
 _FILES = click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
@@ -53,8 +53,8 @@ def import_(
     Each file's content is kept in reports/imported/, under its digest.
     """
     project = project_around(Path.cwd())
-    if run_id is not None and not (run_id.isalnum() and RunStore(project).latest(run_id)):
-        raise BadInput(f"there is no run {run_id!r}", where="--run", fix="see snapshots/runs")
+    if run_id is not None:
+        run_id = run_folder(project, run_id, where="--run").name
     imported = _read(files, asked, suite, project)
     # All are read before the first is kept: one bad file leaves nothing half done.
     shown = [_keep(one, run_id, project) for one in imported]

@@ -56,24 +56,31 @@ def _runs(project: Project) -> Path:
 
 
 def _folders(project: Project, asked: str | None) -> list[Path]:
+    return _known(_runs(project)) if asked is None else [run_folder(project, asked)]
+
+
+def _known(runs: Path) -> list[Path]:
+    return sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+
+
+def run_folder(project: Project, asked: str, *, where: str = "RUN") -> Path:
+    """Where the attempts of the run `asked` are recorded; its name is the id of the run."""
     runs = _runs(project)
-    known = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
-    if asked is None:
-        return known
+    known = _known(runs)
     prefix = asked.removeprefix("run-").removesuffix(".tar.gz")
     found = [path for path in known if prefix and path.name.startswith(prefix)]
     if len(found) > 1 and runs / prefix not in found:
         names = ", ".join(path.name for path in found[:5])
         raise BadInput(
-            f"{asked!r} is several runs ({names})", where="RUN", fix="give more of the id"
+            f"{asked!r} is several runs ({names})", where=where, fix="give more of the id"
         )
     if not found:
         raise BadInput(
             f"there is no run {asked!r} (looked in {runs})",
-            where="RUN",
-            fix="give an id that `testops run` printed, or none for the newest",
+            where=where,
+            fix="give an id that `testops run` printed here, or its beginning",
         )
-    return [runs / prefix] if runs / prefix in found else found
+    return runs / prefix if runs / prefix in found else found[0]
 
 
 def _read(path: Path) -> Recorded | None:

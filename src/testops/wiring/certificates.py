@@ -17,7 +17,8 @@ from pathlib import Path
 from testops.domain.errors import BadInput
 from testops.runner.certifying import Made, NotProven, certified, file_sha256, results_sha256
 from testops.runner.files import make_folder, not_writable, write_new
-from testops.runner.projects import Project, project_around
+from testops.runner.projects import project_around
+from testops.runner.record_lookup import run_folder
 from testops.runner.records import RunStore
 from testops.snapshots import read_bundle
 from testops.snapshots.canonical import parse
@@ -135,7 +136,7 @@ def create(run: str, *, folder: Path, data: Path, environment: Mapping[str, str]
     `BadInput` when there is no such run or no key, `NotProven` when there is nothing to certify.
     """
     project = project_around(folder)
-    run_id = _run_called(run, project)
+    run_id = run_folder(project, run).name
     record = RunStore(project).latest(run_id)
     if record is None:
         raise NotProven(f"the record of run {run_id} is damaged")
@@ -149,24 +150,6 @@ def create(run: str, *, folder: Path, data: Path, environment: Mapping[str, str]
 def testops_version() -> str:
     """The version of this program."""
     return importlib.metadata.version("ryuzen-testops")
-
-
-def _run_called(run: str, project: Project) -> str:
-    prefix = run.removeprefix("run-").removesuffix(".tar.gz")
-    runs = project.snapshots / "runs"
-    names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
-    found = [name for name in names if prefix and name.startswith(prefix)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise BadInput(
-            f"{run!r} is several runs ({', '.join(found[:5])})", fix="give more of the run id"
-        )
-    raise BadInput(
-        f"no run {run!r} is recorded in {runs}",
-        fix="name a run id that `testops run` printed here; a server makes the certificate of its "
-        "own runs: GET /v1/test-runs/{id}/certificate",
-    )
 
 
 def read_public(path: Path) -> PublicKey:

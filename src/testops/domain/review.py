@@ -105,7 +105,7 @@ def moment_of(at: datetime) -> str:
 def _spoken(said: str, where: str) -> str:
     stripped = said.strip()
     if not stripped:
-        fix = "a baseline is approved by a person, for a reason"
+        fix = "what people decide has a name and a reason"
         raise BadInput("is empty", where=where, fix=fix)
     if len(stripped) > TEXT_LENGTH_MAX:
         problem = f"is longer than {TEXT_LENGTH_MAX} characters"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import BadInput
+from testops.domain.review import decided
 from testops.snapshots.bundle import SUFFIX, Bundle, read_stored, unpack_stored, write_stored
 from testops.snapshots.canonical import parse
 from testops.snapshots.manifest import MANIFEST
@@ -35,7 +36,6 @@ from testops.telemetry.clock import Clock
 
 PREFIX_LENGTH_MIN = 4
 _IDENTITY = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
-_TEXT_LENGTH_MAX = 2000
 _AT_ONCE = 256  # contents between two looks at the latch
 
 
@@ -188,14 +188,17 @@ class SnapshotStore:
         return self._pin(asked, who=who, why=why, token=token, is_pin=False)
 
     def _pin(self, asked: str, *, who: str, why: str, token: str, is_pin: bool) -> BundleRecord:
-        who, why = _required(who, "--who"), _required(why, "--why")
+        at = self.clock.now()
+        said = decided(who, why, at)
         with self.latch.shared() as hold:
             shown = self.show(asked)
             identity = shown.record.identity
             if not is_pin and not shown.pins:
                 raise BadInput("is not pinned", where=identity, fix="there is nothing to do")
             hold.require()
-            event = PinEvent(identity, is_pin=is_pin, who=who, why=why, at=self.clock.now())
+            event = PinEvent(
+                identity, is_pin=is_pin, who=said.who, why=said.why, at=self.clock.now()
+            )
             self.records.keep_pin(event, token=token)
         return shown.record
 
@@ -330,18 +333,3 @@ def _digest_of_file(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _required(text: str, where: str) -> str:
-    stripped = text.strip()
-    if not stripped:
-        raise BadInput("is empty", where=where, fix="a pin is set by a person, for a reason")
-    if len(stripped) > _TEXT_LENGTH_MAX or not all(
-        letter.isprintable() or letter == "\n" for letter in stripped
-    ):
-        raise BadInput(
-            f"is longer than {_TEXT_LENGTH_MAX} characters or holds control characters",
-            where=where,
-            fix="write a short plain text",
-        )
-    return stripped

@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput, OutputNotWritable
 from testops.domain.verdict import ExitCode
 from testops.domain.versions import DOCUMENT, Matrix, Row, matrix_of, row_text
 from testops.runner.certifying import Made, NotProven
 from testops.runner.files import write_atomically
-from testops.snapshots import BundleKey, baseline_path, read_bundle
+from testops.snapshots import baseline_path, read_bundle
 from testops.snapshots.approve import approval_problem, record_path
 from testops.telemetry.clock import SystemClock
 from testops.wiring import certificates

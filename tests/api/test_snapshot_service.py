@@ -14,7 +14,7 @@ from tests.api.conftest import ClientOf, World, problem
 from tests.api.test_snapshots import bundle
 
 from testops.domain.access import Role
-from testops.domain.review import Cause, Group, Review, ReviewKey
+from testops.domain.review import Cause, Group, Review
 from testops.domain.verdict import Verdict
 from testops.storage.snapshot_tables import bundle as bundle_table
 from testops.storage.tables import blob, run, workspace
@@ -326,7 +326,7 @@ def test_what_no_run_reaches_twice_is_not_approved_unawares(
     approve(client, first)
     kept = world.services.snapshots.get(moved, None)[0]
     group = Group("k", "/outputs/balance", "drifted", 1, "was 100", cause=Cause.NONDETERMINISM)
-    key = ReviewKey(**kept.bundle.key.to_json())
+    key = kept.bundle.key
     at = "2026-11-25T10:00:00Z"
     world.services.snapshots.open("default", Review(first, moved, key, at, None, groups=(group,)))
     body = problem(approve(client, moved), 409, "conflict")

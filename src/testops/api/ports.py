@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from testops.access.asked import Asked
 from testops.access.audit import Entry
 from testops.domain.access import Permission, Principal
+from testops.domain.bundle_key import BundleKey
 from testops.domain.execution import Artifact, Lease
 from testops.domain.history import History
 from testops.domain.idempotency import Claim
@@ -26,7 +27,6 @@ from testops.domain.snapshot import (
     KeptBundle,
     KeptReview,
     Mark,
-    SnapshotKey,
     Standing,
 )
 from testops.domain.versions import Versions
@@ -122,7 +122,7 @@ class Snapshots(Protocol):
         """What an approval of the bundle would meet now."""
         ...
 
-    def other_engine_baseline(self, workspace: str, key: SnapshotKey) -> Baseline | None:
+    def other_engine_baseline(self, workspace: str, key: BundleKey) -> Baseline | None:
         """The newest baseline of the suite and profile under another engine, if there is one."""
         ...
 

@@ -45,7 +45,6 @@ from testops.domain.review import (
     Decision,
     GroupState,
     Review,
-    ReviewKey,
     ReviewState,
     decided,
 )
@@ -348,7 +347,7 @@ def _compared(services: ApiServices, kept: KeptBundle, base: str | None) -> Revi
             body = compare_bundles(*sides).to_json()
             services.versions.matrix.require_comparable(*sides_of(body))
             found = review_of_report(body, opened_at=opened_at, opened_by_run=None)
-    empty = Review(base, kept.identity, ReviewKey(**kept.bundle.key.to_json()), opened_at, None)
+    empty = Review(base, kept.identity, kept.bundle.key, opened_at, None)
     return found or empty
 
 

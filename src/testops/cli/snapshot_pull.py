@@ -11,12 +11,13 @@ import click
 import httpx
 
 from testops.cli.remote import answered, reached
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput
 from testops.domain.review import Decision
 from testops.domain.run import DEFAULT_WORKSPACE
 from testops.domain.verdict import ExitCode
 from testops.runner.projects import Project, project_around
-from testops.snapshots import BundleKey, baseline_path, read_bundle
+from testops.snapshots import baseline_path, read_bundle
 from testops.snapshots.approve import Evidence, approve, read_record, record_path
 
 _TIMEOUT_S = 60.0

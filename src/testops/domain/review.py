@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput, IllegalMove
 
 REVIEW_SCHEMA_VERSION = 1
@@ -116,24 +117,6 @@ def _spoken(said: str, where: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewKey:
-    """Which baseline a review is about."""
-
-    suite: str
-    profile: str
-    engine_version: str
-    python: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "suite": self.suite,
-            "profile": self.profile,
-            "engine_version": self.engine_version,
-            "python": self.python,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Group:
     """The deltas of one kind at one field of one kernel, in `executions` executions.
 
@@ -213,7 +196,7 @@ class Review:
 
     base: str | None
     target: str
-    key: ReviewKey
+    key: BundleKey
     opened_at: str
     opened_by_run: str | None
     approvals_required: int = 1

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.review import (
     APPROVAL_COUNT_MAX,
     EXAMPLE_LENGTH_MAX,
@@ -17,7 +18,6 @@ from testops.domain.review import (
     GroupState,
     MaskAudit,
     Review,
-    ReviewKey,
     person_key,
 )
 from testops.domain.review_fields import (
@@ -69,9 +69,9 @@ def _optional(read: Callable[[object, str], Value], value: object, at: str) -> V
     return None if value is None else read(value, at)
 
 
-def _key(value: object) -> ReviewKey:
+def _key(value: object) -> BundleKey:
     fields = fields_of(value, "/key", ("suite", "profile", "engine_version", "python"))
-    return ReviewKey(**{name: text(fields[name], f"/key/{name}") for name in fields})
+    return BundleKey(**{name: text(fields[name], f"/key/{name}") for name in fields})
 
 
 def _unique_groups(value: object) -> tuple[Group, ...]:

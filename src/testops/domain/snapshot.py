@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.review import GroupState, Review
 
 
@@ -12,29 +13,11 @@ class Outdated(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotKey:
-    """What a baseline is filed under. An engine version ends in its minor."""
-
-    suite: str
-    profile: str
-    engine_version: str
-    python: str
-
-    def to_json(self) -> dict[str, str]:
-        return {
-            "suite": self.suite,
-            "profile": self.profile,
-            "engine_version": self.engine_version,
-            "python": self.python,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class NewBundle:
     """A bundle that a run has left, after somebody other than the stage has read it."""
 
     identity: str
-    key: SnapshotKey
+    key: BundleKey
     sim_seed: int
     chaos_seed: int
     masks_version: str
@@ -119,7 +102,7 @@ class Baseline:
     """What was approved for a key; the one with the highest number is in force."""
 
     workspace: str
-    key: SnapshotKey
+    key: BundleKey
     number: int
     identity: str
     approvals: Sequence[Mapping[str, str]]

@@ -20,7 +20,7 @@ from testops.domain.policy import DETERMINISM
 from testops.domain.review import Review
 from testops.domain.review_record import review_from_json
 from testops.domain.run_view import RunView
-from testops.domain.snapshot import NewBundle, SnapshotKey
+from testops.domain.snapshot import NewBundle
 from testops.domain.stage import StageName
 from testops.runner.asking import request_of
 from testops.runner.stage_jobs import StageDone, StageJob
@@ -109,7 +109,7 @@ def left_bundle(
     }
     return NewBundle(
         identity=found.identity,
-        key=SnapshotKey(header.suite, header.profile, header.engine_version, header.python),
+        key=header.key,
         sim_seed=header.sim_seed,
         chaos_seed=header.chaos_seed,
         masks_version=header.masks_version,

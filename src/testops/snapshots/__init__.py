@@ -6,7 +6,7 @@ from testops.snapshots.command import CompareResult, compare_command
 from testops.snapshots.compare import Comparison, compare_bundles, compare_paths
 from testops.snapshots.deltas import Delta
 from testops.snapshots.executions import ExecutionId, execution_files, read_executions
-from testops.snapshots.manifest import BundleHeader, BundleKey
+from testops.snapshots.manifest import BundleHeader
 from testops.snapshots.masks import NO_MASKS, Masks, load_masks, masks_version
 from testops.snapshots.replay import Chosen, Replay, replay
 
@@ -14,7 +14,6 @@ __all__ = [
     "NO_MASKS",
     "Bundle",
     "BundleHeader",
-    "BundleKey",
     "Chosen",
     "CompareResult",
     "Comparison",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput
 from testops.domain.review import Decision, decided
 from testops.domain.verdict import Verdict
@@ -18,7 +19,6 @@ from testops.snapshots.atomic import replace_file
 from testops.snapshots.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from testops.snapshots.canonical import Json, parse
 from testops.snapshots.executions import read_executions
-from testops.snapshots.manifest import BundleKey
 from testops.snapshots.refusal import Refusal
 
 RECORD_SCHEMA_VERSION = 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.seeds import SEED_COUNT
 from testops.snapshots.canonical import SAFE_INTEGER_MAX, Json, canonical, integer_json, parse
 from testops.snapshots.paths import require_distinct, require_safe_path
@@ -39,22 +40,6 @@ class FileDigest(NamedTuple):
 
     size: int
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class BundleKey:
-    """What a baseline is filed under. An engine version ends in its minor: `toron-v2.5H+.1`."""
-
-    suite: str
-    profile: str
-    engine_version: str
-    python: str
-
-    def text(self) -> str:
-        return (
-            f"suite {self.suite}, profile {self.profile}, engine {self.engine_version}, "
-            f"Python {self.python}"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput
 from testops.snapshots.bundle import Bundle
 from testops.snapshots.canonical import Json, integer_json
-from testops.snapshots.manifest import BundleKey
 from testops.snapshots.review_rules import ReviewRules
 
 _RECORD_BYTES_MAX = 64 * 1024 * 1024

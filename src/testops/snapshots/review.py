@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.review import (
     EXAMPLE_LENGTH_MAX,
     FIELD_LENGTH_MAX,
@@ -19,7 +20,6 @@ from testops.domain.review import (
     Group,
     MaskAudit,
     Review,
-    ReviewKey,
 )
 from testops.snapshots.canonical import Json, form
 from testops.snapshots.pointers import pointer, segments
@@ -49,9 +49,9 @@ def review_of(
     )
 
 
-def key_of(target: Mapping[str, Any]) -> ReviewKey:
+def key_of(target: Mapping[str, Any]) -> BundleKey:
     """Which baseline one side of a comparison is about."""
-    return ReviewKey(
+    return BundleKey(
         suite=target["suite"],
         profile=target["profile"],
         engine_version=target["engine_version"],

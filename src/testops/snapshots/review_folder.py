@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput
-from testops.domain.review import Group, Review, ReviewKey
+from testops.domain.review import Group, Review
 from testops.domain.review_fields import RECORD_FIX
 from testops.domain.review_record import review_from_json
 from testops.snapshots.atomic import folder_lock, replace_file
@@ -80,7 +81,7 @@ class ReviewFolder:
                 self._retire(one, fresh.target, heir=kept)
             return kept
 
-    def settle(self, base: str, target: str, key: ReviewKey) -> None:
+    def settle(self, base: str, target: str, key: BundleKey) -> None:
         """A run of `target` behaved as the baseline `base` says: nothing waits any more."""
         if not self.folder.is_dir():
             return
@@ -108,7 +109,7 @@ class ReviewFolder:
         else:
             self.path_of(one.target).unlink(missing_ok=True)
 
-    def _open_of(self, key: ReviewKey) -> list[Review]:
+    def _open_of(self, key: BundleKey) -> list[Review]:
         return [one for one in self.all() if one.key == key and one.is_open]
 
     def _paths(self) -> list[Path]:

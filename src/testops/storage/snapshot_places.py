@@ -12,15 +12,16 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput
 from testops.domain.execution import Taken
-from testops.domain.snapshot import KeptBundle, SnapshotKey
+from testops.domain.snapshot import KeptBundle
 from testops.domain.stage import StageName
 from testops.domain.suite import Suite
 from testops.runner.files import make_folder
 from testops.runner.sandbox import remove_tree
 from testops.runner.worker_ports import Place
-from testops.snapshots import BundleKey, baseline_path
+from testops.snapshots import baseline_path
 from testops.snapshots.approve import record_path
 from testops.storage.blobs import BlobStore
 from testops.storage.database import Database
@@ -47,7 +48,7 @@ class BaselinePlaces:
         if folder.exists():
             remove_tree(folder)
         for kept in chosen:
-            target = baseline_path(folder, BundleKey(**kept.bundle.key.to_json()))
+            target = baseline_path(folder, kept.bundle.key)
             make_folder(target.parent)
             try:
                 self._blobs.fetch(kept.bundle.sha256, target)
@@ -113,21 +114,21 @@ def _every(
     return found
 
 
-def _approved(connection: sa.Connection, workspace: str, key: SnapshotKey) -> Sequence[str]:
+def _approved(connection: sa.Connection, workspace: str, key: BundleKey) -> Sequence[str]:
     """What is in force for the suite and profile, whatever the engine and the Python."""
     rows = sa.select(baseline).where(
         baseline.c.workspace == workspace,
         baseline.c.suite == key.suite,
         baseline.c.profile == key.profile,
     )
-    newest: dict[SnapshotKey, tuple[int, str]] = {}
+    newest: dict[BundleKey, tuple[int, str]] = {}
     for row in connection.execute(rows):
         one = baseline_of(row)
         newest[one.key] = max(newest.get(one.key, (0, "")), (one.number, one.identity))
     return [identity for _, identity in newest.values()]
 
 
-def _project_has(taken: Taken, place: Place, key: SnapshotKey) -> bool:
+def _project_has(taken: Taken, place: Place, key: BundleKey) -> bool:
     stage = Suite.model_validate(taken.run.question["suite"]).stages.named()
     golden = getattr(stage[StageName.SNAPSHOT_COMPARE], "golden", "snapshots/golden")
     return (place.root / golden / key.suite / key.profile).is_dir()

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.review import Review, ReviewState
 from testops.domain.review_record import review_from_json
 from testops.domain.snapshot import (
@@ -20,7 +21,6 @@ from testops.domain.snapshot import (
     KeptReview,
     Mark,
     NewBundle,
-    SnapshotKey,
     Standing,
 )
 from testops.storage.database import Database, Moment
@@ -32,12 +32,12 @@ OPEN = (ReviewState.PENDING.value, ReviewState.REJECTED.value)
 RUNS_SHOWN_MAX = 20
 
 
-def key_of(row: Any) -> SnapshotKey:
+def key_of(row: Any) -> BundleKey:
     """The key of a row of any table that has one."""
-    return SnapshotKey(row.suite, row.profile, row.engine_version, row.python)
+    return BundleKey(row.suite, row.profile, row.engine_version, row.python)
 
 
-def of_key(table: sa.Table, key: SnapshotKey) -> Sequence[sa.ColumnElement[bool]]:
+def of_key(table: sa.Table, key: BundleKey) -> Sequence[sa.ColumnElement[bool]]:
     """The conditions that choose the rows of `key`."""
     return [table.c[name] == value for name, value in key.to_json().items()]
 
@@ -148,9 +148,7 @@ def _baseline_word(connection: sa.Connection, row: Any) -> str | None:
 # --- baselines ----------------------------------------------------------------------------------
 
 
-def current_baseline(
-    connection: sa.Connection, workspace: str, key: SnapshotKey
-) -> Baseline | None:
+def current_baseline(connection: sa.Connection, workspace: str, key: BundleKey) -> Baseline | None:
     """What is approved for `key`, without its history."""
     wanted = (
         sa.select(baseline)
@@ -234,7 +232,7 @@ def open_review(
 
     A new one takes over what was decided about the very same behaviour against that baseline.
     """
-    current = current_baseline(connection, workspace, SnapshotKey(**new.key.to_json()))
+    current = current_baseline(connection, workspace, new.key)
     number = current.number if current is not None and current.identity == new.base else 0
     review_id = review_id_of(workspace, new.base, number, new.target)
     known = review_row(connection, review_id, lock=True)

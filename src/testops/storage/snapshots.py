@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.review import Decision, Review, ReviewState
 from testops.domain.snapshot import (
     Baseline,
@@ -17,7 +18,6 @@ from testops.domain.snapshot import (
     KeptReview,
     Mark,
     Outdated,
-    SnapshotKey,
     Standing,
 )
 from testops.storage.database import Database
@@ -157,7 +157,7 @@ class SnapshotStore:
         with self._database.read() as connection:
             return standing_of(connection, kept)
 
-    def other_engine_baseline(self, workspace: str, key: SnapshotKey) -> Baseline | None:
+    def other_engine_baseline(self, workspace: str, key: BundleKey) -> Baseline | None:
         """The newest baseline of the suite and profile under another engine, if there is one."""
         wanted = (
             sa.select(baseline)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput, IllegalMove
 from testops.domain.review import (
     MOVES,
@@ -20,7 +21,6 @@ from testops.domain.review import (
     GroupState,
     MaskAudit,
     Review,
-    ReviewKey,
     ReviewState,
     decided,
     same_person,
@@ -28,7 +28,7 @@ from testops.domain.review import (
 from testops.domain.review_record import review_from_json
 
 AT = datetime(2026, 11, 25, 12, 30, tzinfo=UTC)
-KEY = ReviewKey("regression_core", "offline", "toron-v2.5H+.2", "3.11")
+KEY = BundleKey("regression_core", "offline", "toron-v2.5H+.2", "3.11")
 BASE, TARGET, NEWER = "a" * 64, "b" * 64, "c" * 64
 
 
@@ -239,7 +239,7 @@ reviews = st.builds(
     Review,
     base=st.none() | digests,
     target=digests,
-    key=st.builds(ReviewKey, texts, texts, texts, texts),
+    key=st.builds(BundleKey, texts, texts, texts, texts),
     opened_at=st.just("2026-11-25T12:00:00Z"),
     opened_by_run=st.none() | texts,
     approvals_required=st.integers(1, 5),

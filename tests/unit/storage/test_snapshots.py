@@ -14,16 +14,16 @@ import pytest
 import sqlalchemy as sa
 from tests.support.platform import GREEN, Stores, at_once, new_run, report
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput, IllegalMove
 from testops.domain.execution import Fenced, OpenedReview, StageRecord, Taken
-from testops.domain.review import Group, GroupState, Review, ReviewKey, decided
+from testops.domain.review import Group, GroupState, Review, decided
 from testops.domain.snapshot import (
     BundleFilter,
     KeptBundle,
     Mark,
     NewBundle,
     Outdated,
-    SnapshotKey,
 )
 from testops.runner.worker_ports import Place
 from testops.snapshots import BundleHeader, read_bundle, write_bundle
@@ -39,7 +39,7 @@ from testops.storage.snapshots import SnapshotStore
 from testops.storage.tables import blob, run, workspace
 
 RUN = "a" * 16
-KEY = SnapshotKey("core", "offline", "toron-v2.5H+.2", "3.11")
+KEY = BundleKey("core", "offline", "toron-v2.5H+.2", "3.11")
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ONE, TWO, THREE = "1" * 64, "2" * 64, "3" * 64
 
@@ -64,17 +64,17 @@ def taken_by(stores: Stores, executor: str = "one", run_id: str = RUN) -> Taken:
     return taken
 
 
-def new_bundle(identity: str = ONE, key: SnapshotKey = KEY) -> NewBundle:
+def new_bundle(identity: str = ONE, key: BundleKey = KEY) -> NewBundle:
     return NewBundle(identity, key, 2**64 - 1, 7, "m" * 64, identity, 100, {"failing": 0}, {})
 
 
-def sim(identity: str = ONE, key: SnapshotKey = KEY) -> StageRecord:
+def sim(identity: str = ONE, key: BundleKey = KEY) -> StageRecord:
     return replace(report("sim"), bundle=new_bundle(identity, key))
 
 
 def moved(base: str | None, target: str, *fields: str, digest: str | None = None) -> Review:
     groups = tuple(Group("ledger", field, "changed", 2, "was 1, is 2", digest) for field in fields)
-    key = ReviewKey(**KEY.to_json())
+    key = BundleKey(**KEY.to_json())
     return Review(base, target, key, "2026-11-25T12:00:00Z", RUN, groups=groups)
 
 
@@ -371,7 +371,7 @@ def test_what_is_approved_while_a_collection_looks_is_not_lost(
 # --- on the disk of a runner --------------------------------------------------------------------
 
 
-def packed(folder: Path, balance: int, key: SnapshotKey = KEY) -> tuple[Path, str]:
+def packed(folder: Path, balance: int, key: BundleKey = KEY) -> tuple[Path, str]:
     header = BundleHeader(
         key.suite, key.profile, 42, 7, key.engine_version, key.python, masks_version="0" * 64
     )
@@ -390,7 +390,7 @@ class Runner:
         self.count = 0
         (folder / "project").mkdir()
 
-    def leave(self, balance: int, key: SnapshotKey = KEY) -> str:
+    def leave(self, balance: int, key: BundleKey = KEY) -> str:
         path, identity = packed(self.folder, balance, key)
         self.count += 1
         name = f"{self.count:016x}"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from testops.domain.bundle_key import BundleKey
 from testops.domain.errors import BadInput
 from testops.snapshots.canonical import integer_json
-from testops.snapshots.manifest import BundleKey
 from testops.snapshots.objects.ports import Shelf
 
 SCHEMA_VERSION = 1

@@ -135,6 +135,24 @@ def is_unpacked(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def bundles_below(path: Path, *, depth_max: int | None = None) -> Iterator[Path]:
+    """The places of all bundles at `path`: itself, or those in the folder that it is, sorted.
+
+    Links to folders are not followed, so that the search ends; `depth_max` ends it sooner.
+    """
+    if not path.is_dir() or is_unpacked(path):
+        yield path
+        return
+    for entry in sorted(path.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            if entry.name.endswith(SUFFIX):
+                yield entry
+        elif not entry.is_symlink() and (depth_max != 0 or is_unpacked(entry)):
+            yield from bundles_below(entry, depth_max=None if depth_max is None else depth_max - 1)
+
+
 def members_of(header: BundleHeader, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Everything that the newest schema puts into a bundle of `files`; Refusal when it cannot."""
     members = {**files, MANIFEST: known().newest.manifest(header, files)}

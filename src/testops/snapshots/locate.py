@@ -4,12 +4,12 @@ A folder of baselines is searched by the key of what is compared with it. Findin
 answer (the comparison is inconclusive); finding two that contradict is the caller's to solve.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from testops.domain.errors import BadInput
-from testops.snapshots.bundle import SUFFIX, Bundle, is_unpacked
+from testops.snapshots.bundle import SUFFIX, Bundle, bundles_below
 from testops.snapshots.memory import Memory
 from testops.snapshots.opening import open_bundle
 
@@ -28,10 +28,8 @@ class NoBaseline:
 
 def bundles_at(path: Path, memory: Memory | None = None) -> list[Bundle]:
     """Every bundle at `path`, each content once; empty for a folder without any."""
-    if not path.is_dir() or is_unpacked(path):
-        return [open_bundle(path, memory)]
     found: dict[str, Bundle] = {}
-    for count, place in enumerate(_places(path, depth=0)):
+    for count, place in enumerate(bundles_below(path, depth_max=_DEPTH_MAX)):
         if count >= _CANDIDATES_MAX:
             raise BadInput(
                 f"holds more than {_CANDIDATES_MAX} bundles",
@@ -41,19 +39,6 @@ def bundles_at(path: Path, memory: Memory | None = None) -> list[Bundle]:
         bundle = open_bundle(place, memory)
         found.setdefault(bundle.identity, bundle)
     return list(found.values())
-
-
-def _places(folder: Path, *, depth: int) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if is_unpacked(path):
-                yield path
-            elif depth < _DEPTH_MAX:
-                yield from _places(path, depth=depth + 1)
-        elif path.name.endswith(SUFFIX):
-            yield path
 
 
 def target_at(path: Path, *, base: Sequence[Bundle], memory: Memory | None = None) -> Bundle:

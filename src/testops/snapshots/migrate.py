@@ -9,7 +9,7 @@ is still the approved one, and the next migration ends what this one began.
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from testops.snapshots.atomic import replace_file, replace_folder
 from testops.snapshots.bundle import (
     SUFFIX,
     Bundle,
-    is_unpacked,
+    bundles_below,
     members_of,
     read_bundle,
     write_bundle,
@@ -63,7 +63,9 @@ def migrate(path: Path, *, dry_run: bool = False) -> list[Migration]:
     """
     if not path.exists():
         raise BadInput("there is no such bundle or folder", where=str(path), fix="correct the path")
-    planned = [_planned(place) for place in _places(path)]
+    places = bundles_below(path, depth_max=_DEPTH_MAX)
+    # Writing replaces a link, and what it points to may be somebody else's.
+    planned = [_planned(place) for place in places if place == path or not place.is_symlink()]
     needed = [(bundle, one, _record_of(one)) for bundle, one in planned if one.is_needed]
     for bundle, migration, record in [] if dry_run else needed:
         _require_readable(bundle, migration)
@@ -73,19 +75,6 @@ def migrate(path: Path, *, dry_run: bool = False) -> list[Migration]:
             _note(migration)
         _write(bundle, migration.path)
     return [migration for _, migration in planned]
-
-
-def _places(path: Path, depth: int = 0) -> Iterator[Path]:
-    if path.is_file() or is_unpacked(path):
-        yield path
-        return
-    for entry in sorted(path.iterdir()):
-        if entry.name.startswith(".") or entry.is_symlink():
-            continue
-        if entry.is_dir() and depth < _DEPTH_MAX:
-            yield from _places(entry, depth + 1)
-        elif entry.name.endswith(SUFFIX):
-            yield entry
 
 
 def _planned(place: Path) -> tuple[Bundle, Migration]:

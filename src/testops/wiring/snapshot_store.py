@@ -11,6 +11,7 @@ from pathlib import Path
 from testops import wiring
 from testops.runner.files import write_new
 from testops.runner.projects import Project, project_around
+from testops.snapshots.bundle import bundles_below
 from testops.snapshots.migrate import Migration
 from testops.snapshots.store import checking, collecting
 from testops.snapshots.store.migrating import migrate_store
@@ -22,7 +23,6 @@ from testops.snapshots.store.service import (
     Materialised,
     Shown,
     SnapshotStore,
-    bundles_below,
 )
 from testops.snapshots.tree_index import TreeIndex
 from testops.telemetry.clock import SystemClock

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from testops.domain.errors import BadInput
-from testops.snapshots.bundle import read_bundle
+from testops.snapshots.bundle import bundles_below, read_bundle
 from testops.snapshots.manifest import MANIFEST
 from testops.snapshots.objects.contents import DamagedObject
 from testops.snapshots.refusal import Refusal
 from testops.snapshots.schemas import known
 from testops.snapshots.store.records import BundleRecord, Hold
-from testops.snapshots.store.service import SnapshotStore, bundles_below, digests_in
+from testops.snapshots.store.service import SnapshotStore, digests_in
 from testops.snapshots.tar import write_tar
 from testops.snapshots.tree_index import TreeIndex
 

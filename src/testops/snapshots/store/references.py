@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from testops.domain.errors import BadInput
-from testops.snapshots.bundle import SUFFIX, read_bundle
-from testops.snapshots.store.service import bundles_below
+from testops.snapshots.bundle import SUFFIX, bundles_below, read_bundle
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _RECORD_BYTES_MAX = 64 * 1024 * 1024

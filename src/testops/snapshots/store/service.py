@@ -7,7 +7,7 @@ only contents that nothing refers to yet.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,20 +284,6 @@ def digests_in(manifest: bytes) -> Mapping[str, str]:
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(f"its {MANIFEST} is malformed ({error})") from error
     return found
-
-
-def bundles_below(path: Path) -> Iterator[Path]:
-    """The places of all bundles at `path`: itself, or those in the folder that it is."""
-    if not path.is_dir() or (path / MANIFEST).is_file():
-        yield path
-        return
-    for entry in sorted(path.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from bundles_below(entry)
-        elif entry.name.endswith(SUFFIX):
-            yield entry
 
 
 def _record_of(bundle: Bundle, members: Mapping[str, bytes]) -> BundleRecord:

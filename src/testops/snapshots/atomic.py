@@ -53,7 +53,9 @@ def _remove_unlocked(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
-        if _try_lock(descriptor):
+        # Its writer may have renamed it since it was opened, and another one made a new file under
+        # the same name. Once it is locked here, nobody else renames or removes this one.
+        if _try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.lstat()):
             path.unlink()
     finally:
         os.close(descriptor)

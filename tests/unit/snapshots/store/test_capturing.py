@@ -13,9 +13,9 @@ from tests.unit.snapshots.schema2 import schema_2
 from tests.unit.snapshots.store.killing import killed_at
 from tests.unit.snapshots.store.shelving import Place, folder_place, s3_place
 
-from testops.snapshots.bundle import bundles_below
 from testops.domain.errors import BadInput
 from testops.snapshots import read_bundle, unpack_bundle
+from testops.snapshots.bundle import bundles_below
 from testops.snapshots.store.checking import check_folders, check_store
 from testops.snapshots.store.service import Captured, Holder, SnapshotStore
 from testops.snapshots.tree_index import TreeIndex

@@ -166,7 +166,7 @@ def _require_sound(name: str, definition: Policy) -> None:
     ]
     if errors:
         raise Problem(
-            INVALID, f"gates/{errors[0]['pointer']}: {errors[0]['detail']}", errors=errors
+            INVALID, f"{errors[0]['pointer']}: {errors[0]['detail']}", errors=errors
         )
 
 

@@ -165,9 +165,7 @@ def _require_sound(name: str, definition: Policy) -> None:
         if one.problem
     ]
     if errors:
-        raise Problem(
-            INVALID, f"{errors[0]['pointer']}: {errors[0]['detail']}", errors=errors
-        )
+        raise Problem(INVALID, f"{errors[0]['pointer']}: {errors[0]['detail']}", errors=errors)
 
 
 async def _existing(name: str, version: int | None, caller: Caller) -> KeptPolicy:

@@ -1,0 +1,65 @@
+"""`toron explore`: execute a kernel under many seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE, INTERRUPTED
+from toron.cli.options import add_kernel, add_seeds, add_verb, chaos_seed_of, reference_of, seeds_of
+from toron.cli.printing import print_failure, property_line
+from toron.search.explore import Exploration, explore
+from toron.search.outcome import Execution
+from toron.search.references import KernelRef
+
+
+def add(verbs: Any) -> None:
+    """Declare the verb."""
+    verb = add_verb(verbs, "explore", _explore, "execute a kernel under many seeds")
+    add_kernel(verb)
+    add_seeds(verb)
+    verb.add_argument("--strategy", choices=["random"], default="random")
+
+
+def _explore(options: argparse.Namespace) -> int:
+    reference, default = reference_of(options, asks_for_seeds=options.seeds is None)
+    seeds, chaos_seed = seeds_of(options, default), chaos_seed_of(options)
+    done = 0
+
+    def progress(execution: Execution) -> None:
+        nonlocal done
+        done += 1
+        if sys.stderr.isatty():
+            print(f"\r{done}/{len(seeds)} seeds", end="", file=sys.stderr, flush=True)
+
+    exploration = explore(reference, seeds, chaos_seed, jobs=options.jobs, on_execution=progress)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    if options.json:
+        print(json.dumps(exploration.to_json()))
+    else:
+        _print_exploration(exploration, reference)
+    if exploration.interrupted:
+        return INTERRUPTED
+    if exploration.failing_seeds:
+        return FAILED
+    return INCONCLUSIVE if exploration.inconclusive_seeds else HOLDS
+
+
+def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
+    failing, unclear = len(exploration.failing_seeds), len(exploration.inconclusive_seeds)
+    rate = exploration.to_json()["seeds_per_second"]
+    verdict = "FAIL" if failing else "INCONCLUSIVE" if unclear else "PASS"
+    if exploration.interrupted:
+        verdict = "INTERRUPTED"
+    counts = f"{exploration.seeds_run} seeds, {failing} failing, {unclear} inconclusive"
+    print(f"{verdict}  {reference}  {counts}  ({rate:g} seeds/s)")
+    for name, counted in exploration.properties.items():
+        print(f"  {property_line(name, counted)}")
+    for number, cluster in enumerate(exploration.failures, 1):
+        seeds = ", ".join(map(str, cluster.seeds[:8])) + (" …" if len(cluster.seeds) > 8 else "")
+        print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}")
+        print_failure(cluster.outcome)
+        print(f"    replay: toron replay {cluster.outcome.token}")

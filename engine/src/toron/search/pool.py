@@ -250,6 +250,7 @@ class Worker:
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
+            count=answer["count"],
         )
 
     def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:

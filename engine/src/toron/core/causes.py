@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toron.core.clock import SECOND_NS
 from toron.core.loop import SimLoop, open_order
 from toron.core.selector import Descriptors
 from toron.core.trace import Trace, Turn
@@ -48,6 +49,7 @@ class Causes:
         self._descriptors = descriptors
         self._cause_of: dict[int, int] = {}
         self._turn_of: dict[int, Turn] = {}
+        self._stalled = ""
 
     def follow(self, loop: SimLoop) -> None:
         """Note what ``loop`` schedules from now on."""
@@ -57,6 +59,8 @@ class Causes:
             ("call_at", self._noting_what_is_scheduled),
             ("_process_events", self._noting_what_is_ready),
             ("_permute", self._noting_turns),
+            ("_reorder", self._noting_late_timers),
+            ("_stall", self._noting_stalls),
             ("_step", self._noting_steps),
         ):
             setattr(followed, name, noting(getattr(followed, name)))
@@ -91,12 +95,35 @@ class Causes:
 
         return noting
 
+    def _noting_late_timers(self, reorder: Any) -> Any:
+        def noting(due: list[Any]) -> list[Any]:
+            before = list(due)
+            after: list[Any] = reorder(due)
+            own = {id(handle): at for at, handle in enumerate(before, 1)}
+            for at, handle in enumerate(after, 1):
+                if own[id(handle)] != at:
+                    self._turn_of[id(handle)] = (at, len(before), own[id(handle)])
+            return after
+
+        return noting
+
+    def _noting_stalls(self, stall: Any) -> Any:
+        def noting() -> None:
+            begin_ns = self._trace.now_ns
+            stall()
+            stalled_ns = self._trace.now_ns - begin_ns
+            if stalled_ns:
+                self._stalled = f"the process stood still for {stalled_ns / SECOND_NS:g} s"
+
+        return noting
+
     def _noting_steps(self, step: Any) -> Any:
         def noting(handle: Any) -> None:
             trace = self._trace
             trace.next_cause = self._cause_of.get(id(handle), 0)
             trace.next_turn = self._turn_of.pop(id(handle), None)
+            trace.next_note, self._stalled = self._stalled, ""
             step(handle)
-            trace.next_cause, trace.next_turn = 0, None  # of a host that is paused or down
+            trace.forget_next()  # of a host that is paused or down
 
         return noting

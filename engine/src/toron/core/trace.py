@@ -64,6 +64,7 @@ class Trace:
         """The host that acts now; set by the loop before each step."""
         self.next_cause = 0
         """What led to the next event, unless it says so itself (see `causes`); never hashed."""
+        self.next_note = ""
         self.next_turn: Turn | None = None
 
     def place_of(self, stack: Sequence[FrameType]) -> str:
@@ -92,9 +93,10 @@ class Trace:
         if self._keeps and not self.is_full():
             place = self._place
             where = where or place.of_frame(sys._getframe(1))
-            cause, turn = cause or self.next_cause, self.next_turn
-            self.next_cause, self.next_turn = 0, None
-            self.events.append(Event(self.count, line[:-1], where, cause, on, note, turn))
+            cause, note = cause or self.next_cause, note or self.next_note
+            event = Event(self.count, line[:-1], where, cause, on, note, self.next_turn)
+            self.events.append(event)
+            self.forget_next()
 
     def add_bytes(self, kind: str, detail: str, payload: bytes) -> None:
         """Record bytes that crossed a boundary: their number and their own digest."""
@@ -104,6 +106,15 @@ class Trace:
     def here(self) -> str:
         """The place of the program that is calling."""
         return self._place.of_frame(sys._getframe(1))
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time."""
+        return self._clock.now_ns
+
+    def forget_next(self) -> None:
+        """What was said of the next event is not true of any other."""
+        self.next_cause, self.next_note, self.next_turn = 0, "", None
 
     def last_of(self, kinds: Container[str]) -> int:
         """The number of the last event, if it has just happened and is of ``kinds``; else 0."""

@@ -31,6 +31,8 @@ class Failure:
     virtual_ns: int
     where: str
     property: str | None = None
+    legality: str | None = None
+    """Whether stock asyncio could fail so; None when nobody has asked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Outcome:
     virtual_ns: int
     token: str
     faults: list[str] = field(default_factory=list)
+    strategy: str = "random"
     python: str = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
     def to_json(self) -> dict[str, Any]:
@@ -110,3 +113,5 @@ class Execution:
     stderr: str
     count: int = 0
     """How many events there were; those that are kept may be fewer."""
+    tape: list[tuple[str, int]] = field(default_factory=list)
+    """What deviated from the harmless run, when it was asked for; see `toron.core.tape`."""

@@ -1,4 +1,4 @@
-"""The parts of a run as a person sees them. Which part an event belongs to is decided in `lanes`."""
+"""The parts of a run as a person sees them; an event's lane is decided in `lanes`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Event:
     """The number of the event that led to it; 0 when none is known."""
     host: str
     """The host that it concerns."""
+    note: str = ""
+    """What the schedule did before it: that the process stood still."""
     turn: tuple[int, int, int] | None = None
     """Its place, among how many whose order asyncio leaves open, and asyncio's own place for it."""
 

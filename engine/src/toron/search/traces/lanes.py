@@ -57,7 +57,8 @@ class Lanes:
             step=step,
             cause=cause,
             host=host_of(raw.on) or place.host,
-            turn=turn if turn is None or len(turn) == 3 else None,  # type: ignore[arg-type]
+            note=raw.note if kind in ("step", "call") else "",
+            turn=turn if turn is None or len(turn) == 3 else None,
         )
 
     def _whose(self, raw: TraceEvent, process: str, kind: str, detail: str) -> tuple[int, int, int]:

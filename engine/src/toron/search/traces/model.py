@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 
 from toron.search.outcome import Execution, Failure, TraceEvent
-from toron.search.traces.events import Bar, Event, Lane, Message, Story, Wait
+from toron.search.traces.bars import bars_of
+from toron.search.traces.events import Event, Lane, Message, Story, Wait
 from toron.search.traces.lanes import Lanes
 
 _SENDS = frozenset(("send", "fin", "rst", "udp", "connect"))
@@ -38,7 +39,7 @@ def story_of(execution: Execution, *, differs: str = "") -> Story:
         lanes=lanes.all,
         hosts=lanes.hosts,
         messages=_messages(events),
-        bars=_bars(events, lanes.hosts),
+        bars=bars_of(events, lanes.hosts),
         waits=_waits(execution.outcome.failure, lanes.all),
         focus=focus,
         chain=[],
@@ -81,65 +82,6 @@ def _path_and_size(event: Event) -> tuple[str, int]:
     words = event.detail.split(" ")
     has_size = event.kind in ("send", "udp") and len(words) > 1 and words[1].isdigit()
     return words[0], int(words[1]) if has_size else 0
-
-
-# Faults
-
-
-def _bars(events: list[Event], hosts: list[str]) -> list[Bar]:
-    """What held for a while: planned faults, partitions, hosts that were down or paused."""
-    bars: list[Bar] = []
-    open_bars: dict[str, Bar] = {}
-
-    def begin(key: str, bar: Bar) -> None:
-        if key not in open_bars:
-            bars.append(bar)
-            open_bars[key] = bar
-
-    def end(key: str, number: int) -> None:
-        bar = open_bars.pop(key, None)
-        if bar is not None:
-            bar.end = number
-
-    for event in events:
-        number, kind, detail = event.number, event.kind, event.detail
-        if kind == "fault":
-            begin(f"fault {detail}", Bar("fault", detail, _named_in(detail, hosts), number))
-        elif kind in ("partition", "blackhole"):
-            key = f"net {_pair(detail)} {kind}"
-            begin(key, Bar("fault", f"{kind} {detail}", _named_in(detail, hosts), number))
-        elif kind == "heal":
-            _heal(detail, open_bars, number, end)
-        elif kind == "quiet":
-            for key in [key for key in open_bars if key.startswith("fault ")]:
-                end(key, number)
-        elif kind in ("crash", "kill"):
-            begin(f"down {detail}", Bar("down", f"{detail} is down ({kind})", (detail,), number))
-        elif kind == "restart":
-            end(f"down {event.detail.partition(chr(39))[0]}", number)
-        elif kind == "pause":
-            begin(f"paused {detail}", Bar("paused", f"{detail} is paused", (detail,), number))
-        elif kind == "resume":
-            end(f"paused {detail}", number)
-    return bars
-
-
-def _heal(detail: str, open_bars: dict[str, Bar], number: int, end: object) -> None:
-    assert callable(end)
-    end(f"fault {detail}", number)
-    for key in list(open_bars):
-        if key.startswith("net ") and (detail == "all" or key.startswith(f"net {_pair(detail)} ")):
-            end(key, number)
-
-
-def _pair(detail: str) -> str:
-    """``a|b`` or ``a>b`` as one key, whichever comes first."""
-    return "|".join(sorted(re.split(r"[|>]", detail)))
-
-
-def _named_in(text: str, hosts: list[str]) -> tuple[str, ...]:
-    words = set(re.split(r"[^\w.-]+", text))
-    return tuple(host for host in hosts if host in words)
 
 
 # Who waited

@@ -45,7 +45,7 @@ def run_object(story: Story) -> dict[str, Any]:
 def _event(event: Event) -> dict[str, Any]:
     """All fields but those that say nothing."""
     fields = asdict(event)
-    for name in ("where", "step", "cause", "host", "turn"):
+    for name in ("where", "step", "cause", "host", "note", "turn"):
         if not fields[name]:
             del fields[name]
     return fields

@@ -23,6 +23,7 @@ from toron.search.traces.text import bar_line, doing, seconds, wait_line
 EVENTS_MAX = 200_000
 """How many events of a run the page has; of a longer one it has the last."""
 _BARS_LISTED = 60
+_CHAIN_DRAWN = 30
 _SCRIPTS = ("trace.js", "timeline.js", "pointer.js", "list.js", "detail.js", "page.js")
 
 
@@ -180,7 +181,7 @@ def _run(story: Story, row_of: list[int]) -> dict[str, Any]:
         "endNs": outcome.virtual_ns,
         "count": story.count,
         "focus": story.focus,
-        "chain": story.chain,
+        "chain": story.chain[:_CHAIN_DRAWN],
         "hosts": story.hosts,
         "lanes": lanes,
         "events": _columns(events, texts),

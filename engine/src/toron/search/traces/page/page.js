@@ -7,7 +7,8 @@ class Page {
   constructor() {
     this.trace = readTrace();
     const { runs, rows } = this.trace;
-    this.state = { chosen: null, matches: runs.map(() => null), hidden: rows.map(() => false) };
+    this.state = { chosen: null, matches: runs.map(() => null), hidden: rows.map(() => false),
+      version: 0 };
     const choose = (r, i, from) => this.choose(r, i, from);
     this.timeline = new Timeline(this.trace, this.state, choose);
     this.list = new EventList(this.trace, this.state, choose);
@@ -16,6 +17,11 @@ class Page {
     this.#buttons();
     this.#legend();
     document.addEventListener("keydown", (event) => this.#key(event));
+    this.timeline.busyOnly = $("busy").checked = rows.length > 20;
+    $("busy").addEventListener("change", () => {
+      this.timeline.busyOnly = $("busy").checked;
+      this.timeline.layOut();
+    });
     this.list.fill();
     this.#open();
   }
@@ -119,6 +125,7 @@ class Page {
       }
       return matches;
     });
+    this.state.version++;
     this.state.hidden = rows.map((_, at) => isSet && count > 0 && !seen[at]);
     $("matches").textContent = isSet
       ? `${count.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
@@ -246,4 +253,7 @@ class Page {
   }
 }
 
-new Page();
+window.addEventListener("error", (event) => {
+  $("note").textContent = `The page is broken (${event.message}); toron trace --format text has all of it.`;
+});
+const page = new Page();

@@ -12,9 +12,9 @@ Four things make it quick, and none of them changes an answer:
 - An open operation that only observes, and may happen now (a read of the right value), takes its
   place at once: whatever order comes later is as legal with it here. (Not so a write of the value
   that is there already: it may be needed later.)
-- When ``b`` was placed just before the operation ``o`` that returns, and ``o`` then ``b`` would have
-  been legal and come to the same state, ``o`` is not placed after ``b``: without ``b`` it is placed
-  too, and ``b`` can still follow. (A partial-order reduction, as Godefroid's sleep sets.)
+- When ``b`` was placed just before the operation ``o`` that returns, and ``o`` then ``b`` would be
+  legal and come to the same state, ``o`` is not placed after ``b``: without ``b`` it is placed too,
+  and ``b`` can still follow. (A partial-order reduction, as Godefroid's sleep sets.)
 - Operations that never ended are tried last, equal ones in the order of their invocation, and a
   configuration is not entered when one was that had used fewer of them: it could do all the same.
 - Equal operations share what the model says of them in each state.
@@ -58,27 +58,21 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """The return of an operation, and what is open then."""
+    """The return of an operation, and what is open then; or the invocation of a split one."""
 
     operation: int
-    bit: int
     kind: int
-    optional: bool
-    observers: tuple[tuple[int, int, int], ...]
+    bit: int = 0
+    """Its own among the open ones; 0 when it is split (`Model.splits`), and has none."""
+    begins: bool = False
+    """Whether it is the invocation of a split operation."""
+    optional: bool = False
+    observers: tuple[tuple[int, int, int], ...] = ()
     """(bit, kind, operation) of all that are open and only observe."""
-    open: tuple[tuple[int, int, int], ...]
+    open: tuple[tuple[int, int, int], ...] = ()
     """The same of all that are open, this one too, the next to return first."""
-    lost: int
+    lost: int = 0
     """How many of the operations that never ended had been invoked."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Automatic:
-    """The invocation or the return of an operation that is split (`Model.splits`)."""
-
-    operation: int
-    kind: int
-    begins: bool
 
 
 class _Kinds:
@@ -88,7 +82,7 @@ class _Kinds:
         self._model = model
         self._numbers: dict[Hashable, int] = {}
         self._calls: list[tuple[str, Any, Any]] = []
-        self.known: list[dict[int, tuple[int, ...]]] = []
+        self._known: list[dict[int, tuple[int, ...]]] = []
         self.observes: list[bool] = []
         self._states: dict[Hashable, int] = {}
         self.states: list[Any] = []
@@ -103,7 +97,7 @@ class _Kinds:
         if known is None:
             known = self._numbers[key] = len(self._calls)
             self._calls.append(call)
-            self.known.append({})
+            self._known.append({})
             self.observes.append(self._model.observes(*call))
         return known
 
@@ -115,11 +109,13 @@ class _Kinds:
             self.states.append(state)
         return known
 
-    def ask(self, kind: int, state: int) -> tuple[int, ...]:
-        """The states that may follow, asked of the model once."""
-        after = self._model.steps(self.states[state], *self._calls[kind])
-        answer = self.known[kind][state] = tuple(map(self.state, after))
-        return answer
+    def after(self, kind: int, state: int) -> tuple[int, ...]:
+        """The states that may follow; the model is asked once."""
+        known = self._known[kind].get(state)
+        if known is None:
+            after = self._model.steps(self.states[state], *self._calls[kind])
+            known = self._known[kind][state] = tuple(map(self.state, after))
+        return known
 
 
 class _Seen:
@@ -168,29 +164,30 @@ class JustInTime:
 
     def _moments_of(
         self, operations: Sequence[Operation], optional: frozenset[int]
-    ) -> list[_Moment | _Automatic]:
+    ) -> list[_Moment]:
         events: list[tuple[int, int]] = []
         for number, operation in enumerate(operations):
             events.append((operation.invoked, number))
             if operation.returned is not None:
                 events.append((operation.returned, number))
-        moments: list[_Moment | _Automatic] = []
+        moments: list[_Moment] = []
         running: dict[int, tuple[int, int]] = {}  # operation: (bit, kind)
         equal: dict[int, int] = {}
         free: list[int] = []
         for at, number in sorted(events):
             operation = operations[number]
+            splits = self._model.splits(operation.op)
             begins = at == operation.invoked
-            if self._model.splits(operation.op):
-                kind = self._kinds.number(operation, "" if begins else "!")
-                moments.append(_Automatic(number, kind, begins))
-                continue
-            if not begins:
-                moments.append(self._moment(number, running, operations, number in optional))
-                free.append(running.pop(number)[0])
-                continue
-            kind = self._kinds.number(operation)
-            if operation.returned is not None:
+            kind = self._kinds.number(operation, "!" if splits and not begins else "")
+            if splits and begins:
+                moments.append(_Moment(number, kind, begins=True))
+            elif not begins:
+                beside = self._beside(running, operations)
+                bit = 0 if splits else running.pop(number)[0]
+                is_optional = number in optional and not splits
+                moments.append(_Moment(number, kind, bit, False, is_optional, *beside))
+                free += [bit] if bit else []
+            elif operation.returned is not None:
                 running[number] = (free.pop() if free else 1 << len(running), kind)
             else:
                 bit = 1 << len(self._lost)
@@ -198,101 +195,104 @@ class JustInTime:
                 equal[kind] = bit
         return moments
 
-    def _moment(
-        self,
-        number: int,
-        running: dict[int, tuple[int, int]],
-        operations: Sequence[Operation],
-        optional: bool,
-    ) -> _Moment:
-        bit, kind = running[number]
+    def _beside(
+        self, running: dict[int, tuple[int, int]], operations: Sequence[Operation]
+    ) -> tuple[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...], int]:
+        """What is open: those that only observe, all, and how many never ended."""
         order = sorted(running, key=lambda one: operations[one].returned or 0)
         beside = tuple((*running[one], one) for one in order)
         observers = tuple(one for one in beside if self._kinds.observes[one[1]])
-        return _Moment(number, bit, kind, optional, observers, beside, len(self._lost))
+        return observers, beside, len(self._lost)
 
     def run(self, steps_max: int) -> Search:
         """Look for an order in at most ``steps_max`` steps."""
-        moments, known, ask = self._moments, self._kinds.known, self._kinds.ask
-        seen = [_Seen() for _ in moments]
+        seen = [_Seen() for _ in self._moments]
         best: tuple[int, int, int, Path] = (-1, 0, self._start, None)
-        steps = 0
         stack: list[Node] = [(0, 0, 0, self._start, None, None)]
+        steps = 0
         while stack:
-            at, live, lost, state, path, came = stack.pop()
             steps += 1
             if steps > steps_max:
-                return self._ended("unknown", steps - 1, best)
-            while at < len(moments):
-                moment = moments[at]
-                if isinstance(moment, _Automatic):
-                    after = known[moment.kind].get(state)
-                    (state,) = ask(moment.kind, state) if after is None else after
-                    if moment.begins:
-                        path = (moment.operation, path)
-                    at += 1
-                    came = None
-                    continue
-                for bit, kind, number in moment.observers:
-                    if not live & bit:
-                        after = known[kind].get(state)
-                        if after is None:
-                            after = ask(kind, state)
-                        if after:
-                            live |= bit
-                            path = (number, path)
-                            came = None  # it may be the state after `b` that this one needs
-                if not live & moment.bit:
-                    break
-                live ^= moment.bit
-                at += 1
-            else:
-                return self._ended("order", steps, (at, live.bit_count(), state, path))
+                return self._ended("unknown", steps_max, best)
+            node = self._settled(stack.pop())
+            at, live, lost, state, path, _ = node
+            if at == len(seen):
+                return self._ended("order", steps, (at, 0, state, path))
             if not seen[at].enter(live, lost, state):
                 continue
             if (at, live.bit_count()) > best[:2]:
                 best = (at, live.bit_count(), state, path)
-            self._branch(stack, (at, live, lost, state, path, came))
+            stack += self._lost_next(node)
+            stack += self._open_next(node)
         return self._ended("none", steps, best)
 
-    def _branch(self, stack: list[Node], node: Node) -> None:
-        """Put all that may come next on the stack, the likeliest last."""
+    def _settled(self, node: Node) -> Node:
+        """Walk on as far as there is nothing to choose."""
         at, live, lost, state, path, came = node
-        moment, known, ask = self._moments[at], self._kinds.known, self._kinds.ask
-        assert isinstance(moment, _Moment)
-        for bit, before, kind, number in self._lost[moment.lost - 1 :: -1] if moment.lost else ():
-            if lost & bit or (before and not lost & before):
-                continue
-            after = known[kind].get(state)
-            for then in ask(kind, state) if after is None else after:
-                if then != state:
-                    stack.append((at, live, lost | bit, then, (number, path), (kind, state)))
-        for bit, kind, number in reversed(moment.open):
-            if live & bit or bit == moment.bit:
-                continue
-            after = known[kind].get(state)
-            for then in reversed(ask(kind, state) if after is None else after):
-                stack.append((at, live | bit, lost, then, (number, path), (kind, state)))
+        moments, after = self._moments, self._kinds.after
+        while at < len(moments):
+            moment = moments[at]
+            waiting = False
+            for bit, kind, number in moment.observers:
+                if live & bit:
+                    continue
+                if after(kind, state):
+                    live |= bit
+                    path = (number, path)
+                    came = None  # `b` was needed: this one observed what it did
+                else:
+                    waiting = True
+            if not live & moment.bit and (moment.bit or waiting):
+                break
+            if moment.bit:
+                live ^= moment.bit
+            else:  # nobody minds this step of a split operation
+                (state,) = after(moment.kind, state)
+                path = (moment.operation, path) if moment.begins else path
+                came = None
+            at += 1
+        return at, live, lost, state, path, came
+
+    def _lost_next(self, node: Node) -> list[Node]:
+        """What may come next if one of those that never ended happens now."""
+        at, live, lost, state, path, _ = node
+        found: list[Node] = []
+        for bit, before, kind, number in self._lost[: self._moments[at].lost]:
+            if not lost & bit and (not before or lost & before):
+                found += [
+                    (at, live, lost | bit, then, (number, path), (kind, state))
+                    for then in self._kinds.after(kind, state)
+                    if then != state
+                ]
+        return found[::-1]
+
+    def _open_next(self, node: Node) -> list[Node]:
+        """What may come next of those that are open, the likeliest last."""
+        at, live, lost, state, path, came = node
+        moment, after = self._moments[at], self._kinds.after
+        found: list[Node] = []
+        for bit, kind, number in moment.open:
+            if not live & bit and bit != moment.bit:
+                found += [
+                    (at, live | bit, lost, then, (number, path), (kind, state))
+                    for then in after(kind, state)
+                ]
+        found.reverse()
         if moment.optional:
-            stack.append((at + 1, live, lost, state, path, None))
-        after = known[moment.kind].get(state)
-        if after is None:
-            after = ask(moment.kind, state)
-        if after and (came is None or not self._commutes(moment.kind, after, came)):
-            for then in reversed(after):
-                stack.append((at + 1, live, lost, then, (moment.operation, path), None))
+            found.append((at + 1, live, lost, state, path, None))
+        own = after(moment.kind, state)
+        if own and (came is None or not self._commutes(moment.kind, own, came)):
+            here = (moment.operation, path) if moment.bit else path
+            found += [(at + 1, live, lost, then, here, None) for then in reversed(own)]
+        return found
 
     def _commutes(self, kind: int, after: tuple[int, ...], came: tuple[int, int]) -> bool:
         """Whether this kind could have come before the one that came, to the same end."""
         other, state = came
-        known, ask = self._kinds.known, self._kinds.ask
-        first = known[kind].get(state)
-        if first is None:
-            first = ask(kind, state)
+        first = self._kinds.after(kind, state)
         if len(first) != 1 or len(after) != 1:
             return False
-        then = known[other].get(first[0])
-        return after == (ask(other, first[0]) if then is None else then)
+        return after == self._kinds.after(other, first[0])
 
     def _ended(self, found: Found, steps: int, best: tuple[int, int, int, Path]) -> Search:
         at, _, state, path = best

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from toron.checks.history import History, Operation
 from toron.checks.just_in_time import JustInTime, Search, still_open
@@ -21,7 +21,8 @@ Verdict = Literal["pass", "fail", "unknown"]
 
 STEPS_MAX = 2_000_000
 """Enough for 10,000 operations of 8 clients; about 10 seconds when it is used up."""
-_CORE_STEPS = 200_000
+_CORE_STEPS = 100_000
+_CORE_SEEN_MAX = 1_000
 _CORE_OPERATIONS_MAX = 12
 _TAIL_OPERATIONS = 6
 _STUCK_OPERATIONS = 10
@@ -153,9 +154,7 @@ def _section(title: str, operations: Sequence[Operation], is_cut: bool) -> list[
     return [first, *rest, *(["          ..."] if is_cut and title == "stuck" else [])]
 
 
-def _core(
-    operations: Sequence[Operation], model: Model, until: int
-) -> tuple[list[Operation], int]:
+def _core(operations: Sequence[Operation], model: Model, until: int) -> tuple[list[Operation], int]:
     """A smallest set of operations, all before ``until``, that cannot all have happened.
 
     The others become optional instead of being dropped: without a write, a read of its value would
@@ -163,6 +162,8 @@ def _core(
     be read.
     """
     seen = [operation for operation in operations if operation.invoked < until]
+    if len(seen) > _CORE_SEEN_MAX:
+        return [], 0
     required = [n for n, op in enumerate(seen) if op.returned is not None and op.returned <= until]
     before = [op if n in set(required) else still_open(op) for n, op in enumerate(seen)]
     optional: frozenset[int] = frozenset()
@@ -185,4 +186,3 @@ def _core(
     if left <= 0 or len(required) > _CORE_OPERATIONS_MAX:
         return [], _CORE_STEPS - left
     return [seen[position] for position in required], _CORE_STEPS - left
-

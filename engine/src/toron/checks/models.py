@@ -69,9 +69,10 @@ class Model:
         return self
 
     def splits(self, op: str) -> bool:
-        """Whether ``op`` is two steps that nothing refuses: when it is invoked, ``op`` itself, and
+        """Whether ``op`` is two steps that nothing refuses: itself, and, when it returns, ``op!``.
 
-        when it returns, the operation ``op!``. Its place in the order is then not searched for.
+        Its place in the order is then not searched for. The first must disturb no other operation,
+        the second none but those that observe.
         """
         return False
 
@@ -101,7 +102,7 @@ class Register(Model):
 
     def observes(self, op: str, arg: Any, result: Any) -> bool:
         """A read, and a `cas` that did not swap."""
-        return op in ("read",) or (op == "cas" and result is not UNKNOWN and not result)
+        return op == "read" or (op == "cas" and result is not UNKNOWN and not result)
 
     def step(self, state: State, op: str, arg: Any, result: Any) -> tuple[bool, State]:
         """See `Model.step`."""

@@ -1,4 +1,4 @@
-"""nats-io/nats.py#624: who gives up on a publication stops the flusher, and nothing is sent any more.
+"""nats-io/nats.py#624: who gives up on a publication stops the flusher for everybody.
 
 A sensor publishes readings, each with a deadline. The broker stands still for a while, and then it
 is quick again.

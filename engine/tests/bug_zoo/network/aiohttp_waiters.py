@@ -62,16 +62,16 @@ async def share(*what):
     server.close()
 
 
-async def turn_of_who_gave_up():
+async def main():
     """The job waits behind four users; later others come and go."""
     await share(*[(user,)] * 4, (job,), *[(visitor, number) for number in range(1, 4)])
 
 
-async def last_turn_of_who_gave_up():
+async def nobody_comes_after():
     """The job waits behind four users, and nobody comes after it."""
     await share(*[(user,)] * 4, (job,))
 
 
-async def last_turn_when_nobody_gives_up():
+async def nobody_gives_up():
     """The same without the impatience."""
     await share(*[(page,)] * 4, (job,))

@@ -40,3 +40,11 @@ async def servers():
 async def main():
     """Three clients."""
     await asyncio.gather(servers(), *[client(number) for number in range(3)])
+
+
+async def closed_afterwards():
+    """The same clients and one server, which is closed when they have gone."""
+    server = await asyncio.start_server(answer, HOST, PORT)
+    await asyncio.gather(*[client(number) for number in range(3)])
+    await asyncio.sleep(1)
+    server.close()

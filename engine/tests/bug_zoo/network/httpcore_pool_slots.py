@@ -59,7 +59,7 @@ async def customer(word):
     writer.close()
 
 
-async def slots_of_cancelled_requests():
+async def main():
     """Customers type, then a patient one asks."""
     async with httpcore.AsyncConnectionPool(max_connections=2) as pool:
         servers = [

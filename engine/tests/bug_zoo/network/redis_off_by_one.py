@@ -41,7 +41,7 @@ async def user(client, number):
         assert value == b"value of %d:%d" % (number, entry), value
 
 
-async def answers_of_cancelled_commands():
+async def main():
     """Three users share the connections of one client."""
     server = await asyncio.start_server(keys, HOST, PORT)
     client = redis.Redis(host=HOST, port=PORT)

@@ -115,3 +115,7 @@ class Execution:
     """How many events there were; those that are kept may be fewer."""
     tape: list[tuple[str, int]] = field(default_factory=list)
     """What deviated from the harmless run, when it was asked for; see `toron.core.tape`."""
+    offers: list[tuple[str, int]] = field(default_factory=list)
+    """Where a run of a tape could have deviated, when a survey was asked for."""
+    cancelled: list[str] = field(default_factory=list)
+    """The tasks that the program itself cancelled, in a run that was searched for cancellations."""

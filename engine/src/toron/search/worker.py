@@ -117,6 +117,7 @@ def perform(
         strategy=request.get("strategy", DEFAULT_STRATEGY),
         tape=_tape(request.get("tape")),
         records_tape=request.get("records_tape", False),
+        surveys=request.get("surveys", False),
     )
     run = Run(setup, edge, places)
     outcome = run.execute()
@@ -130,6 +131,8 @@ def perform(
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
         "tape": run.deviations,
+        "offers": run.offers,
+        "cancelled": list(run.shared.cancelled),
     }
 
 

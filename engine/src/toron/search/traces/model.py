@@ -28,7 +28,7 @@ _NUMBERED = re.compile(r"(?:task|thread)#\d+")
 _ENDS = re.compile(r" ended ((?:task|thread)#\d+)")
 
 
-def story_of(execution: Execution, *, differs: str = "") -> Story:
+def story_of(execution: Execution, *, differs: str = "", is_unstable: bool = False) -> Story:
     """The story of ``execution``; ``differs`` says why it is not the run that was asked for."""
     lanes = Lanes()
     events = [lanes.place(raw) for raw in _kept(execution)]
@@ -45,6 +45,7 @@ def story_of(execution: Execution, *, differs: str = "") -> Story:
         chain=[],
         count=max(execution.count, events[-1].number if events else 0),
         differs=differs,
+        is_unstable=is_unstable,
     )
     story.chain.extend(_chain(story))
     return story

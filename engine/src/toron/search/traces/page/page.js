@@ -29,7 +29,10 @@ class Page {
   // Begin where somebody wants to look first.
   #open() {
     const { runs, diff } = this.trace;
-    if (diff && (diff.firstA || diff.firstB)) this.toDifference();
+    const [, letter, number] = /^#([AB]?)(\d+)$/.exec(location.hash) || [];
+    const r = Math.max(0, runs.findIndex((run) => run.letter === letter));
+    if (number && runs[r].indexOf(Number(number)) >= 0) this.choose(r, runs[r].indexOf(Number(number)));
+    else if (diff && (diff.firstA || diff.firstB)) this.toDifference();
     else if (runs[0].data.failed) this.toFailure();
   }
 
@@ -38,8 +41,9 @@ class Page {
     this.detail.show(r, i);
     if (from !== "drawing") this.timeline.show(r, i);
     else this.timeline.draw();
-    if (from !== "list" || this.list.two) this.list.show(i);
-    else this.list.show(i);
+    this.list.show(i);
+    const run = this.trace.runs[r];
+    location.replace(`#${run.letter}${run.number[i]}`); // a link to the page as it stands
   }
 
   toFailure() {

@@ -444,7 +444,7 @@ class Timeline {
       g.arc(x, y, Math.max(1.5, Math.min(3.6, this.unit * 0.3)), 0, 7);
       g.fill();
     }
-    if (this.isRoomy && !dense && this.unit >= 52) this.paintWords(run, i, x, y, kind);
+    if (this.isRoomy && !dense && this.scale === "order" && this.unit >= 52) this.paintWords(run, i, x, y, kind);
     if (!dense && run.differs[i]) {
       g.fillStyle = this.colour.moved;
       g.fillRect(x - 3, y + size + 0.5, 7, 1.5);

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from toron.core.choices import ChoiceSource, Moment
+from toron.core.choices import WHOLE, ChoiceSource, Moment
 
 Deviation = tuple[str, int]
 _OF_STALLS = ("stall ", "schedule.timer ")
@@ -73,10 +73,10 @@ class RecordingTape(_Counted):
         self._keep(f"{label} {self._count(label)}", (value - default) % bound)
         return value
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
         kept = self._strategy.keeps(key)
-        self._keep(self._unique(key), int(kept))
+        self._keep(self._unique(key), kept)
         return kept
 
     def order(
@@ -136,9 +136,9 @@ class ReplayedTape(_Counted):
         value = min(self._value(f"{label} {self._count(label)}"), bound - 1)
         return (value + default) % bound
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
-        return self._value(self._unique(key)) > 0
+        return min(self._value(self._unique(key)), WHOLE)
 
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]

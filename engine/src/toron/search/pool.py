@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from toron.errors import BadKernel, ToronError, WorkerDied
-from toron.search import watchdog
+from toron.search import clusters, watchdog
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
 from toron.search.references import make_token, project_root
@@ -276,7 +276,7 @@ class Worker:
             trace_digest="",
             outputs={},
             properties={},
-            failure=Failure(kind, text, 0, ""),
+            failure=Failure(kind, text, 0, "", cause=f"{kind} {clusters.template(text)}"),
             steps=0,
             virtual_ns=0,
             token=token,

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, overload
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search import explore as _explore
+from toron.search import shrink as _shrink
 from toron.search import verify as _verify
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
@@ -280,12 +281,8 @@ def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") 
 def replay(token: str) -> Outcome:
     """Execute again what ``token`` stands for; ReplayDiffers when it behaves otherwise now."""
     decoded = Token.decode(token)
-    path = Path(decoded.file).resolve()
-    if not path.is_file():
-        raise BadKernel(
-            f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
-        )
-    reference = KernelRef(path, decoded.name)
+    reference = decoded.kernel()
+    path = reference.path
     outcome = execute_token(decoded, reference).outcome
     if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
         changed = source_digest(path) != decoded.source
@@ -299,3 +296,24 @@ def replay(token: str) -> Outcome:
                 f"the replay behaves differently: {why}", outcome, code_changed=changed
             )
     return outcome
+
+
+def shrink(
+    failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1
+) -> Outcome:
+    """The same failure in a run that deviates as little as possible from the harmless one.
+
+    ``failed`` is a failing `Outcome` or its token; ``budget`` is in runs. The token of the result
+    holds the deviations that are left; see `shrunk` for them as values.
+    """
+    return shrunk(failed, budget=budget, jobs=jobs).outcome
+
+
+def shrunk(
+    failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1
+) -> _shrink.Shrunk:
+    """`shrink`, with the deviations that are left and what it took."""
+    if budget < 1 or jobs < 1:
+        raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)

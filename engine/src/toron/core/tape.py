@@ -123,8 +123,10 @@ class ReplayedTape(_Counted):
         self.offers: list[Deviation] = []
         """In a survey, where the run could deviate, and by how much at most; numbers left out."""
 
-    def _value(self, key: str, most: int = 0) -> int:
+    def _value(self, key: str, most: int = 0, below: int = 0) -> int:
         value = self._values.get(key, 0)
+        if below:
+            value = min(value, below - 1)
         if most and self._surveys:
             self.offers.append((key, most))
         if value:
@@ -133,12 +135,12 @@ class ReplayedTape(_Counted):
 
     def pick(self, label: str, bound: int, default: int = 0) -> int:
         """See `ChoiceSource`."""
-        value = min(self._value(f"{label} {self._count(label)}"), bound - 1)
+        value = self._value(f"{label} {self._count(label)}", below=bound)
         return (value + default) % bound
 
     def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
-        return min(self._value(self._unique(key)), WHOLE)
+        return self._value(self._unique(key), below=WHOLE + 1)
 
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
@@ -160,7 +162,7 @@ class ReplayedTape(_Counted):
 
     def cancel(self, point: str, timers: int) -> int:
         """See `ChoiceSource`."""
-        return min(self._value(f"cancel {point}", 1 + timers), 1 + timers)
+        return self._value(f"cancel {point}", 1 + timers, below=2 + timers)
 
 
 def _name_of(moment: Moment) -> str:

@@ -228,6 +228,15 @@ class Token:
         packed = zlib.crc32(raw).to_bytes(4, "big") + zlib.compress(raw, 9)
         return _TOKEN_PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
+    def kernel(self) -> KernelRef:
+        """The kernel that it was made from; BadKernel when its file is not here."""
+        path = Path(self.file).resolve()
+        if not path.is_file():
+            raise BadKernel(
+                f"{self.file}: no such file from {Path.cwd()}; replay where the token was made"
+            )
+        return KernelRef(path, self.name)
+
     @staticmethod
     def decode(text: str) -> Token:
         """The token in ``text``; BadKernel when it was cut or altered."""

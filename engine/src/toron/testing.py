@@ -298,9 +298,7 @@ def replay(token: str) -> Outcome:
     return outcome
 
 
-def shrink(
-    failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1
-) -> Outcome:
+def shrink(failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1) -> Outcome:
     """The same failure in a run that deviates as little as possible from the harmless one.
 
     ``failed`` is a failing `Outcome` or its token; ``budget`` is in runs. The token of the result

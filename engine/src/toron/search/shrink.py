@@ -19,7 +19,7 @@ from toron.core.clock import SECOND_NS
 from toron.errors import BadKernel, ToronError
 from toron.search.clusters import is_same
 from toron.search.explore import WorkerLanes
-from toron.search.outcome import Execution, Failure, Outcome
+from toron.search.outcome import Execution, Outcome
 from toron.search.pool import Request, Worker, in_parallel
 from toron.search.references import KernelRef, Token
 from toron.search.shrink_passes import DELETING, LOWERING, Pass, Tape, size_of

@@ -91,7 +91,9 @@ def stuck(shared: Shared, places: Places) -> Stuck:
         if thread.why:
             where = places.of_frame(thread.frame())
             lines.append(f"{thread.label} waits for {thread.why} at {where}")
-            roots.append(f"{_NUMBER.sub('', thread.label)} for {_NUMBER.sub('', thread.why)} at {where}")
+            roots.append(
+                f"{_NUMBER.sub('', thread.label)} for {_NUMBER.sub('', thread.why)} at {where}"
+            )
     main = shared.baton.main
     if main.why and "event loop" not in main.why:
         first = shared.baton.stopped_at

@@ -250,6 +250,7 @@ class Worker:
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
+            count=answer["count"],
             tape=[(key, value) for key, value in answer["tape"]],
             offers=[(key, most) for key, most in answer["offers"]],
             cancelled=answer["cancelled"],

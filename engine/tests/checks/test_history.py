@@ -78,7 +78,7 @@ def test_what_cannot_be_compared_later_is_refused() -> None:
     class Odd:
         __hash__ = None  # type: ignore[assignment]
 
-    with pytest.raises(TypeError, match="arg is a .*Odd, which cannot be compared later"):
+    with pytest.raises(TypeError, match=r"arg is a .*Odd, which cannot be compared later"):
         frozen(Odd(), "arg")
 
 

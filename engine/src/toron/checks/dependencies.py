@@ -230,10 +230,8 @@ def session_edges(transactions: Sequence[Transaction]) -> Iterator[Edge]:
         client = transaction.operation.client
         if client in last:
             yield Edge("process", last[client].number, transaction.number)
-        if transaction.ok:
+        if transaction.ok:  # nobody knows when another ended, so nothing follows it
             last[client] = transaction
-        else:
-            last.pop(client, None)  # nobody knows when it ended
 
 
 def realtime_edges(transactions: Sequence[Transaction]) -> Iterator[Edge]:

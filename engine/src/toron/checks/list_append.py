@@ -46,6 +46,7 @@ class _Lists:
                 self.external.setdefault(key, []).append((read or (), transaction))
             if transaction.ok:
                 anomalies += self._look_into(transaction)
+        self.happened = self._happened()
         for key in dict.fromkeys((*self.reads, *self.appended)):
             self._order(key)
         anomalies += lost_updates(transactions)
@@ -73,6 +74,16 @@ class _Lists:
                 yield from intermediate_read(transaction, key, foreign[-1], self.writers)
             known[key] = read
 
+    def _happened(self) -> set[int]:
+        """Transactions that took effect: they committed, or somebody read what they appended."""
+        found = {transaction.number for transaction in self.observed.transactions if transaction.ok}
+        for key, reads in self.reads.items():
+            for value in {value for read, _ in reads for value in read}:
+                writer = self.writers.of(key, value)
+                if writer is not None and not writer.failed:
+                    found.add(writer.number)
+        return found
+
     def _order(self, key: Hashable) -> None:
         """The version order of one key, and the edges that follow from it."""
         reads = self.reads.get(key, [])
@@ -87,7 +98,11 @@ class _Lists:
             if writer is not None and not writer.failed
         ]
         inside = set(versions)
-        unread = [(v, t) for v, t in self.appended.get(key, []) if v not in inside and t.ok]
+        unread = [
+            (value, writer)
+            for value, writer in self.appended.get(key, [])
+            if value not in inside and writer.number in self.happened
+        ]
         for before, after in pairwise(chain):
             self._edge("ww", before[1], after[1], key, before[0], after[0])
         for value, writer in unread if chain else ():

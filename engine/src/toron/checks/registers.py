@@ -78,19 +78,22 @@ class _Registers:
             yield from aborted_reads(transaction, key, (value,), self.writers)
             yield from intermediate_read(transaction, key, value, self.writers)
 
-    def _happened(self, transaction: Transaction, key: Hashable, value: Any) -> bool:
-        """Whether a write certainly took effect: it committed, or somebody saw it."""
-        return transaction.ok or (not transaction.failed and (key, value) in self.readers)
+    def _happened(self, transaction: Transaction) -> bool:
+        """Whether it certainly took effect: it committed, or somebody read what it wrote."""
+        if transaction.ok or transaction.failed:
+            return transaction.ok
+        written = transaction.writes().items()
+        return any((key, value) in self.readers for key, values in written for value in values)
 
     def _follow(self, transaction: Transaction) -> None:
         """What this transaction alone says: None comes first, and writes follow reads."""
+        if not self._happened(transaction):
+            return
         read = transaction.external_reads()
         for key, values in transaction.writes().items():
-            last = values[-1]
-            if self._happened(transaction, key, last):
-                self._after(key, None, last)
-                if transaction.ok and key in read:
-                    self._after(key, read[key], last)
+            self._after(key, None, values[-1])
+            if key in read:
+                self._after(key, read[key], values[-1])
 
     def _after(self, key: Hashable, before: Any, after: Any) -> None:
         if before != after:

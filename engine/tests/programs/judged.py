@@ -1,4 +1,4 @@
-"""Kernels whose histories are judged, and what leaks: for test_histories_in_a_run and test_leaks."""
+"""Kernels whose histories are judged, and kernels that leave something behind."""
 
 import asyncio
 import gc

@@ -227,7 +227,9 @@ class Run:
             task = report.get("task")
             if report.get("message") == DESTROYED and isinstance(task, SimTask):
                 text = f"{task.toron_label} was destroyed while it was pending: nobody held it"
-                found.append(Leak(text, at_ns, self.trace.place_of(suspended_stack(task))))
+                code: Any = getattr(task.get_coro(), "cr_code", None)
+                origin = (code.co_filename, code.co_firstlineno, code.co_qualname) if code else None
+                found.append(Leak(text, at_ns, "", origin))
         if not found:
             return None
         first = found[0]

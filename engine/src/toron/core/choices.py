@@ -35,8 +35,10 @@ def substream(seed: int, label: str) -> int:
 
 
 LATE_MAX = 0.25
-"""A stall makes no timer later than by this share of its delay: programs wait with margins, and a
-deadline that is missed because a machine stood still for most of it is nobody's bug."""
+STALL_NS_MAX = 10_000_000
+"""A stall makes nothing later than by this share of its delay, nor by more than so many
+nanoseconds: programs wait with margins, and a deadline that is missed because the machine stood
+still for most of it is nobody's bug."""
 
 
 WHOLE = 1_000

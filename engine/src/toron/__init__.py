@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from toron.search.outcome import Execution, Failure, Outcome
     from toron.search.references import KernelRef
     from toron.search.verify import Divergence, Verification
-    from toron.testing import ReplayDiffers, execute, explore, kernel, replay, run, verify
+    from toron.testing import ReplayDiffers, execute, explore, kernel, replay, run, trace, verify
     from toron.world.hosts import Host
     from toron.world.world import World
 
@@ -47,6 +47,7 @@ _HOMES = {
     "replay": "toron.testing",
     "run": "toron.testing",
     "shrink": "toron.testing",
+    "trace": "toron.testing",
     "verify": "toron.testing",
 }
 
@@ -75,6 +76,7 @@ __all__ = [
     "replay",
     "run",
     "shrink",
+    "trace",
     "verify",
 ]
 

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from toron import ENGINE_VERSION
 from toron.core.places import Places
@@ -34,6 +34,9 @@ from toron.search.references import (
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
 from toron.world.boundary.edge import Edge
+
+if TYPE_CHECKING:
+    from toron.search.traces.events import Story
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -348,3 +351,34 @@ def shrunk(
         raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
     token = Token.decode(failed if isinstance(failed, str) else failed.token)
     return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
+
+
+def told(run: str | Outcome) -> Story:
+    """What a run did, event by event; of a replay that behaves otherwise now, what it did now."""
+    from toron.search.traces.model import story_of  # a program under test has no use for it
+
+    token = run if isinstance(run, str) else run.token
+    try:
+        return story_of(replayed(token, level="events"))
+    except ReplayDiffers as differs:
+        return story_of(
+            differs.execution, differs=str(differs), is_unstable=not differs.code_changed
+        )
+
+
+def trace(
+    run: str | Outcome,
+    *,
+    format: str = "text",  # noqa: A002  (as the option of the command is called)
+    against: str | Outcome | None = None,
+) -> str:
+    """What a run did, by its token or outcome: ``text``, ``html``, ``perfetto`` or ``ndjson``.
+
+    ``against`` is a second run: text and page then show where the two differ. The run is executed
+    again; when it behaves otherwise now, the trace is of what happened now, and says so.
+    """
+    from toron.search.traces.formats import check_format, lines_of
+
+    form = check_format(format, of_two=against is not None)
+    other = told(against) if against is not None else None
+    return "".join(f"{line}\n" for line in lines_of(told(run), form, against=other))

@@ -13,7 +13,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def perform(
     return {
         "kind": "outcome",
         "outcome": outcome.to_json(),
-        "events": [astuple(event) for event in run.trace.events],
+        "events": [event.to_json() for event in run.trace.events],
         "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),

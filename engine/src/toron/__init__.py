@@ -46,6 +46,7 @@ _HOMES = {
     "kernel": "toron.testing",
     "replay": "toron.testing",
     "run": "toron.testing",
+    "shrink": "toron.testing",
     "trace": "toron.testing",
     "verify": "toron.testing",
 }
@@ -74,6 +75,7 @@ __all__ = [
     "models",
     "replay",
     "run",
+    "shrink",
     "trace",
     "verify",
 ]

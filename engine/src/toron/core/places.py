@@ -48,7 +48,7 @@ class Places:
 
     def is_followed(self, name: str) -> bool:
         """Whether a file is the program's or a library's, and not Python's or Toron's own."""
-        return self._is_program(name) or self._is_library(name)
+        return self.is_program(name) or self._is_library(name)
 
     def of_traceback(self, traceback: TracebackType | None) -> str:
         """The innermost frame of the program in ``traceback``."""
@@ -78,12 +78,13 @@ class Places:
         """0 for a file of the program, 1 of a library, 2 of Python; Toron's own come last."""
         rank = self._ranks.get(name)
         if rank is None:
-            ranks = (self._is_program, self._is_library, self._is_outside_toron)
+            ranks = (self.is_program, self._is_library, self._is_outside_toron)
             rank = next((at for at, holds in enumerate(ranks) if holds(name)), _RANK_OF_TORON)
             self._ranks[name] = rank
         return rank
 
-    def _is_program(self, name: str) -> bool:
+    def is_program(self, name: str) -> bool:
+        """Whether a file is the project's own."""
         return name.startswith(self._root) and not self._is_installed(name)
 
     def _is_library(self, name: str) -> bool:

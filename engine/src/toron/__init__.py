@@ -14,16 +14,18 @@ ENGINE_VERSION = "toron-v2.5H+.2"
 
 if TYPE_CHECKING:
     from toron.errors import BadKernel, EscapeError, ToronError
+    from toron.search.branch import Branching
     from toron.search.explore import Exploration
     from toron.search.outcome import Execution, Failure, Outcome
     from toron.search.references import KernelRef
     from toron.search.verify import Divergence, Verification
-    from toron.testing import ReplayDiffers, execute, explore, kernel, replay, run, verify
+    from toron.testing import ReplayDiffers, branch, execute, explore, kernel, replay, run, verify
     from toron.world.hosts import Host
     from toron.world.world import World
 
 _HOMES = {
     "BadKernel": "toron.errors",
+    "Branching": "toron.search.branch",
     "Divergence": "toron.search.verify",
     "EscapeError": "toron.errors",
     "Execution": "toron.search.outcome",
@@ -36,6 +38,7 @@ _HOMES = {
     "ToronError": "toron.errors",
     "Verification": "toron.search.verify",
     "World": "toron.world.world",
+    "branch": "toron.testing",
     "execute": "toron.testing",
     "explore": "toron.testing",
     "kernel": "toron.testing",
@@ -47,6 +50,7 @@ _HOMES = {
 __all__ = [
     "ENGINE_VERSION",
     "BadKernel",
+    "Branching",
     "Divergence",
     "EscapeError",
     "Execution",
@@ -60,6 +64,7 @@ __all__ = [
     "Verification",
     "World",
     "__version__",
+    "branch",
     "execute",
     "explore",
     "kernel",

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from toron.core.clock import to_ns
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
+from toron.search import branch as _branch
 from toron.search import explore as _explore
 from toron.search import verify as _verify
 from toron.search.frames import read_frame, write_frame
@@ -28,6 +30,7 @@ from toron.search.references import (
     display_path,
     options_of,
     parse_seed,
+    parse_seed_range,
     source_digest,
 )
 from toron.search.worker import perform
@@ -36,6 +39,7 @@ from toron.world.boundary.edge import Edge
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _WORKERS_KEPT = 4
+_SECONDS_MAX = 1e9
 _workers: dict[Path, Worker] = {}
 
 
@@ -169,6 +173,66 @@ def _answer_and_exit(
     os._exit(0)
 
 
+def branches_of(count: int | None, numbers: str | None = None) -> list[int]:
+    """The numbers of branches: the first ``count``, or those of a range ``A:B``."""
+    if numbers is not None:
+        if count is not None:
+            raise BadKernel("--branches and --seeds exclude each other")
+        wanted = parse_seed_range(numbers)
+        if wanted[-1] > _branch.SALT_MAX:
+            raise BadKernel(f"--seeds {numbers}: branches have numbers up to 2^53")
+        return list(wanted)
+    if count is None or count < 1:
+        raise BadKernel(f"--branches {count} must be at least 1")
+    return list(range(count))
+
+
+def branch(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seed: int,
+    at: float,
+    branches: int | Iterable[int] = 100,
+    chaos_seed: int = 0,
+    jobs: int = 1,
+    on_branch: Callable[[int, Outcome], None] | None = None,
+) -> _branch.Branching:
+    """Fork a run at ``at`` virtual seconds; each copy goes on under its own number.
+
+    ``branches`` is how many, or their numbers. Branch 0 is the run itself; in every other one all
+    that chance decides from that moment on is new: schedule, network, the program's entropy, faults
+    that have not begun.
+    """
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if reference is None:
+        raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be branched")
+    salts = branches_of(branches) if isinstance(branches, int) else list(dict.fromkeys(branches))
+    if not salts:
+        raise BadKernel("branch(branches=[]): name at least one")
+    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    return _branch.branch(
+        _worker(reference.path),
+        base,
+        _moment(at),
+        [parse_seed(salt, "branches") for salt in salts],
+        jobs=_at_least_one(jobs),
+        on_branch=on_branch,
+    )
+
+
+def _moment(at: float) -> int:
+    """A virtual time in whole nanoseconds; BadKernel for what is none."""
+    if not 0 <= at < _SECONDS_MAX:
+        raise BadKernel(f"--at {at!r} must be 0 or more virtual seconds")
+    return to_ns(at)
+
+
+def _at_least_one(jobs: int) -> int:
+    if jobs < 1:
+        raise BadKernel(f"--jobs {jobs} must be at least 1")
+    return jobs
+
+
 def explore(
     function: Callable[..., Any] | KernelRef,
     *,
@@ -235,8 +299,10 @@ def replay(token: str) -> Outcome:
         raise BadKernel(
             f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
         )
-    reference = KernelRef(path, decoded.name)
-    outcome = run(reference, seed=decoded.sim_seed, chaos_seed=decoded.chaos_seed)
+    request = Request(
+        decoded.name, decoded.sim_seed, decoded.chaos_seed, reseeds=decoded.reseeds
+    )
+    outcome = _worker(path).execute(request).outcome
     if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
         changed = source_digest(path) != decoded.source
         why = (

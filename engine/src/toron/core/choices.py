@@ -49,6 +49,11 @@ class SeededChoices:
             stream = self._streams[label] = _random.Random(substream(seed, label))
         return stream
 
+    def reseed(self, sim_seed: int, chaos_seed: int) -> None:
+        """Draw everything from another pair of seeds from now on."""
+        self.sim_seed, self.chaos_seed = sim_seed, chaos_seed
+        self._streams.clear()
+
     def pick(self, label: str, bound: int) -> int:
         """Return a whole number from 0 to ``bound`` - 1, uniform to one part in 2**53."""
         assert bound > 0, f"choice {label} has nothing to choose from"

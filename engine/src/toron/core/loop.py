@@ -168,6 +168,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._toron = shared
         self._toron_clock = shared.clock
         self._toron_trace = shared.trace
+        self._toron_turns = shared.baton.turns
         self._toron_selector = SimSelector(
             shared.clock, shared.agenda, shared.descriptors, shared.choices, shared.baton
         )
@@ -310,6 +311,8 @@ class SimLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         clock, scheduled = self._toron_clock, self._scheduled  # type: ignore[attr-defined]
         ready = self._ready  # type: ignore[attr-defined]
+        if clock.now_ns > self._toron_turns.next_ns:
+            self._toron_turns.reach(clock.now_ns)
         while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
             heapq.heappop(scheduled)._scheduled = False

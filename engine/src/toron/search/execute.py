@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import hashlib
 import inspect
@@ -14,7 +15,7 @@ from typing import Any
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
-from toron.core.choices import SeededChoices
+from toron.core.choices import SEED_MAX, SeededChoices, substream
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
 from toron.core.loop import Shared, SimLoop, SimTask, report_text
@@ -52,6 +53,8 @@ class Setup:
     chaos_seed: int
     time_limit_s: float
     level: Level = "digest"
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: how a branch is executed from the start."""
 
 
 class Run:
@@ -79,6 +82,9 @@ class Run:
             self.clock, self.agenda, self.choices, self.trace, to_ns(setup.time_limit_s)
         )
         self.network.baton = self.baton
+        self._seeds = setup.sim_seed, setup.chaos_seed
+        for at_ns, salt in setup.reseeds:
+            self.baton.turns.at(at_ns, functools.partial(self.reseed, salt))
         self.shared = Shared(
             clock=self.clock,
             agenda=self.agenda,
@@ -103,6 +109,28 @@ class Run:
             shared=self.shared,
             disks=self.disks,
         )
+
+    def reseed(self, salt: int) -> None:
+        """Go on as the branch ``salt`` of this world: whatever chance decides from now on is new.
+
+        That is the schedule, the network, the program's entropy, and the planned faults that have
+        not begun; those that have end as planned. The heap is frozen, so that a branch that is a
+        fork shares it with the others; in a replay too, because what the collector finds may be
+        seen.
+        """
+        gc.freeze()
+        sim_seed, chaos_seed = (
+            substream(seed, f"branch {salt}") & SEED_MAX for seed in self._seeds
+        )
+        self._seeds = sim_seed, chaos_seed
+        self.choices.reseed(sim_seed, chaos_seed)
+        self.edge.entropy.reseed(sim_seed)
+        self.planner.redraw()
+
+    @property
+    def is_looping(self) -> bool:
+        """Whether the kernel's event loop is running."""
+        return self.loop._thread_id is not None  # type: ignore[attr-defined]
 
     def execute(self) -> Outcome:
         """Run the kernel to its end, or to what ends it."""

@@ -33,6 +33,7 @@ ADDR_NO_RANDOMIZE = 0x0040000
 _PERSONALITY_QUERY = 0xFFFFFFFF
 START_LIMIT_S = 60.0
 WALL_LIMIT_S = 120.0
+_MARGIN_S = 10.0
 _ENVIRONMENT = (
     "HOME",
     "LANG",
@@ -70,6 +71,8 @@ class Request:
     chaos_seed: int
     level: str = "digest"
     time_limit_s: float | None = None
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt."""
 
 
 class Worker:
@@ -207,14 +210,7 @@ class Worker:
             os.write(process.stdin.fileno(), GO)
             write_frame(
                 process.stdin.fileno(),
-                {
-                    "name": request.name,
-                    "sim_seed": request.sim_seed,
-                    "chaos_seed": request.chaos_seed,
-                    "level": request.level,
-                    "time_limit_s": request.time_limit_s,
-                    "wall_limit_s": self.wall_limit_s,
-                },
+                self._message(request),
             )
             message = self._read(deadline)
             while message["kind"] != "end":
@@ -226,24 +222,68 @@ class Worker:
             text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
             if place:
                 text += f"; it was stuck at {place}, in C code or in a loop that never waits"
-            return self._cut_short(request, "limit", text)
+            return self.cut_short(request, "limit", text)
         except (EOFError, BrokenPipeError):
             self.stop()
-            return self._cut_short(request, "crash", "the worker process died")
+            return self.cut_short(request, "crash", "the worker process died")
         if answer is None:
             self.stop()  # the request may be half read: what is left in the pipe is unknown
-            return self._cut_short(request, "crash", _death(message["status"]))
+            return self.cut_short(request, "crash", death_of(message["status"]))
         if answer["kind"] == "refused":
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
-        return self.execution_from(answer)
+        return self.execution_from(answer, request.reseeds)
 
-    def execution_from(self, answer: dict[str, Any]) -> Execution:
+    def _message(self, request: Request) -> dict[str, Any]:
+        return {
+            "name": request.name,
+            "sim_seed": request.sim_seed,
+            "chaos_seed": request.chaos_seed,
+            "level": request.level,
+            "time_limit_s": request.time_limit_s,
+            "wall_limit_s": self.wall_limit_s,
+            "reseeds": request.reseeds,
+        }
+
+    def converse(self, request: Request, forks: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Execute ``request`` and fork it as ``forks`` says: what comes back, ``end`` the last.
+
+        Each message must come within the time that one execution may take. TimeoutError when none
+        does, EOFError when the worker died: it is stopped then, and starts anew when it is asked.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            self.start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        try:
+            os.write(process.stdin.fileno(), GO)
+            write_frame(process.stdin.fileno(), {**self._message(request), "forks": forks})
+            message: dict[str, Any] = {"kind": ""}
+            while message["kind"] != "end":
+                message = self._read(time.monotonic() + self.wall_limit_s + _MARGIN_S)
+                yield message
+        except BrokenPipeError as error:
+            self.stop()
+            raise EOFError("the worker process died") from error
+        except BaseException:  # also a reader that wants no more: the rest would be in the way
+            self.stop()
+            raise
+
+    def execution_from(
+        self, answer: dict[str, Any], reseeds: Sequence[tuple[int, int]] = ()
+    ) -> Execution:
         """An answer as a value, with the token that replays it."""
         data = answer["outcome"]
         data["token"] = make_token(
-            self.path, data["kernel"], data["sim_seed"], data["chaos_seed"], data["trace_digest"]
+            self.path,
+            data["kernel"],
+            data["sim_seed"],
+            data["chaos_seed"],
+            data["trace_digest"],
+            reseeds=reseeds,
         )
         return Execution(
             outcome=Outcome.from_json(data),
@@ -252,8 +292,16 @@ class Worker:
             stderr=answer["stderr"],
         )
 
-    def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
-        token = make_token(self.path, request.name, request.sim_seed, request.chaos_seed, "")
+    def cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+        """The outcome of an execution that was killed or died."""
+        token = make_token(
+            self.path,
+            request.name,
+            request.sim_seed,
+            request.chaos_seed,
+            "",
+            reseeds=request.reseeds,
+        )
         outcome = Outcome(
             kernel=request.name,
             sim_seed=request.sim_seed,
@@ -270,7 +318,8 @@ class Worker:
         return Execution(outcome, [], [], "")
 
 
-def _death(status: int) -> str:
+def death_of(status: int) -> str:
+    """How a process ended that should have answered."""
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         return f"the process of this execution was killed by {name}"

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -198,6 +198,8 @@ class Token:
     digest: str
     source: str
     engine: str = ENGINE_VERSION
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) a branch went on under which salt."""
 
     def encode(self) -> str:
         """The token as text without spaces."""
@@ -209,6 +211,7 @@ class Token:
             self.digest,
             self.source,
             self.engine,
+            *([self.reseeds] if self.reseeds else []),
         ]
         raw = json.dumps(fields, separators=(",", ":")).encode()
         packed = zlib.crc32(raw).to_bytes(4, "big") + raw
@@ -227,7 +230,9 @@ class Token:
             raw = packed[4:]
             if zlib.crc32(raw).to_bytes(4, "big") != packed[:4]:
                 raise ValueError("checksum")
-            return Token(*json.loads(raw))
+            fields = json.loads(raw)
+            reseeds = tuple((int(at_ns), int(salt)) for at_ns, salt in (fields[7:] or [()])[0])
+            return Token(*fields[:7], reseeds=reseeds)
         except (ValueError, TypeError, binascii.Error) as error:
             raise BadKernel("the replay token is damaged; copy it whole") from error
 
@@ -240,8 +245,19 @@ def source_digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
 
 
-def make_token(path: Path, name: str, sim_seed: int, chaos_seed: int, digest: str) -> str:
+def make_token(
+    path: Path,
+    name: str,
+    sim_seed: int,
+    chaos_seed: int,
+    digest: str,
+    *,
+    reseeds: Sequence[tuple[int, int]] = (),
+) -> str:
     """The token of one execution; the path is relative to the working directory."""
     source = source_digest(path) if path.is_file() else ""
     file = os.path.relpath(path)
-    return Token(file, name, sim_seed, chaos_seed, digest[:DIGEST_PREFIX], source).encode()
+    short = digest[:DIGEST_PREFIX]
+    return Token(
+        file, name, sim_seed, chaos_seed, short, source, reseeds=tuple(reseeds)
+    ).encode()

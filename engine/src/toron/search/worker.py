@@ -19,6 +19,7 @@ from typing import Any
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search.execute import Run, Setup
+from toron.search.forks import Forks
 from toron.search.frames import read_frame, write_frame
 from toron.search.references import (
     KernelOptions,
@@ -87,12 +88,29 @@ def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         except BadKernel as error:
             write_frame(answers, {"kind": "refused", "message": str(error)})
         else:
-            write_frame(answers, perform(request, edge, places, kernel, options_of(kernel)))
+            forks = _forks(request, answers, stuck)
+            answer = perform(request, edge, places, kernel, options_of(kernel), forks)
+            write_frame(answers, answer)
     except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
         message = {"kind": "error", "message": traceback.format_exc(limit=20)}
         edge.end()
         write_frame(answers, message)
     os._exit(0)
+
+
+def _forks(request: dict[str, Any], answers: int, stuck: int) -> Forks | None:
+    plan = request.get("forks")
+    if plan is None:
+        return None
+    return Forks(
+        points=[(at_ns, salts) for at_ns, salts in plan["points"]],
+        jobs=plan["jobs"],
+        goes_on=plan["goes_on"],
+        answers=answers,
+        stuck=stuck,
+        wall_limit_s=request["wall_limit_s"],
+        die_with_parent=_die_with_parent,
+    )
 
 
 def perform(
@@ -101,6 +119,7 @@ def perform(
     places: Places,
     kernel: Callable[..., Any],
     options: KernelOptions,
+    forks: Forks | None = None,
 ) -> dict[str, Any]:
     """Execute ``request`` in this process, which can run nothing else afterwards."""
     captured = os.memfd_create("toron-stderr")
@@ -113,8 +132,11 @@ def perform(
         chaos_seed=request["chaos_seed"],
         time_limit_s=request.get("time_limit_s") or options.time_limit,
         level=request.get("level", "digest"),
+        reseeds=tuple((at_ns, salt) for at_ns, salt in request.get("reseeds", ())),
     )
     run = Run(setup, edge, places)
+    if forks is not None:
+        forks.attach(run)
     outcome = run.execute()
     sys.stdout.flush()
     sys.stderr.flush()

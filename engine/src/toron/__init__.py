@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from toron.errors import BadKernel, EscapeError, ToronError
     from toron.search.branch import Branching
     from toron.search.explore import Exploration
+    from toron.search.inevitable import Inevitability
     from toron.search.outcome import Execution, Failure, Outcome
     from toron.search.references import KernelRef
     from toron.search.verify import Divergence, Verification
-    from toron.testing import ReplayDiffers, branch, execute, explore, kernel, replay, run, verify
+    from toron.testing import ReplayDiffers, branch, execute, explore, inevitable, kernel, replay, run, verify
     from toron.world.hosts import Host
     from toron.world.world import World
 
@@ -32,6 +33,7 @@ _HOMES = {
     "Exploration": "toron.search.explore",
     "Failure": "toron.search.outcome",
     "Host": "toron.world.hosts",
+    "Inevitability": "toron.search.inevitable",
     "KernelRef": "toron.search.references",
     "Outcome": "toron.search.outcome",
     "ReplayDiffers": "toron.testing",
@@ -41,6 +43,7 @@ _HOMES = {
     "branch": "toron.testing",
     "execute": "toron.testing",
     "explore": "toron.testing",
+    "inevitable": "toron.testing",
     "kernel": "toron.testing",
     "replay": "toron.testing",
     "run": "toron.testing",
@@ -57,6 +60,7 @@ __all__ = [
     "Exploration",
     "Failure",
     "Host",
+    "Inevitability",
     "KernelRef",
     "Outcome",
     "ReplayDiffers",
@@ -67,6 +71,7 @@ __all__ = [
     "branch",
     "execute",
     "explore",
+    "inevitable",
     "kernel",
     "replay",
     "run",

@@ -17,6 +17,7 @@ from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search import branch as _branch
 from toron.search import explore as _explore
+from toron.search import inevitable as _inevitable
 from toron.search import verify as _verify
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
@@ -217,6 +218,33 @@ def branch(
         [parse_seed(salt, "branches") for salt in salts],
         jobs=_at_least_one(jobs),
         on_branch=on_branch,
+    )
+
+
+def inevitable(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seed: int,
+    chaos_seed: int = 0,
+    points: int = 12,
+    branches: int = 20,
+    jobs: int = 1,
+    on_point: Callable[[_inevitable.Point], None] | None = None,
+) -> _inevitable.Inevitability:
+    """Of a run that fails: the failure rate of branches over time, and from when on all fail."""
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if reference is None:
+        raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be branched")
+    if points < 1 or branches < 1:
+        raise BadKernel(f"--points {points} and --branches {branches} must both be at least 1")
+    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    return _inevitable.inevitable(
+        _worker(reference.path),
+        base,
+        points=points,
+        branches=branches,
+        jobs=_at_least_one(jobs),
+        on_point=on_point,
     )
 
 

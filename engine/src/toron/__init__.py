@@ -13,6 +13,9 @@ __version__ = "2.5.2"
 ENGINE_VERSION = "toron-v2.5H+.2"
 
 if TYPE_CHECKING:
+    from toron.checks import models
+    from toron.checks.history import History
+    from toron.checks.linearizability import check_linearizable
     from toron.errors import BadKernel, EscapeError, ToronError
     from toron.search.branch import Branching
     from toron.search.explore import Exploration
@@ -20,7 +23,17 @@ if TYPE_CHECKING:
     from toron.search.outcome import Execution, Failure, Outcome
     from toron.search.references import KernelRef
     from toron.search.verify import Divergence, Verification
-    from toron.testing import ReplayDiffers, branch, execute, explore, inevitable, kernel, replay, run, verify
+    from toron.testing import (
+        ReplayDiffers,
+        branch,
+        execute,
+        explore,
+        inevitable,
+        kernel,
+        replay,
+        run,
+        verify,
+    )
     from toron.world.hosts import Host
     from toron.world.world import World
 
@@ -32,6 +45,7 @@ _HOMES = {
     "Execution": "toron.search.outcome",
     "Exploration": "toron.search.explore",
     "Failure": "toron.search.outcome",
+    "History": "toron.checks.history",
     "Host": "toron.world.hosts",
     "Inevitability": "toron.search.inevitable",
     "KernelRef": "toron.search.references",
@@ -41,6 +55,7 @@ _HOMES = {
     "Verification": "toron.search.verify",
     "World": "toron.world.world",
     "branch": "toron.testing",
+    "check_linearizable": "toron.checks.linearizability",
     "execute": "toron.testing",
     "explore": "toron.testing",
     "inevitable": "toron.testing",
@@ -59,6 +74,7 @@ __all__ = [
     "Execution",
     "Exploration",
     "Failure",
+    "History",
     "Host",
     "Inevitability",
     "KernelRef",
@@ -69,10 +85,12 @@ __all__ = [
     "World",
     "__version__",
     "branch",
+    "check_linearizable",
     "execute",
     "explore",
     "inevitable",
     "kernel",
+    "models",
     "replay",
     "run",
     "verify",
@@ -82,6 +100,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "models":
+        return importlib.import_module("toron.checks.models")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'toron' has no attribute {name!r}")

@@ -33,9 +33,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "branch", _branch, "fork a running world, each copy under its own seed")
     add_kernel(verb)
     verb.add_argument("--seed", help="the run: " + SEED_HELP.format(variable="SIM_SEED"))
-    verb.add_argument(
-        "--at", type=float, metavar="SECONDS", help="virtual time of the fork"
-    )
+    verb.add_argument("--at", type=float, metavar="SECONDS", help="virtual time of the fork")
     verb.add_argument(
         "--branches", type=int, metavar="N", help="branches 0 to N-1; 0 is the run itself"
     )
@@ -159,15 +157,9 @@ def _print(branching: Branching, reference: KernelRef) -> None:
     )
     if branching.note:
         print(f"  note: {branching.note}")
-    shown: dict[tuple[str, str], list[int]] = {}
-    first: dict[tuple[str, str], Outcome] = {}
-    for salt, outcome in zip(branching.salts, branching.branches, strict=True):
-        if outcome.failure is not None:
-            cause = outcome.failure.kind, outcome.failure.where
-            shown.setdefault(cause, []).append(salt)
-            first.setdefault(cause, outcome)
-    for number, (cause, salts) in enumerate(shown.items(), 1):
+    for number, group in enumerate(branching.causes(), 1):
+        salts = [salt for salt, _ in group]
         listed = ", ".join(map(str, salts[:8])) + (" …" if len(salts) > 8 else "")
         print(f"\n#{number}  {len(salts)} branches: {listed}")
-        print_failure(first[cause])
-        print(f"    replay: toron replay {first[cause].token}")
+        print_failure(group[0][1])
+        print(f"    replay: toron replay {group[0][1].token}")

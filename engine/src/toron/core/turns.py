@@ -3,7 +3,7 @@
 At a turn the choices of a run go on under another salt, or the whole world is forked. A turn at
 ``t`` is reached when the world is about to leave ``t`` behind: nothing that is due by then is left.
 In a world that waits this is before time jumps to something later; in a program that is busy all
-the while it is the first iteration of an event loop that begins later than ``t``. Both are places
+the while it is the first time that an event loop looks for events later than ``t``. Both are places
 of the run and not of the machine, so a replay from the start turns at the same one.
 """
 

@@ -20,7 +20,6 @@ from toron.errors import BadKernel, ToronError, WorkerDied
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Outcome
 from toron.search.pool import Request, Worker, death_of, in_parallel
-from toron.search.references import KernelRef
 
 ITSELF = 0
 """The branch that is the run itself."""
@@ -31,8 +30,7 @@ Hear = Callable[[int, int, Outcome], None]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A moment that the run reached: the time asked for, the true one, and what stands in the way
-    of forking it, if anything does."""
+    """A moment that the run reached: the time asked for and the true one, and whether it forks."""
 
     at_ns: int
     now_ns: int
@@ -110,10 +108,10 @@ def _listen(
                     current = None
             case "outcome":
                 if current is None:
-                    branched.itself = worker.execution_from(message, base.reseeds).outcome
+                    branched.itself = worker.execution_from(message, base).outcome
                 else:
                     request = reseeded(base, *current)
-                    outcome = worker.execution_from(message, request.reseeds).outcome
+                    outcome = worker.execution_from(message, request).outcome
                     _keep(branched, current, outcome, hear)
                     current = None
             case "refused":
@@ -171,6 +169,15 @@ class Branching:
     def _with(self, verdict: str) -> list[int]:
         both = zip(self.salts, self.branches, strict=False)
         return [salt for salt, outcome in both if outcome.verdict == verdict]
+
+    def causes(self) -> list[list[tuple[int, Outcome]]]:
+        """What failed or was cut short, by number, grouped by kind and place."""
+        groups: dict[tuple[str, str], list[tuple[int, Outcome]]] = {}
+        for salt, outcome in zip(self.salts, self.branches, strict=False):
+            if outcome.failure is not None:
+                cause = outcome.failure.kind, outcome.failure.where
+                groups.setdefault(cause, []).append((salt, outcome))
+        return list(groups.values())
 
     @property
     def distinct_digests(self) -> int:
@@ -238,8 +245,8 @@ def branch(
 
 def _why_slow(turn: Turn) -> str:
     return (
-        f"the program has {turn.threads} threads at {turn.at_ns / SECOND_NS:g} s, which a fork would "
-        "lose: each branch was executed from the start (same results, slower)"
+        f"the program has {turn.threads} threads at {turn.at_ns / SECOND_NS:g} s, which a fork "
+        "would lose: each branch was executed from the start (same results, slower)"
     )
 
 
@@ -264,6 +271,6 @@ def _too_late(worker: Worker, base: Request, at_ns: int, itself: Outcome | None)
         assert outcome.failure is not None
         return f"the run was cut short before it could be branched: {outcome.failure.message}"
     return (
-        f"--at {at_ns / SECOND_NS:g} is later than the end of the run: with these seeds it {how} at "
+        f"the run never gets beyond --at {at_ns / SECOND_NS:g}: with these seeds it {how} at "
         f"{ended:.6f} virtual seconds; branch before that"
     )

@@ -2,10 +2,10 @@
 
 Each branch is a copy of this process that goes on from the very same instruction, under a salt of
 its own. Libraries must not notice: the copy is made by the C library and not by `os.fork`, so that
-no at-fork hook runs (`random` would take the system's entropy, asyncio forget its running loop), and
-the process keeps its number (`process_ids`). What a branch comes to it writes to a file in memory
-that stands where its answers went before; it ends by `os._exit`, or is killed by the kernel when it
-outlives its time or its parent. So a branch that dies or hangs is an answer, never a wait.
+no at-fork hook runs (`random` would take the system's entropy, asyncio forget its running loop),
+and the process keeps its number (`process_ids`). What a branch comes to it writes to a file in
+memory that stands where its answers went before; it ends by `os._exit`, or is killed by the kernel
+when it outlives its time or its parent. So a branch that dies or hangs is an answer, never a wait.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
+import functools
 import math
 import os
 import signal
@@ -58,12 +59,11 @@ class Forks:
         """Fork ``run`` when it gets there. Call before it begins: here the real world is open."""
         self._free = [os.memfd_create(f"toron-branch-{number}") for number in range(self.jobs)]
         self._null = os.open(os.devnull, os.O_WRONLY)
-        _ = run.baton.is_alone  # whatever is imported or cached for it, is now
         turns = run.baton.turns
         last_ns = max(at_ns for at_ns, _ in self.points)
         for at_ns, salts in self.points:
             is_last = at_ns == last_ns
-            turns.at(at_ns, lambda at=at_ns, which=salts, last=is_last: self._turn(run, at, which, last))
+            turns.at(at_ns, functools.partial(self._turn, run, at_ns, salts, is_last))
 
     def _turn(self, run: Run, at_ns: int, salts: Sequence[int], is_last: bool) -> None:
         edge = run.edge

@@ -98,9 +98,7 @@ def inevitable(
     if found.moment is not None:
         since_ns = -1 if found.before is None else found.before.now_ns
         found.events = [
-            event
-            for event in execution.events
-            if since_ns < _time_of(event) <= found.moment.now_ns
+            event for event in execution.events if since_ns < _time_of(event) <= found.moment.now_ns
         ][-EVENTS_MAX:]
     found.elapsed_s = time.perf_counter() - begin
     return found

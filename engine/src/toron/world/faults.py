@@ -35,6 +35,7 @@ Effect = tuple[str, Callable[[], None], Callable[[], None]]
 class Fault:
     """One fault: from when to when, in virtual seconds, and what it does."""
 
+    kind: str
     begin_s: float
     end_s: float
     text: str
@@ -108,7 +109,9 @@ class FaultPlanner:
         return self._fault(planned.kind, begin_s, end_s, host, pair)
 
     def _carry_out(self, drawn: list[tuple[Fault, _Planned]]) -> list[str]:
-        """Schedule what was drawn; return its lines, in the order of time."""
+        """Schedule what was drawn and takes place; return its lines, in the order of time."""
+        counts: dict[str, int] = {}
+        drawn = [one for one in drawn if self._takes_place(one[0], counts)]
         drawn.sort(key=lambda one: (one[0].begin_s, one[0].end_s, one[0].text))
         for fault, planned in drawn:
             since_s = (self._clock.now_ns - planned.drawn_ns) / SECOND_NS
@@ -120,6 +123,11 @@ class FaultPlanner:
         lines = [planned.line for _, planned in drawn]
         self.plan += lines
         return lines
+
+    def _takes_place(self, fault: Fault, counts: dict[str, int]) -> bool:
+        """Whether a shrunk run still has it: each fault of a plan can be left out alone."""
+        count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
+        return self._choices.keeps(f"chaos.fault {fault.kind} {count}")
 
     def _window(self, horizon_s: float) -> tuple[float, float]:
         begin_s = horizon_s * 0.8 * self._choices.pick(_LABEL, _MILLI) / _MILLI
@@ -157,7 +165,7 @@ class FaultPlanner:
         text, start, stop = self._effect(kind, share, end_s, host, pair)
         if kind in _AT_ONCE:
             end_s = begin_s
-        return Fault(begin_s, end_s, text, start, stop)
+        return Fault(kind, begin_s, end_s, text, start, stop)
 
     def _effect(
         self, kind: str, share: float, end_s: float, host: Host, pair: tuple[Host, Host]

@@ -14,18 +14,17 @@ from toron.world.disk.real import POSIX
 
 
 class _Pinned:
-    own: int | None = None
-    parent: int | None = None
+    own = parent = 0
 
 
 def install() -> None:
     """Replace them; until a run begins they are the real ones."""
 
     def own() -> int:
-        return POSIX.getpid() if _Pinned.own is None else _Pinned.own  # type: ignore[no-any-return]
+        return _Pinned.own or POSIX.getpid()
 
     def parent() -> int:
-        return POSIX.getppid() if _Pinned.parent is None else _Pinned.parent  # type: ignore[no-any-return]
+        return _Pinned.parent or POSIX.getppid()
 
     replace(os, "getpid", Stand(os.getpid, own))
     replace(os, "getppid", Stand(os.getppid, parent))

@@ -18,12 +18,13 @@ from typing import Any
 from toron.core.clock import SECOND_NS
 from toron.errors import BadKernel, ToronError, WorkerDied
 from toron.search.explore import WorkerLanes
-from toron.search.outcome import Outcome
+from toron.search.outcome import FailureKind, Outcome
 from toron.search.pool import Request, Worker, death_of, in_parallel
 
 ITSELF = 0
 """The branch that is the run itself."""
 SALT_MAX = 2**53
+_ATTEMPTS_MAX = 2
 Hear = Callable[[int, int, Outcome], None]
 """Told of each branch as it comes: the time of the turn, the salt, what it came to."""
 
@@ -47,6 +48,8 @@ class Branched:
     """By the time of the turn and the salt."""
     itself: Outcome | None = None
     """The outcome of the execution, when it was to go on behind its last turn."""
+    died: tuple[FailureKind, str] | None = None
+    """How the process of the execution ended before it had forked everything, if it did."""
 
 
 def reseeded(base: Request, at_ns: int, salt: int) -> Request:
@@ -71,22 +74,24 @@ def fork_run(
     """
     branched = Branched()
     wanted = [(at_ns, [salt for salt in salts if salt != ITSELF]) for at_ns, salts in points]
-    for attempt in (1, 2):
+    for _ in range(_ATTEMPTS_MAX):
         plan = {"points": wanted, "jobs": jobs, "goes_on": goes_on}
+        branched.turns.clear()
+        branched.died = None
         try:
             _listen(worker, base, plan, branched, hear)
-        except (EOFError, TimeoutError, WorkerDied) as error:
-            worker.stop()
-            if attempt == 2 or isinstance(error, TimeoutError):
-                reason = str(error) or "no answer in time"
-                raise WorkerDied(f"the run that was to be branched died: {reason}") from error
-            wanted = [
-                (at_ns, [salt for salt in salts if (at_ns, salt) not in branched.outcomes])
-                for at_ns, salts in wanted
-            ]
-            branched.turns.clear()
-        else:
+        except TimeoutError:
+            text = f"no answer within {worker.wall_limit_s:g} s of real time; the run was killed"
+            branched.died = "limit", text
+        except (EOFError, WorkerDied) as error:
+            branched.died = "crash", f"the run that was branched died: {error}"
+        if branched.died is None or branched.died[0] == "limit":
             break
+        worker.stop()
+        wanted = [
+            (at_ns, [salt for salt in salts if (at_ns, salt) not in branched.outcomes])
+            for at_ns, salts in wanted
+        ]
     return branched
 
 
@@ -224,6 +229,8 @@ def branch(
     with_itself = ITSELF in salts
     points = [(at_ns, salts)]
     branched = fork_run(worker, base, points, jobs=jobs, goes_on=with_itself, hear=hear)
+    if branched.died is not None:
+        return _given_up(worker, base, branching, branched)
     if not branched.turns:
         raise BadKernel(_too_late(worker, base, at_ns, branched.itself))
     if branched.itself is not None:
@@ -240,6 +247,18 @@ def branch(
             hear(at_ns, salt, outcome)
     branching.branches = [found[salt] for salt in salts]
     branching.elapsed_s = time.perf_counter() - begin
+    return branching
+
+
+def _given_up(worker: Worker, base: Request, branching: Branching, branched: Branched) -> Branching:
+    """The run died again and again: of the branches that are missing nothing is known."""
+    assert branched.died is not None
+    for salt in branching.salts:
+        outcome = branched.outcomes.get((branching.at_ns, salt))
+        if outcome is None:
+            request = reseeded(base, branching.at_ns, salt)
+            outcome = worker.cut_short(request, *branched.died).outcome
+        branching.branches.append(outcome)
     return branching
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from toron.core.clock import SECOND_NS
-from toron.errors import BadKernel
+from toron.errors import BadKernel, ToronError
 from toron.search.branch import Turn, fork_run, from_start
 from toron.search.outcome import Outcome, TraceEvent
 from toron.search.pool import Request, Worker
@@ -141,6 +141,8 @@ class _Search:
             jobs=self._jobs,
             goes_on=False,
         )
+        if branched.died is not None:
+            raise ToronError(f"the search for the moment was cut short: {branched.died[1]}")
         measured = []
         for turn in branched.turns:
             outcomes = [

@@ -20,13 +20,15 @@ Act = Callable[[], None]
 class Turns:
     """The turns that are still to come, by time."""
 
-    __slots__ = ("_heap", "_sequence", "next_ns")
+    __slots__ = ("_heap", "_sequence", "beyond_ns", "next_ns")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Act]] = []
         self._sequence = 0
         self.next_ns = NEVER_NS
         """The time of the next one; whoever moves time compares, and calls `reach`."""
+        self.beyond_ns = 0
+        """While a turn is reached: where the world is about to be."""
 
     def at(self, at_ns: int, act: Act) -> None:
         """Do ``act`` when the world is about to go on beyond ``at_ns``."""
@@ -41,6 +43,7 @@ class Turns:
 
     def reach(self, beyond_ns: int) -> None:
         """The world is about to be at ``beyond_ns``: do what was to be done before that."""
+        self.beyond_ns = beyond_ns
         while self._heap and self._heap[0][0] < beyond_ns:
             _, _, act = heapq.heappop(self._heap)
             self.next_ns = self._heap[0][0] if self._heap else NEVER_NS

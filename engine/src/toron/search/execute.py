@@ -104,8 +104,10 @@ class Run:
         )
         self.network.baton = self.baton
         self._seeds = setup.sim_seed, setup.chaos_seed
+        self.reseeds: list[tuple[int, int]] = []
+        """Which branch of which branch the run is by now."""
         for at_ns, salt in setup.reseeds:
-            self.baton.turns.at(at_ns, functools.partial(self.reseed, salt))
+            self.baton.turns.at(at_ns, functools.partial(self.reseed, at_ns, salt))
         self.shared = Shared(
             clock=self.clock,
             agenda=self.agenda,
@@ -133,8 +135,8 @@ class Run:
             disks=self.disks,
         )
 
-    def reseed(self, salt: int) -> None:
-        """Go on as the branch ``salt`` of this world: whatever chance decides from now on is new.
+    def reseed(self, at_ns: int, salt: int) -> None:
+        """Go on as branch ``salt`` of this world at ``at_ns``: all that chance decides is new.
 
         That is the strategy's choices (of a mixture another part), the network, the program's
         entropy, and the planned faults that have not begun; those that have end as planned. A tape
@@ -143,6 +145,7 @@ class Run:
         seen.
         """
         gc.freeze()
+        self.reseeds.append((at_ns, salt))
         sim_seed, chaos_seed = (
             substream(seed, f"branch {salt}") & SEED_MAX for seed in self._seeds
         )

@@ -32,6 +32,51 @@ _ATTEMPTS_MAX = 2
 
 
 @dataclass(slots=True)
+class Copies:
+    """Makes copies of this process that go on with the run."""
+
+    stuck: int
+    wall_limit_s: float
+    die_with_parent: Callable[[], None]
+    _null: int = -1
+
+    def prepare(self) -> None:
+        """Call before the run begins: here the real world is open."""
+        self._null = os.open(os.devnull, os.O_WRONLY)
+
+    def make(self, run: Run) -> int:
+        """Fork: 0 in the copy, else its number. After the last one call `watch_again`."""
+        faulthandler.cancel_dump_traceback_later()  # its thread would not come along
+        parent = POSIX.getpid()
+        child: int = _libc.fork()
+        if child < 0:
+            raise OSError("the system refuses to fork the run; lower --jobs or free memory")
+        if child == 0:
+            self.die_with_parent()
+            if POSIX.getppid() != parent:
+                os._exit(0)  # it died before we asked
+            POSIX.dup2(self._null, 1)
+            POSIX.dup2(self._null, 2)
+            self.watch_again(alarm=True)
+            if asyncio.events._get_running_loop() is None and run.is_looping:
+                asyncio.events._set_running_loop(run.loop)  # Python 3.11 knows it by the process
+            run.baton.forked()
+            run.baton.turns.clear()
+        return child
+
+    def wait(self) -> tuple[int, int]:
+        """The number and the status of the next copy that ends."""
+        pid, status = POSIX.waitpid(-1, 0)
+        return pid, status
+
+    def watch_again(self, *, alarm: bool) -> None:
+        """Have as much time from now on as an execution may take."""
+        if alarm:
+            _libc.alarm(math.ceil(self.wall_limit_s))
+        watch(self.stuck, self.wall_limit_s)
+
+
+@dataclass(slots=True)
 class _Branch:
     """One branch that is to run, or runs."""
 
@@ -47,18 +92,15 @@ class Forks:
     points: Sequence[tuple[int, Sequence[int]]]
     jobs: int
     answers: int
-    stuck: int
-    wall_limit_s: float
     goes_on: bool
     """Whether the execution itself goes on behind the last point, and has an outcome."""
-    die_with_parent: Callable[[], None]
+    copies: Copies
     _free: list[int] = field(default_factory=list)
-    _null: int = -1
 
     def attach(self, run: Run) -> None:
         """Fork ``run`` when it gets there. Call before it begins: here the real world is open."""
         self._free = [os.memfd_create(f"toron-branch-{number}") for number in range(self.jobs)]
-        self._null = os.open(os.devnull, os.O_WRONLY)
+        self.copies.prepare()
         turns = run.baton.turns
         last_ns = max(at_ns for at_ns, _ in self.points)
         for at_ns, salts in self.points:
@@ -81,23 +123,20 @@ class Forks:
 
     def _fork_all(self, run: Run, at_ns: int, salts: Sequence[int]) -> bool:
         """Fork and hear out every branch; True in each branch, False here when all have ended."""
-        faulthandler.cancel_dump_traceback_later()  # its thread would not come along
         waiting = deque(_Branch(salt) for salt in salts)
         running: dict[int, _Branch] = {}
-        parent = POSIX.getpid()
         while waiting or running:
             while waiting and self._free:
                 branch = waiting.popleft()
                 branch.slot = self._free.pop()
                 branch.attempts += 1
-                child = _libc.fork()
+                child = self.copies.make(run)
                 if child == 0:
-                    self._become(run, branch, parent)
+                    POSIX.dup2(branch.slot, self.answers)
+                    run.reseed(at_ns, branch.salt)
                     return True
-                if child < 0:
-                    raise OSError("the system refuses to fork the run; lower --jobs or free memory")
                 running[child] = branch
-            pid, status = POSIX.waitpid(-1, 0)
+            pid, status = self.copies.wait()
             branch = running.pop(pid)
             if self._must_repeat(branch, status):
                 waiting.append(branch)
@@ -106,24 +145,8 @@ class Forks:
             POSIX.ftruncate(branch.slot, 0)
             POSIX.lseek(branch.slot, 0, os.SEEK_SET)
             self._free.append(branch.slot)
-        watch(self.stuck, self.wall_limit_s)
+        self.copies.watch_again(alarm=False)
         return False
-
-    def _become(self, run: Run, branch: _Branch, parent: int) -> None:
-        """In the copy: be the branch."""
-        self.die_with_parent()
-        if POSIX.getppid() != parent:
-            os._exit(0)  # it died before we asked
-        _libc.alarm(math.ceil(self.wall_limit_s))
-        POSIX.dup2(branch.slot, self.answers)
-        POSIX.dup2(self._null, 1)
-        POSIX.dup2(self._null, 2)
-        watch(self.stuck, self.wall_limit_s)
-        if asyncio.events._get_running_loop() is None and run.is_looping:
-            asyncio.events._set_running_loop(run.loop)  # Python 3.11 knows it by the process
-        run.baton.forked()
-        run.baton.turns.clear()
-        run.reseed(branch.salt)
 
     def _must_repeat(self, branch: _Branch, status: int) -> bool:
         """Whether the machine may have killed it: what dies twice dies by itself."""
@@ -142,5 +165,5 @@ class Forks:
                 sent += POSIX.sendfile(self.answers, branch.slot, sent, size - sent)
             return
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-            message["stuck"] = stuck_at(self.stuck)
+            message["stuck"] = stuck_at(self.copies.stuck)
         write_frame(self.answers, {**message, "status": status})

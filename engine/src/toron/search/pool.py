@@ -48,6 +48,9 @@ _ENVIRONMENT = (
 )
 """All of the environment that reaches a program under test: no result may depend on the rest."""
 _spawning = threading.Lock()
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="toron-spawner")
+"""Lives as long as this process. `PR_SET_PDEATHSIG` means the thread that forked, not its process:
+a worker started by a thread of `in_parallel` would be killed when that has no more to do."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -122,21 +125,13 @@ class Worker:
         stuck = watchdog.report_file()
         command += [str(write_end), str(stuck), str(self.path), str(self._root())]
         command += self._readable
-        with _spawning, _addresses(self.conditions.random_addresses):
+        with _spawning:
             if self._closed:
                 os.close(answers)
                 os.close(write_end)
                 os.close(stuck)
                 raise WorkerDied(f"the worker for {self.path} was closed")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None,
-                pass_fds=[write_end, stuck],
-                env=self._environment(),
-                start_new_session=True,
-            )
+            process = _spawner.submit(self._spawn, command, [write_end, stuck]).result()
             self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
         try:
@@ -151,6 +146,19 @@ class Worker:
             self.stop()
             raise BadKernel(message["message"])
         self.kernels = message["kernels"]
+
+    def _spawn(self, command: list[str], inherited: list[int]) -> subprocess.Popen[bytes]:
+        """In the thread that starts all workers: the system kills a worker with its thread."""
+        with _addresses(self.conditions.random_addresses):
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                pass_fds=inherited,
+                env=self._environment(),
+                start_new_session=True,
+            )
 
     def _root(self) -> Path:
         """What file names in results are relative to."""

@@ -20,8 +20,9 @@ from typing import Any
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search.execute import Run, Setup
-from toron.search.forks import Forks
+from toron.search.forks import Copies, Forks
 from toron.search.frames import read_frame, write_frame
+from toron.search.rare import SEEN, RareForks
 from toron.search.references import (
     KernelOptions,
     find_kernel,
@@ -100,19 +101,16 @@ def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
     os._exit(0)
 
 
-def _forks(request: dict[str, Any], answers: int, stuck: int) -> Forks | None:
+def _forks(request: dict[str, Any], answers: int, stuck: int) -> Forks | RareForks | None:
+    """How the execution is to be forked, if it is."""
     plan = request.get("forks")
     if plan is None:
         return None
-    return Forks(
-        points=[(at_ns, salts) for at_ns, salts in plan["points"]],
-        jobs=plan["jobs"],
-        goes_on=plan["goes_on"],
-        answers=answers,
-        stuck=stuck,
-        wall_limit_s=request["wall_limit_s"],
-        die_with_parent=_die_with_parent,
-    )
+    copies = Copies(stuck, request["wall_limit_s"], _die_with_parent)
+    if "energy" in plan:
+        return RareForks(SEEN, plan["energy"], plan["fanout"], answers, copies)
+    points = [(at_ns, salts) for at_ns, salts in plan["points"]]
+    return Forks(points, plan["jobs"], answers, plan["goes_on"], copies)
 
 
 def perform(
@@ -121,7 +119,7 @@ def perform(
     places: Places,
     kernel: Callable[..., Any],
     options: KernelOptions,
-    forks: Forks | None = None,
+    forks: Forks | RareForks | None = None,
 ) -> dict[str, Any]:
     """Execute ``request`` in this process, which can run nothing else afterwards."""
     captured = os.memfd_create("toron-stderr")
@@ -149,6 +147,7 @@ def perform(
     sys.stderr.flush()
     return {
         "kind": "outcome",
+        "reseeds": run.reseeds,
         "outcome": outcome.to_json(),
         "events": [astuple(event) for event in run.trace.events],
         "count": run.trace.count,

@@ -12,10 +12,12 @@ from typing import Any, Self
 from toron.search.clusters import Cluster, Clusters
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
+from toron.search.rare_search import RareSearch, search_rare
 from toron.search.references import KernelRef
 from toron.search.strategies import (
     DEFAULT_STRATEGY,
     DRIVERS,
+    FORK,
     SWARM,
     Driver,
     chaos_seed_for,
@@ -216,6 +218,15 @@ def drive(search: Search, driver: Driver) -> Iterator[Execution]:
                 yield execution
 
 
+def fork(search: Search) -> Iterator[Execution]:
+    """As many runs as there are seeds, most of them copies made at rare states; see `rare`."""
+    plan = RareSearch(
+        search.reference.name, search.seeds, search.chaos_seed, DEFAULT_STRATEGY, search.jobs
+    )
+    with WorkerLanes() as lanes:
+        yield from search_rare(plan, lambda group: lanes.get(group, search.reference.path, FORK))
+
+
 def explore(search: Search, on_execution: Callable[[Execution], None] | None = None) -> Exploration:
     """Execute every seed and group the failures. Ctrl-C ends early with what was learned.
 
@@ -225,7 +236,10 @@ def explore(search: Search, on_execution: Callable[[Execution], None] | None = N
     exploration = Exploration(search.reference.name, search.chaos_seed, search.strategy)
     make_driver = DRIVERS.get(search.strategy)
     driver = None if make_driver is None else make_driver(search.beyond)
-    executions = run_many(search) if driver is None else drive(search, driver)
+    if search.strategy == FORK:
+        executions = fork(search)
+    else:
+        executions = run_many(search) if driver is None else drive(search, driver)
     with exploration.timed():
         for number, execution in enumerate(executions):
             exploration.add(execution.outcome, search.seeds[number])

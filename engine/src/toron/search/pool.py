@@ -34,6 +34,7 @@ ADDR_NO_RANDOMIZE = 0x0040000
 _PERSONALITY_QUERY = 0xFFFFFFFF
 START_LIMIT_S = 60.0
 WALL_LIMIT_S = 120.0
+_MARGIN_S = 10.0
 _ENVIRONMENT = (
     "HOME",
     "LANG",
@@ -47,6 +48,9 @@ _ENVIRONMENT = (
 )
 """All of the environment that reaches a program under test: no result may depend on the rest."""
 _spawning = threading.Lock()
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="toron-spawner")
+"""Lives as long as this process. `PR_SET_PDEATHSIG` means the thread that forked, not its process:
+a worker started by a thread of `in_parallel` would be killed when that has no more to do."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -78,6 +82,8 @@ class Request:
     """Whether the execution comes with its deviations."""
     surveys: bool = False
     """Whether the execution of a tape says where it could have deviated."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: a branch, from the start."""
 
     def to_json(self, wall_limit_s: float) -> dict[str, Any]:
         """What a worker is sent."""
@@ -121,21 +127,13 @@ class Worker:
         stuck = watchdog.report_file()
         command += [str(write_end), str(stuck), str(self.path), str(self._root())]
         command += self._readable
-        with _spawning, _addresses(self.conditions.random_addresses):
+        with _spawning:
             if self._closed:
                 os.close(answers)
                 os.close(write_end)
                 os.close(stuck)
                 raise WorkerDied(f"the worker for {self.path} was closed")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None,
-                pass_fds=[write_end, stuck],
-                env=self._environment(),
-                start_new_session=True,
-            )
+            process = _spawner.submit(self._spawn, command, [write_end, stuck]).result()
             self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
         try:
@@ -166,6 +164,19 @@ class Worker:
         return any(
             not file.is_file() or _stamp(file) != stamp for file, stamp in self._sources.items()
         )
+
+    def _spawn(self, command: list[str], inherited: list[int]) -> subprocess.Popen[bytes]:
+        """In the thread that starts all workers: the system kills a worker with its thread."""
+        with _addresses(self.conditions.random_addresses):
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                pass_fds=inherited,
+                env=self._environment(),
+                start_new_session=True,
+            )
 
     def _root(self) -> Path:
         """What file names in results are relative to."""
@@ -246,18 +257,45 @@ class Worker:
             text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
             if place:
                 text += f"; it was stuck at {place}, in C code or in a loop that never waits"
-            return self._cut_short(request, "limit", text)
+            return self.cut_short(request, "limit", text)
         except (EOFError, BrokenPipeError):
             self.stop()
-            return self._cut_short(request, "crash", "the worker process died")
+            return self.cut_short(request, "crash", "the worker process died")
         if answer is None:
             self.stop()  # the request may be half read: what is left in the pipe is unknown
-            return self._cut_short(request, "crash", _death(message["status"]))
+            return self.cut_short(request, "crash", death_of(message["status"]))
         if answer["kind"] == "refused":
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
         return self.execution_from(answer, request)
+
+    def converse(self, request: Request, forks: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Execute ``request`` and fork it as ``forks`` says: what comes back, ``end`` the last.
+
+        Each message must come within the time that one execution may take. TimeoutError when none
+        does, EOFError when the worker died: it is stopped then, and starts anew when it is asked.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            self.start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        try:
+            os.write(process.stdin.fileno(), GO)
+            asked = {**request.to_json(self.wall_limit_s), "forks": forks}
+            write_frame(process.stdin.fileno(), asked)
+            message: dict[str, Any] = {"kind": ""}
+            while message["kind"] != "end":
+                message = self._read(time.monotonic() + self.wall_limit_s + _MARGIN_S)
+                yield message
+        except BrokenPipeError as error:
+            self.stop()
+            raise EOFError("the worker process died") from error
+        except BaseException:  # also a reader that wants no more: the rest would be in the way
+            self.stop()
+            raise
 
     def execution_from(self, answer: dict[str, Any], request: Request) -> Execution:
         """An answer as a value, with the token that replays it."""
@@ -288,9 +326,11 @@ class Worker:
             strategy=request.strategy,
             tape=request.tape,
             cause=cause,
+            reseeds=request.reseeds,
         )
 
-    def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+    def cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+        """The outcome of an execution that was killed or died."""
         token = self._token(request, "")
         outcome = Outcome(
             kernel=request.name,
@@ -314,7 +354,8 @@ def _stamp(file: Path) -> tuple[int, int]:
     return state.st_mtime_ns, state.st_size
 
 
-def _death(status: int) -> str:
+def death_of(status: int) -> str:
+    """How a process ended that should have answered."""
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         return f"the process of this execution was killed by {name}"

@@ -36,7 +36,8 @@ from toron.world.boundary.edge import Edge
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _WORKERS_KEPT = 4
-_workers: dict[Path, Worker] = {}
+_workers: dict[Path, tuple[str, Worker]] = {}
+"""A worker for each file, with the digest of the file that it has imported."""
 
 
 @overload
@@ -82,17 +83,22 @@ def _source_file(function: Callable[..., Any]) -> str | None:
 
 
 def _worker(path: Path) -> Worker:
+    source = source_digest(path) if path.is_file() else ""
     known = _workers.get(path)
-    if known is None:
-        while len(_workers) >= _WORKERS_KEPT:
-            _workers.pop(next(iter(_workers))).stop()
-        known = _workers[path] = Worker(path)
-    return known
+    if known is not None and known[0] == source:
+        return known[1]
+    if known is not None:  # the file was edited in the meantime: a notebook, a watching test runner
+        _workers.pop(path)[1].stop()
+    while len(_workers) >= _WORKERS_KEPT:
+        _workers.pop(next(iter(_workers)))[1].stop()
+    worker = Worker(path)
+    _workers[path] = source, worker
+    return worker
 
 
 @atexit.register
 def _stop_workers() -> None:
-    for worker in _workers.values():
+    for _, worker in _workers.values():
         worker.stop()
     _workers.clear()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 OUTCOME_FIELDS = {
+    "strategy",
     "kernel",
     "sim_seed",
     "chaos_seed",
@@ -98,7 +99,7 @@ def test_run_exits_with_the_code_of_its_verdict(
     failure = answer.json["failure"]
     assert (failure and failure["kind"]) == kind
     if failure:
-        assert set(failure) == {"kind", "property", "message", "virtual_ns", "where"}
+        assert set(failure) == {"kind", "property", "message", "virtual_ns", "where", "legality"}
         assert failure["where"].startswith("kernels.py:")
 
 

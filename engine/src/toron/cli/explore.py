@@ -8,7 +8,15 @@ import sys
 from typing import Any
 
 from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE, INTERRUPTED
-from toron.cli.options import add_kernel, add_seeds, add_verb, chaos_seed_of, reference_of, seeds_of
+from toron.cli.options import (
+    add_kernel,
+    add_seeds,
+    add_strategy,
+    add_verb,
+    chaos_seed_of,
+    reference_of,
+    seeds_of,
+)
 from toron.cli.printing import print_failure, property_line
 from toron.search.explore import Exploration, explore
 from toron.search.outcome import Execution
@@ -20,7 +28,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "explore", _explore, "execute a kernel under many seeds")
     add_kernel(verb)
     add_seeds(verb)
-    verb.add_argument("--strategy", choices=["random"], default="random")
+    add_strategy(verb)
 
 
 def _explore(options: argparse.Namespace) -> int:
@@ -34,7 +42,14 @@ def _explore(options: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(f"\r{done}/{len(seeds)} seeds", end="", file=sys.stderr, flush=True)
 
-    exploration = explore(reference, seeds, chaos_seed, jobs=options.jobs, on_execution=progress)
+    exploration = explore(
+        reference,
+        seeds,
+        chaos_seed,
+        jobs=options.jobs,
+        strategy=options.strategy,
+        on_execution=progress,
+    )
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     if options.json:

@@ -18,6 +18,7 @@ from toron.search.references import (
     parse_seed_range,
     split_reference,
 )
+from toron.search.strategies import DEFAULT_STRATEGY, STRATEGIES
 
 SEED_HELP = "0 to 2^64-1, or `random`; else the environment's {variable}, else 0"
 
@@ -44,6 +45,16 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
         "--seeds", metavar="A:B", help="half-open; default: what the kernel asks for"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
+
+
+def add_strategy(parser: argparse.ArgumentParser) -> None:
+    """What chooses the schedule."""
+    parser.add_argument(
+        "--strategy",
+        choices=list(STRATEGIES),
+        default=DEFAULT_STRATEGY,
+        help=f"what chooses the schedule (default {DEFAULT_STRATEGY})",
+    )
 
 
 def reference_of(options: argparse.Namespace, *, asks_for_seeds: bool) -> tuple[KernelRef, int]:

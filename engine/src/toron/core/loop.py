@@ -22,7 +22,7 @@ from typing import Any
 
 from toron.core.agenda import Agenda
 from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
-from toron.core.choices import ChoiceSource, shuffle
+from toron.core.choices import LATE_MAX, ChoiceSource, Moment
 from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
 from toron.core.process import CURRENT, Process
 from toron.core.selector import Descriptors, SimSelector
@@ -32,6 +32,12 @@ from toron.errors import Livelock, StopRun
 
 _FOLDERS = re.compile(r"(?:/[^\s/:'\"]+)+/(?=[^\s/]+\.py)")
 _COLLECT_EVERY_STEPS = 20_000
+_MOMENTS_MAX = 8
+_TIMERS_REORDERED_MAX = 24
+_FAR_NS = 1 << 62
+_ARRIVAL_NEAR_NS = 4_000_000
+"""An arrival counts as something with this delay: a machine that stands still for a millisecond is
+nothing special."""
 
 Resolver = Callable[..., list[tuple[Any, ...]]]
 TaskCoroutine = Generator[Any, None, Any] | Coroutine[Any, Any, Any]
@@ -51,11 +57,17 @@ class SimFuture(asyncio.Future[Any]):
 class SimTask(asyncio.Task[Any]):
     """A task that hashes by creation order and knows on which host it runs."""
 
-    def __init__(self, coro: Any, number: int, process: Process | None, **options: Any) -> None:
+    def __init__(
+        self, coro: Any, number: int, process: Process | None, stable_name: str, **options: Any
+    ) -> None:
         # Before `super`: the base class schedules the first step and registers in a WeakSet.
         self.toron_number = number
         self.toron_process = process
-        self.toron_label = f"task#{number} {coroutine_name(coro)}"
+        coroutine = coroutine_name(coro)
+        self.toron_label = f"task#{number} {coroutine}"
+        self.toron_name = stable_name
+        """Its coroutine function and which of that name it is: moves less than its number."""
+        self.toron_steps = 0
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
@@ -66,6 +78,17 @@ def coroutine_name(coro: object) -> str:
     """The qualified name of a coroutine, without an address."""
     name = getattr(coro, "__qualname__", None) or type(coro).__qualname__
     return strip_addresses(str(name))
+
+
+class SimTimer(asyncio.TimerHandle):
+    """A timer that knows how long it was set for, and after which others it was set."""
+
+    __slots__ = ("delay_ns", "name", "number")
+
+    _when: float
+    delay_ns: int
+    name: str
+    number: int
 
 
 class Generators:
@@ -134,6 +157,9 @@ class Shared:
         self.collect: Callable[[], object] = lambda: None
         self.numbers = 0
         """How many tasks and futures were made: each has its own number."""
+        self.names: dict[str, int] = {}
+        """How many tasks were made of each coroutine function."""
+        self.timers = 0
         self.steps = 0
         self.busy_since = 0
         self.jumps_seen = 0
@@ -193,7 +219,28 @@ class SimLoop(asyncio.SelectorEventLoop):
             if process is not None and process.skew is not None:
                 own_ns = _whole_ns(when) - MONOTONIC_BASE_NS
                 when = (MONOTONIC_BASE_NS + process.skew.true_ns(own_ns)) / SECOND_NS
-        return super().call_at(when, callback, *args, context=context)
+        if when is None:
+            raise TypeError("when cannot be None")
+        self._check_closed()  # type: ignore[attr-defined]
+        if self.get_debug():
+            self._check_callback(callback, "call_at")  # type: ignore[attr-defined]
+        timer = SimTimer(when, callback, args, self, context)
+        shared = self._toron
+        shared.timers += 1
+        timer.number = shared.timers
+        due_ns = _due_ns(timer) if when < math.inf else 0
+        timer.delay_ns = max(0, due_ns - self._toron_clock.now_ns)
+        timer.name = self._timer_name(timer) if shared.choices.wants_names else ""
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
+
+    def _timer_name(self, timer: SimTimer) -> str:
+        """Who set it and at which of its steps; a task sets few timers in one step."""
+        task = asyncio.current_task(self)
+        if isinstance(task, SimTask):
+            return f"{task.toron_name}/{task.toron_steps}"
+        return callback_name(timer._callback)  # type: ignore[attr-defined]
 
     def reset_timers(self, process: Process, true_of: Callable[[int], int]) -> None:
         """The clock of a host was changed: move its pending timers to where they are due now."""
@@ -270,10 +317,13 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._check_closed()  # type: ignore[attr-defined]
         self._toron.numbers += 1
         process = CURRENT.get(None) if context is None else context.get(CURRENT)
+        names, name_of_code = self._toron.names, coroutine_name(coro)
+        count = names[name_of_code] = names.get(name_of_code, 0) + 1
         task = SimTask(
             coro,
             self._toron.numbers,
             process,
+            f"{name_of_code}#{count}",
             loop=self,
             name=None if name is None else str(name),
             context=context,
@@ -313,6 +363,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
             heapq.heappop(scheduled)._scheduled = False
+        if self._toron.choices.stalls:
+            self._stall()
         deadline_ns: int | None = None
         if ready or self._stopping:  # type: ignore[attr-defined]
             deadline_ns = clock.now_ns
@@ -321,10 +373,14 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
         now = (MONOTONIC_BASE_NS + clock.now_ns) / SECOND_NS + self._clock_resolution
+        due: list[Any] = []
         while scheduled and scheduled[0]._when < now:
             handle = heapq.heappop(scheduled)
             handle._scheduled = False
-            ready.append(handle)
+            due.append(handle)
+        if len(due) > 1 and self._toron.choices.stalls:
+            due = self._reorder(due)
+        ready.extend(due)
         batch = list(ready)
         ready.clear()
         self._permute(batch)
@@ -338,8 +394,70 @@ class SimLoop(asyncio.SelectorEventLoop):
             if taken < len(batch):
                 ready.extendleft(reversed(batch[taken:]))
 
+    def _stall(self) -> None:
+        """Let the process stand still until a near moment, if the strategy wants it.
+
+        What the world does meanwhile happens when it happens; the program meets all of it at once.
+        """
+        shared = self._toron
+        busy = bool(self._ready or self._stopping)  # type: ignore[attr-defined]
+        moment = shared.choices.stall(lambda: self._moments(busy), busy=busy)
+        if moment is not None:
+            self._toron_trace.host = "net"
+            shared.baton.stand_still(moment.at_ns)
+            shared.baton.jumps += not busy
+
+    def _moments(self, busy: bool) -> list[Moment]:
+        """What is near enough to be met together with what is next, the nearest first."""
+        timers: list[SimTimer] = [
+            timer
+            for timer in heapq.nsmallest(_MOMENTS_MAX, self._scheduled)  # type: ignore[attr-defined]
+            if _can_be_late(timer)
+        ]
+        arrival_ns = self._toron.agenda.first_ns()
+        base_ns, delay_ns = self._toron_clock.now_ns, _FAR_NS
+        if not busy:
+            first_ns = _due_ns(timers[0]) if timers else _FAR_NS
+            base_ns = first_ns if arrival_ns is None else min(first_ns, arrival_ns)
+            delay_ns = _ARRIVAL_NEAR_NS
+            if timers and first_ns == base_ns:
+                delay_ns = max(delay_ns, timers[0].delay_ns)
+        moments = [
+            Moment(due_ns, timer.name, (due_ns - base_ns) / min(delay_ns, timer.delay_ns))
+            for timer in timers
+            if (due_ns := _due_ns(timer)) > base_ns and timer.delay_ns
+        ]
+        if arrival_ns is not None and arrival_ns > base_ns:
+            late = (arrival_ns - base_ns) / min(delay_ns, _ARRIVAL_NEAR_NS)
+            moments.append(Moment(arrival_ns, "arrival", late))
+        return sorted(moment for moment in moments if moment.late <= LATE_MAX)
+
+    def _reorder(self, due: list[Any]) -> list[Any]:
+        """Timers that are met in one tick, in an order in which they might have been due.
+
+        A pause between the setting of two timers makes the second late, and never the first. So a
+        timer stays before those that were set after it and are due later.
+        """
+        if len(due) > _TIMERS_REORDERED_MAX or due[0]._when == due[-1]._when:
+            return due
+        order = self._toron.choices.order("schedule.timer", due, _timer_name)
+        if order is None:
+            return due
+        wanted, taken = [due[position] for position in order], []
+        while wanted:
+            free = next(
+                timer
+                for timer in wanted
+                if not any(
+                    other.number < timer.number and other._when < timer._when for other in wanted
+                )
+            )
+            wanted.remove(free)
+            taken.append(free)
+        return taken
+
     def _permute(self, batch: list[Any]) -> None:
-        """Shuffle each maximal run of handles whose mutual order asyncio leaves open."""
+        """Reorder each maximal run of handles whose mutual order asyncio leaves open."""
         start = 0
         while start < len(batch):
             kind = _lane(batch[start])
@@ -349,8 +467,9 @@ class SimLoop(asyncio.SelectorEventLoop):
                     end += 1
                 if end - start > 1:
                     run = batch[start:end]
-                    shuffle(self._toron.choices, "schedule", run)
-                    batch[start:end] = run
+                    order = self._toron.choices.order("schedule", run, _handle_name)
+                    if order is not None:
+                        batch[start:end] = [run[position] for position in order]
             start = end
 
     def _step(self, handle: Any) -> None:
@@ -366,6 +485,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
+            task.toron_steps += 1
             # As text: a frame that is kept keeps what its variables refer to from being closed.
             where = trace.place_of(suspended_stack(task)) if trace.level != "digest" else ""
             trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", where)
@@ -464,6 +584,22 @@ def _lane(handle: Any) -> object:
     if isinstance(getattr(handle._callback, "__self__", None), asyncio.Task):
         return "task"
     return None
+
+
+def _handle_name(handle: Any) -> str:
+    """What a handle runs, by a name that a small change of the program seldom moves."""
+    task = getattr(handle._callback, "__self__", None)
+    if isinstance(task, SimTask):
+        return f"{task.toron_name}/{task.toron_steps + 1}"
+    return _timer_name(handle) if isinstance(handle, SimTimer) else callback_name(handle._callback)
+
+
+def _timer_name(timer: Any) -> str:
+    return f"{timer.name} {callback_name(timer._callback)}"
+
+
+def _can_be_late(timer: Any) -> bool:
+    return not timer._cancelled and isinstance(timer, SimTimer) and timer._when < math.inf
 
 
 def _outcome(arguments: Any) -> str:

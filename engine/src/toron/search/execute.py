@@ -14,13 +14,14 @@ from typing import Any
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
-from toron.core.choices import SeededChoices
+from toron.core.choices import ChoiceSource
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
 from toron.core.loop import Shared, SimLoop, SimTask, report_text
 from toron.core.places import Places
 from toron.core.process import CURRENT
 from toron.core.selector import Descriptors
+from toron.core.tape import Deviation, RecordingTape, ReplayedTape
 from toron.core.trace import Level, Trace
 from toron.core.values import canonical, dumps, strip_addresses
 from toron.errors import (
@@ -32,6 +33,7 @@ from toron.errors import (
     StopRun,
 )
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
+from toron.search.strategies import DEFAULT_STRATEGY, strategy_of
 from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
 from toron.world.disk.host_disk import Disks, SocketFiles
@@ -52,6 +54,17 @@ class Setup:
     chaos_seed: int
     time_limit_s: float
     level: Level = "digest"
+    strategy: str = DEFAULT_STRATEGY
+    tape: tuple[Deviation, ...] | None = None
+    """What deviates from the harmless run; None: what the strategy and the seeds choose."""
+    records_tape: bool = False
+
+
+def _choices(setup: Setup) -> ChoiceSource:
+    if setup.tape is not None:
+        return ReplayedTape(setup.tape)
+    strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
+    return RecordingTape(strategy) if setup.records_tape else strategy
 
 
 class Run:
@@ -63,7 +76,7 @@ class Run:
         self.places = places
         self.clock = Clock()
         self.agenda = Agenda()
-        self.choices = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        self.choices = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
         self.lines = LineRecorder(self.trace, places.is_followed)
         self.descriptors = Descriptors()
@@ -255,7 +268,14 @@ class Run:
             virtual_ns=self.clock.now_ns,
             token="",
             faults=self.planner.plan,
+            strategy=self.setup.strategy,
         )
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """What was chosen other than by default, when the run recorded or replayed a tape."""
+        choices = self.choices
+        return choices.deviations if isinstance(choices, (RecordingTape, ReplayedTape)) else []
 
 
 def _describe(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
 from toron.search.references import KernelRef
+from toron.search.strategies import DEFAULT_STRATEGY
 
 
 @dataclass(slots=True)
@@ -146,13 +147,18 @@ class WorkerLanes:
 
 
 def run_many(
-    reference: KernelRef, seeds: Sequence[int], chaos_seed: int, *, jobs: int = 1
+    reference: KernelRef,
+    seeds: Sequence[int],
+    chaos_seed: int,
+    *,
+    jobs: int = 1,
+    strategy: str = DEFAULT_STRATEGY,
 ) -> Iterator[Execution]:
     """Execute every seed, results in the order of the seeds."""
 
     def work(seed: int, lane: int) -> Execution:
         worker = lanes.get(lane, reference.path, "only")
-        return worker.execute(Request(reference.name, seed, chaos_seed))
+        return worker.execute(Request(reference.name, seed, chaos_seed, strategy=strategy))
 
     with WorkerLanes() as lanes:
         yield from in_parallel(list(seeds), work, jobs=jobs)
@@ -164,12 +170,13 @@ def explore(
     chaos_seed: int,
     *,
     jobs: int = 1,
+    strategy: str = DEFAULT_STRATEGY,
     on_execution: Callable[[Execution], None] | None = None,
 ) -> Exploration:
     """Execute every seed and group the failures. Ctrl-C ends early with what was learned."""
     exploration = Exploration(reference.name, chaos_seed)
     with exploration.timed():
-        for execution in run_many(reference, seeds, chaos_seed, jobs=jobs):
+        for execution in run_many(reference, seeds, chaos_seed, jobs=jobs, strategy=strategy):
             exploration.add(execution.outcome)
             if on_execution is not None:
                 on_execution(execution)

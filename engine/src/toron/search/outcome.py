@@ -30,6 +30,8 @@ class Failure:
     virtual_ns: int
     where: str
     property: str | None = None
+    legality: str | None = None
+    """Whether stock asyncio could fail so; None when nobody has asked yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Outcome:
     virtual_ns: int
     token: str
     faults: list[str] = field(default_factory=list)
+    strategy: str = "random"
     python: str = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
     def to_json(self) -> dict[str, Any]:
@@ -99,3 +102,5 @@ class Execution:
     events: list[TraceEvent]
     tail: list[str]
     stderr: str
+    tape: list[tuple[str, int]] = field(default_factory=list)
+    """What deviated from the harmless run, when it was asked for; see `toron.core.tape`."""

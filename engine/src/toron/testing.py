@@ -258,12 +258,14 @@ class ReplayDiffers(ToronError):
     """A token was replayed and the behaviour is not the one it was made from.
 
     ``code_changed`` tells whether the kernel's file is another than then; if it is not, the program
-    is not deterministic or a library below it has changed. ``outcome`` is what happened now.
+    is not deterministic or a library below it has changed. ``outcome`` is what happened now, and
+    ``execution`` the whole of it.
     """
 
-    def __init__(self, message: str, outcome: Outcome, *, code_changed: bool) -> None:
+    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.execution = execution
+        self.outcome = execution.outcome
         self.code_changed = code_changed
 
 
@@ -281,6 +283,11 @@ def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") 
 
 def replay(token: str) -> Outcome:
     """Execute again what ``token`` stands for; ReplayDiffers when it behaves otherwise now."""
+    return replay_execution(token).outcome
+
+
+def replay_execution(token: str) -> Execution:
+    """`replay`, with what the program printed."""
     decoded = Token.decode(token)
     path = Path(decoded.file).resolve()
     if not path.is_file():
@@ -288,7 +295,8 @@ def replay(token: str) -> Outcome:
             f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
         )
     reference = KernelRef(path, decoded.name)
-    outcome = execute_token(decoded, reference).outcome
+    execution = execute_token(decoded, reference)
+    outcome = execution.outcome
     if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
         changed = source_digest(path) != decoded.source
         why = (
@@ -298,6 +306,6 @@ def replay(token: str) -> Outcome:
         )
         if decoded.digest:
             raise ReplayDiffers(
-                f"the replay behaves differently: {why}", outcome, code_changed=changed
+                f"the replay behaves differently: {why}", execution, code_changed=changed
             )
-    return outcome
+    return execution

@@ -10,8 +10,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from toron.search.references import Token
-from toron.testing import replay
+from toron.search.references import KernelRef, Token
+from toron.testing import replay, run
 
 pytest_plugins = "pytester"
 
@@ -27,6 +27,7 @@ RACE = """
         async def book(number):
             await asyncio.sleep(0)
             order.append(number)
+            print("booked", number)
 
         await asyncio.gather(*[book(number) for number in range(3)])
         world.sometimes("a retry", False)
@@ -52,6 +53,7 @@ def test_a_failing_kernel_says_what_where_how_often_and_how_to_replay(
     result = pytester.runpytest("--junitxml=report.xml")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     text = result.stdout.str()
+    assert text.count("booked 0") == 1  # printed by the program, in the section of one seed
     line = file.read_text().splitlines().index('    world.always("in order", order == [0, 1, 2])')
     result.stdout.re_match_lines(
         [
@@ -237,7 +239,7 @@ def test_the_command_line_outranks_environment_mark_and_configuration(
         ("--toron-seeds=5:5", "seeds '5:5' are none; write A:B with A below B, or how many"),
         ("--toron-chaos-seed=-1", "chaos_seed '-1' must be a whole number from 0 to 2^64-1"),
         ("--toron-jobs=0", "jobs 0 must be at least 1"),
-        ("--toron-strategy=luck", "strategy 'luck' is not one of *random*"),
+        ("--toron-strategy=luck", "strategy 'luck' is none of portfolio, random*"),
         ("--toron-replay=t1-xx", "--toron-replay: the replay token is damaged; copy it whole"),
     ],
 )
@@ -331,21 +333,43 @@ def test_a_kernel_imports_what_pytest_lets_its_file_import(pytester: pytest.Pyte
     )
 
 
+XDIST = ("-p", "xdist.plugin", "-p", "toron.pytest_plugin", "-n", "2")
+
+
 def test_a_kernel_is_collected_where_it_is_declared_and_under_xdist(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # three processes start sooner
     pytester.makepyfile(
         test_one=RACE,
         test_two="from test_one import ledger\nimport toron\n"
         "@toron.kernel(seeds=3)\nasync def holds(): ...\n",
     )
-    result = pytester.runpytest_subprocess("-n", "2")
+    result = pytester.runpytest_subprocess(*XDIST)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["2 kernels, 9 seeds, 1 failing, *", "never reached: *a retry"])
-    token = _token(result.stdout.str())
-    replayed = pytester.runpytest_subprocess("-n", "2", "--toron-replay", token, "test_two.py")
-    assert replayed.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    replayed.stdout.fnmatch_lines(["*which is not among the collected kernels*"])
+    result.stdout.fnmatch_lines(
+        [
+            "    replay: toron replay t*",
+            "2 kernels, 9 seeds, 1 failing, *",
+            "never reached: *a retry",
+            "FAILED test_one.py::ledger - property: *",
+        ]
+    )
+
+
+@pytest.mark.long
+def test_a_token_of_no_collected_kernel_is_an_error_under_xdist_too(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    file = pytester.makepyfile(test_one=RACE)
+    token = run(KernelRef(file, "ledger"), seed=1).token
+    result = pytester.runpytest_subprocess(*XDIST, "--toron-replay", token, "test_one.py")
+    result.assert_outcomes(failed=1)
+    pytester.makepyfile(test_two="def test_it(): ...")
+    result = pytester.runpytest_subprocess(*XDIST, "--toron-replay", token, "test_two.py")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["*which is not among the collected kernels*"])
 
 
 def test_ctrl_c_prints_what_was_learned(pytester: pytest.Pytester) -> None:
@@ -372,7 +396,7 @@ def test_a_session_without_kernels_imports_nothing_and_says_nothing(
 
         def test_it():
             loaded = {name for name in sys.modules if name.split(".")[0] == "toron"}
-            assert loaded == {"toron", "toron.pytest_plugin"}
+            assert all(name == "toron" or "pytest_plugin" in name for name in loaded)
         """
     )
     result = pytester.runpytest_subprocess("-p", "no:schemathesis")

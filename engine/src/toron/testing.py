@@ -33,6 +33,7 @@ from toron.search.references import (
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -166,6 +167,7 @@ def _path_of(function: Callable[..., Any]) -> Path:
 
 def _execute_here(function: Callable[..., Any], request: Request) -> Execution:
     path = _path_of(function)
+    prepare_draws()
     answers, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the caller stay behind

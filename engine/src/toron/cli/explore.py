@@ -60,13 +60,15 @@ def _explore(options: argparse.Namespace) -> int:
         return INTERRUPTED
     if exploration.failing_seeds:
         return FAILED
-    return INCONCLUSIVE if exploration.inconclusive_seeds else HOLDS
+    unclear = exploration.inconclusive_seeds or exploration.learned_nothing
+    return INCONCLUSIVE if unclear else HOLDS
 
 
 def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
     failing, unclear = len(exploration.failing_seeds), len(exploration.inconclusive_seeds)
     rate = exploration.to_json()["seeds_per_second"]
-    verdict = "FAIL" if failing else "INCONCLUSIVE" if unclear else "PASS"
+    is_unclear = unclear or exploration.learned_nothing
+    verdict = "FAIL" if failing else "INCONCLUSIVE" if is_unclear else "PASS"
     if exploration.interrupted:
         verdict = "INTERRUPTED"
     counts = f"{exploration.seeds_run} seeds, {failing} failing, {unclear} inconclusive"

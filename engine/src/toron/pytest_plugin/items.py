@@ -183,6 +183,9 @@ class KernelItem(pytest.Item):
             headline = f"{headline_of(worst.outcome)} ({failing} of {exploration.seeds_run} seeds"
             headline += f" fail, {unclear} inconclusive)" if unclear else " fail)"
             raise KernelFailed(headline, story)
+        if exploration.learned_nothing:
+            runs = exploration.seeds_run
+            raise KernelFailed(f"INCONCLUSIVE, all {runs} runs were rejected (world.assume)", [])
 
     def _cause(
         self, reference: KernelRef, number: int, cluster: Cluster, *, confirm: bool

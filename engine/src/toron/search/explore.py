@@ -13,6 +13,7 @@ from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
 from toron.search.references import KernelRef
 from toron.search.strategies import DEFAULT_STRATEGY
+from toron.world.world import REJECTED
 
 
 @dataclass(slots=True)
@@ -79,6 +80,16 @@ class Exploration:
                 cluster.seeds.append(outcome.sim_seed)
                 return
         self.failures.append(Cluster(outcome, [outcome.sim_seed]))
+
+    @property
+    def rejected_runs(self) -> int:
+        """How many runs ended because their data were not wanted; they count as passed."""
+        return int(self.properties.get(REJECTED, {}).get("pass", 0))
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether every run was rejected, so that nothing was put to the test."""
+        return self.seeds_run > 0 and self.rejected_runs == self.seeds_run
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""

@@ -30,6 +30,7 @@ from toron.search.references import (
 from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.watchdog import watch
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
 
 REQUESTS = 0
 GO = b"G"
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> int:
     try:
         module = load_module(path)
         names = kernel_names(module)
+        prepare_draws()
     except BadKernel as error:
         write_frame(answers, {"kind": "refused", "message": str(error)})
         return 2

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_a_failure_that_does_not_come_back_is_called_nondeterministic(
     result.stdout.fnmatch_lines(
         [
             "    NONDETERMINISM: the replay behaves differently: its code has not*",
-            "    find the line: toron verify test_leak.py::leaks --seeds 0:1 --chaos-seed 0",
+            "    find the line: toron verify test_leak.py::leaks --seeds 0:1 --chaos-seed 0 *",
         ]
     )
     replayed = pytester.runpytest("--toron-replay", _token(result.stdout.str()))
@@ -372,12 +373,29 @@ def test_a_token_of_no_collected_kernel_is_an_error_under_xdist_too(
     result.stdout.fnmatch_lines(["*which is not among the collected kernels*"])
 
 
+def _has_worker(pid: int) -> bool:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    lines = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children]
+    return any(b"toron.search.worker" in line for line in lines)
+
+
 def test_ctrl_c_prints_what_was_learned(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_bank=RACE)
-    command = [sys.executable, "-m", "pytest", "--toron-seeds", "100000"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=pytester.path)
+    pytester.makepyfile(
+        test_bank="""
+        import toron
+
+        @toron.kernel(seeds=100_000)
+        async def ledger(world):
+            world.unreachable("here")
+        """
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pytest"], stdout=subprocess.PIPE, text=True, cwd=pytester.path
+    )
     try:
-        time.sleep(4)
+        while not _has_worker(running.pid):
+            time.sleep(0.05)
+        time.sleep(2)
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate(timeout=20)
     finally:

@@ -115,11 +115,11 @@ class KernelItem(pytest.Item):
         self.user_properties.append((f"toron_{name}", str(value)))
 
     def _replay(self, reference: KernelRef, token: str) -> None:
-        from toron.testing import ReplayDiffers, replay_execution
+        from toron.testing import ReplayDiffers, replayed
 
         story: list[str] = []
         try:
-            execution = replay_execution(token)
+            execution = replayed(token)
         except ReplayDiffers as differs:
             execution = differs.execution
             if not differs.code_changed:
@@ -157,6 +157,8 @@ class KernelItem(pytest.Item):
         self._note("seeds_run", exploration.seeds_run)
         self._note("seconds", f"{exploration.elapsed_s:.3f}")
         self._note("failing_seeds", len(exploration.failing_seeds))
+        if exploration.bound is not None:
+            self._note("bound", exploration.bound)
         for cluster in exploration.failures:
             self._note("replay", cluster.outcome.token)
         for name, counts in exploration.properties.items():
@@ -201,16 +203,16 @@ class KernelItem(pytest.Item):
 
     def _doubts(self, outcome: Outcome, reference: KernelRef) -> list[str]:
         """Execute a failure once more, in another process, and say so if it does not come back."""
-        from toron.testing import ReplayDiffers, replay_execution
+        from toron.testing import ReplayDiffers, replayed
 
         try:
-            self._print(replay_execution(outcome.token))
+            self._print(replayed(outcome.token))
         except ReplayDiffers as differs:
-            seed = outcome.sim_seed
+            seed, strategy = outcome.sim_seed, outcome.strategy
             return [
                 f"    NONDETERMINISM: {differs}",
                 f"    find the line: toron verify {reference} --seeds {seed}:{seed + 1} "
-                f"--chaos-seed {outcome.chaos_seed}",
+                f"--chaos-seed {outcome.chaos_seed} --strategy {strategy}",
             ]
         return []
 

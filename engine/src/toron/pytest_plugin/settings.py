@@ -88,7 +88,7 @@ def _strategy(name: str) -> str:
     from toron.search.strategies import check_strategy
 
     try:
-        return check_strategy(name)
+        return check_strategy(name, explores=True)
     except BadKernel as error:
         raise ValueError(str(error)) from error
 

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 from hypothesis import strategies as st
 from hypothesis.control import BuildContext
 from hypothesis.errors import StopTest, UnsatisfiedAssumption
@@ -28,6 +29,11 @@ from hypothesis.internal.floats import make_float_clamper
 from hypothesis.internal.intervalsets import IntervalSet
 
 from toron.errors import RunRejected
+
+OLDEST = (6, 140)
+"""The first release that `draw_from` was tried with; 6.131 has other constructors."""
+if hypothesis.__version_info__ < OLDEST:
+    raise ImportError(f"Hypothesis {hypothesis.__version__} is older than 6.140")
 
 Pick = Callable[[int], int]
 """A whole number below a bound, 0 for the simplest."""

@@ -232,8 +232,8 @@ class World:
             from toron.world.draw import draw_from
         except ImportError as error:
             raise RuntimeError(
-                f"world.draw needs Hypothesis ({error}); install it (pip install hypothesis), or "
-                "use world.choose, which needs nothing"
+                f"world.draw needs Hypothesis 6.140 or newer ({error}); install it (pip install "
+                "hypothesis), or use world.choose, which needs nothing"
             ) from error
 
         choices, on_tape = self._shared.choices, _data_label(label)

@@ -374,7 +374,8 @@ def test_a_token_of_no_collected_kernel_is_an_error_under_xdist_too(
 
 
 def _has_worker(pid: int) -> bool:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = Path(f"/proc/{pid}/task").glob("*/children")  # a child belongs to a thread
+    children = [child for file in found for child in file.read_text().split()]
     lines = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children]
     return any(b"toron.search.worker" in line for line in lines)
 
@@ -393,7 +394,9 @@ def test_ctrl_c_prints_what_was_learned(pytester: pytest.Pytester) -> None:
         [sys.executable, "-m", "pytest"], stdout=subprocess.PIPE, text=True, cwd=pytester.path
     )
     try:
-        while not _has_worker(running.pid):
+        for _ in range(400):
+            if _has_worker(running.pid):
+                break
             time.sleep(0.05)
         time.sleep(2)
         running.send_signal(signal.SIGINT)

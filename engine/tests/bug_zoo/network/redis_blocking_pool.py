@@ -49,4 +49,5 @@ async def main():
     async with asyncio.timeout(50):
         await asyncio.gather(*[user(client, number) for number in range(4)])
     await client.aclose()
+    await asyncio.sleep(1)  # the server sees that everybody has gone
     server.close()

@@ -18,6 +18,7 @@ import dataclasses
 import importlib.util
 import inspect
 import json
+import math
 import os
 import random
 import subprocess
@@ -38,6 +39,8 @@ sys.path.insert(0, str(ZOO))
 
 ENGINES = ("toron", "simloom", "simloop", "detangle", "det.random")
 RUNS, TWIN_RUNS = 200, 20
+CHANCE = 1.645
+"""Standard deviations that two shares may differ by chance (one-sided, 5 %)."""
 CELL_LIMIT_S = 300.0
 DEADLOCKS = {"SimDeadlockError", "SimulationDeadlockError", "DeadlockError"}
 TOLD_MAX = 4_000
@@ -285,18 +288,32 @@ def ratio(ours: float, theirs: float) -> str:
     return f"{ours / theirs:.2f}"
 
 
-def summary_of(all_figures: list[dict[str, Figure]]) -> str:
+def is_behind(ours: Figure, theirs: Figure) -> bool:
+    """Whether the other finds more, and chance does not explain it."""
+    both = (ours.failing + theirs.failing) / (ours.runs + theirs.runs)
+    spread = math.sqrt(both * (1 - both) * (1 / ours.runs + 1 / theirs.runs))
+    return theirs.failing / theirs.runs - ours.failing / ours.runs > CHANCE * spread
+
+
+def summary_of(all_figures: dict[str, dict[str, Figure]]) -> str:
     """On how many bugs Toron does not fall short."""
-    compared = behind = alone = 0
-    for figures in all_figures:
-        peers = [found.failing for engine, found in figures.items() if engine != "toron"]
-        if "toron" in figures and peers:
-            compared += 1
-            behind += figures["toron"].failing < max(peers)
-            alone += figures["toron"].failing > 0 == max(peers)
+    compared, alone, fewer, behind = 0, 0, 0, []
+    for bug, figures in all_figures.items():
+        peers = [found for engine, found in figures.items() if engine != "toron"]
+        if "toron" not in figures or not peers:
+            continue
+        ours, best = figures["toron"], max(peers, key=lambda peer: peer.failing)
+        compared += 1
+        alone += ours.failing > 0 == best.failing
+        if is_behind(ours, best):
+            behind.append(bug)
+        elif ours.failing < best.failing:
+            fewer += 1
+    names = f": {', '.join(behind)}" if behind else ""
     return (
-        f"{compared} bugs that a peer can express: toron finds as many a run as the best peer, "
-        f"or more, on {compared - behind}, and {alone} that no peer finds"
+        f"{compared} bugs that a peer can express: a run of toron finds as much as one of the best "
+        f"peer, or more, on {compared - fewer - len(behind)} ({alone} of them no peer finds), less "
+        f"but within chance on {fewer}, less on {len(behind)}{names}"
     )
 
 
@@ -327,7 +344,8 @@ def main() -> int:
     print(f"{'bug':<24} {'engine':<10} {'failing runs':>11} {'share':>6} {'per CPU s':>9}")
     wanted = tuple(options.bugs)
     bugs = [bug for bug in catalogue.every_bug() if not wanted or bug.id.startswith(wanted)]
-    print(summary_of([compare(bug, asked.stdout.strip(), options.runs) for bug in bugs]))
+    version = asked.stdout.strip()
+    print(summary_of({bug.id: compare(bug, version, options.runs) for bug in bugs}))
     return 0
 
 

@@ -49,6 +49,37 @@ BUGS = [
         symptom="TimeoutError",
     ),
     Bug(
+        id="httpcore-requests",
+        library="httpcore 1.0.2",
+        issue="encode/httpcore#830",
+        cause=(
+            "A request that is cancelled while the pool looks for a connection stays in the list "
+            "of requests, and the connection that it got serves nobody any more. What must meet: a "
+            "cancellation in the first steps of a request, twice. The twin is httpcore2, because "
+            "1.0.3, which fixed this, has the bug of the entry above."
+        ),
+        program="network/httpcore_pool_slots.py",
+        buggy=Side(("httpcore==1.0.2", "certifi==2025.8.3", "h11==0.14.0", *HTTP[1:])),
+        fixed=Side(("httpcore2==2.16.2", "truststore==0.10.4", *HTTP)),
+        expects=("exception",),
+        symptom="TimeoutError",
+    ),
+    Bug(
+        id="redis-shielded",
+        library="redis-py 4.5.4",
+        issue="redis/redis-py#2665",
+        cause=(
+            "The first fix of the bug below shields a command from its cancellation: it runs on "
+            "when its caller has gone, and fails unseen when the client is closed. What must meet: "
+            "a timeout before the answer, shortly before the client is closed."
+        ),
+        program="network/redis_off_by_one.py",
+        buggy=Side(("redis==4.5.4", ASYNC_TIMEOUT)),
+        fixed=Side(("redis==4.5.5", ASYNC_TIMEOUT)),
+        expects=("exception",),
+        symptom="Connection closed by server",
+    ),
+    Bug(
         id="redis-off-by-one",
         library="redis-py 4.5.3",
         issue="redis/redis-py#2665",

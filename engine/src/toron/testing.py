@@ -204,8 +204,12 @@ def explore(
     chaos_seed: int = 0,
     jobs: int = 1,
     strategy: str = DEFAULT_STRATEGY,
+    beyond: bool = False,
 ) -> _explore.Exploration:
-    """Execute a kernel under many seeds; failures come grouped by cause."""
+    """Execute a kernel under many seeds; failures come grouped by cause.
+
+    ``beyond`` also searches what stock asyncio would not do, where the strategy can.
+    """
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
     if seeds is None:
         seeds = range(
@@ -213,9 +217,9 @@ def explore(
         )
     checked = [parse_seed(seed, "seeds") for seed in seeds]
     if reference is not None:
-        return _explore.explore(
-            reference, checked, chaos_seed, jobs=jobs, strategy=check_strategy(strategy)
-        )
+        check_strategy(strategy, explores=True)
+        search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
+        return _explore.explore(search)
     assert not isinstance(function, KernelRef)
     exploration = _explore.Exploration(function.__name__, chaos_seed)
     with exploration.timed():
@@ -255,9 +259,10 @@ class ReplayDiffers(ToronError):
     is not deterministic or a library below it has changed. ``outcome`` is what happened now.
     """
 
-    def __init__(self, message: str, outcome: Outcome, *, code_changed: bool) -> None:
+    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.execution = execution
+        self.outcome = execution.outcome
         self.code_changed = code_changed
 
 
@@ -275,6 +280,11 @@ def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") 
 
 def replay(token: str) -> Outcome:
     """Execute again what ``token`` stands for; ReplayDiffers when it behaves otherwise now."""
+    return replayed(token).outcome
+
+
+def replayed(token: str, *, level: str = "digest") -> Execution:
+    """`replay`, with what is kept of the trace at ``level``."""
     decoded = Token.decode(token)
     path = Path(decoded.file).resolve()
     if not path.is_file():
@@ -282,7 +292,8 @@ def replay(token: str) -> Outcome:
             f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
         )
     reference = KernelRef(path, decoded.name)
-    outcome = execute_token(decoded, reference).outcome
+    execution = execute_token(decoded, reference, level=level)
+    outcome = execution.outcome
     if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
         changed = source_digest(path) != decoded.source
         why = (
@@ -292,6 +303,6 @@ def replay(token: str) -> Outcome:
         )
         if decoded.digest:
             raise ReplayDiffers(
-                f"the replay behaves differently: {why}", outcome, code_changed=changed
+                f"the replay behaves differently: {why}", execution, code_changed=changed
             )
-    return outcome
+    return execution

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
@@ -68,10 +68,18 @@ class SimTask(asyncio.Task[Any]):
         self.toron_name = stable_name
         """Its coroutine function and which of that name it is: moves less than its number."""
         self.toron_steps = 0
+        self.toron_cancelled: dict[str, None] | None = None
+        """Where to note that the program cancels it; None when nobody asks."""
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
         return self.toron_number
+
+    def cancel(self, msg: Any = None) -> bool:
+        """As asyncio's; a search wants to know whom the program cancels."""
+        if self.toron_cancelled is not None:
+            self.toron_cancelled[self.toron_name] = None
+        return super().cancel(msg)
 
 
 def coroutine_name(coro: object) -> str:
@@ -131,6 +139,14 @@ class Generators:
         return iter([generator for generator in alive if generator is not None])
 
 
+class Follower(Protocol):
+    """Notes beside the trace what a loop schedules, and when."""
+
+    def follow(self, loop: SimLoop) -> None:
+        """Follow ``loop`` from now on."""
+        ...
+
+
 class Shared:
     """What all event loops of a run have in common; a program's threads may run loops too."""
 
@@ -160,6 +176,12 @@ class Shared:
         self.names: dict[str, int] = {}
         """How many tasks were made of each coroutine function."""
         self.timers = 0
+        self.kernel: asyncio.Task[Any] | None = None
+        """The task of the kernel itself, which nobody cancels but the kernel."""
+        self.injected = 0
+        """How many cancellations came from the search and not from the program."""
+        self.cancelled: dict[str, None] = {}
+        """The tasks that the program, or a timeout of its, has cancelled."""
         self.steps = 0
         self.busy_since = 0
         self.jumps_seen = 0
@@ -172,6 +194,8 @@ class Shared:
         self.failed_threads: list[tuple[str, BaseException, int]] = []
         """Threads that an exception ended, as `threading.excepthook` learned it, and when."""
         self.loops: list[SimLoop] = []
+        self.causes: Follower | None = None
+        """Who notes what led to each step; nobody, unless somebody will look at the run."""
 
     def all_tasks(self) -> list[SimTask]:
         """The unfinished tasks of all loops, in the order in which they were made."""
@@ -201,6 +225,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         super().__init__(self._toron_selector)
         self._clock_resolution = 1e-9
         self._asyncgens = Generators()
+        if shared.causes is not None:
+            shared.causes.follow(self)
         self._toron_selector.is_busy = lambda: bool(self._ready)  # type: ignore[attr-defined]
         shared.loops.append(self)
 
@@ -328,7 +354,11 @@ class SimLoop(asyncio.SelectorEventLoop):
             name=None if name is None else str(name),
             context=context,
         )
-        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})")
+        if self._toron.choices.cancels:
+            task.toron_cancelled = self._toron.cancelled
+        on = process.name if process is not None else ""
+        note = "" if name is None else str(name)
+        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", on=on, note=note)
         return task
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
@@ -401,7 +431,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         """
         shared = self._toron
         busy = bool(self._ready or self._stopping)  # type: ignore[attr-defined]
-        moment = shared.choices.stall(lambda: self._moments(busy), busy=busy)
+        moments = self._moments(busy)
+        moment = shared.choices.stall(moments, busy=busy) if moments else None
         if moment is not None:
             self._toron_trace.host = "net"
             shared.baton.stand_still(moment.at_ns)
@@ -411,7 +442,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         """What is near enough to be met together with what is next, the nearest first."""
         timers: list[SimTimer] = [
             timer
-            for timer in heapq.nsmallest(_MOMENTS_MAX, self._scheduled)  # type: ignore[attr-defined]
+            for timer in first_of_heap(self._scheduled, _MOMENTS_MAX)  # type: ignore[attr-defined]
             if _can_be_late(timer)
         ]
         arrival_ns = self._toron.agenda.first_ns()
@@ -458,19 +489,11 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def _permute(self, batch: list[Any]) -> None:
         """Reorder each maximal run of handles whose mutual order asyncio leaves open."""
-        start = 0
-        while start < len(batch):
-            kind = _lane(batch[start])
-            end = start + 1
-            if kind is not None:
-                while end < len(batch) and _lane(batch[end]) == kind:
-                    end += 1
-                if end - start > 1:
-                    run = batch[start:end]
-                    order = self._toron.choices.order("schedule", run, _handle_name)
-                    if order is not None:
-                        batch[start:end] = [run[position] for position in order]
-            start = end
+        for start, end in open_order(batch):
+            run = batch[start:end]
+            order = self._toron.choices.order("schedule", run, _handle_name)
+            if order is not None:
+                batch[start:end] = [run[position] for position in order]
 
     def _step(self, handle: Any) -> None:
         process = handle._context.get(CURRENT)
@@ -485,6 +508,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
+            if shared.choices.cancels:
+                self._cancel_as_it_wakes(task, handle)
             task.toron_steps += 1
             # As text: a frame that is kept keeps what its variables refer to from being closed.
             where = trace.place_of(suspended_stack(task)) if trace.level != "digest" else ""
@@ -492,15 +517,46 @@ class SimLoop(asyncio.SelectorEventLoop):
             handle._run()
             if task.done():
                 self._ended(task, where)
+            elif shared.choices.cancels:
+                self._cancel_as_it_waits(task)
         else:
             trace.add("call", callback_name(callback))
             handle._run()
         shared.after_step()
 
+    def _cancel_as_it_waits(self, task: SimTask) -> None:
+        """A cancellation, or one of its own timeouts, meets a task at the await it has come to."""
+        if task is self._toron.kernel:
+            return
+        own = f"{task.toron_name}/"
+        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        timers = sorted(
+            (timer for timer in scheduled if timer.name.startswith(own) and _is_timeout(timer)),
+            key=lambda timer: timer.number,
+        )
+        value = self._toron.choices.cancel(f"{own}{task.toron_steps}", len(timers))
+        if value == 1:
+            self._inject(task)
+        elif value > 1:
+            timers[value - 2]._when = self.time()
+            heapq.heapify(scheduled)
+
+    def _cancel_as_it_wakes(self, task: SimTask, handle: Any) -> None:
+        """A cancellation meets a task that has its result, and has not gone on yet."""
+        woken = bool(handle._args) and task.toron_steps and task is not self._toron.kernel
+        if woken and self._toron.choices.cancel(f"{task.toron_name}/{task.toron_steps}+", 0):
+            self._inject(task)
+
+    def _inject(self, task: SimTask) -> None:
+        self._toron.injected += 1
+        self._toron_trace.add("cancel", task.toron_label)
+        asyncio.Task.cancel(task)
+
     def _ended(self, task: SimTask, where: str) -> None:
         """Record how a task ended; ``where`` is where it last waited, the nearest known place."""
         if task.cancelled():
-            self._toron_trace.add("end", f"task#{task.toron_number} cancelled", where)
+            text = f"task#{task.toron_number} cancelled"
+            self._toron_trace.add("end", text, where, note="cancelled")
             return
         error = task._exception
         if error is not None:
@@ -508,7 +564,8 @@ class SimLoop(asyncio.SelectorEventLoop):
                 raise error  # the task that met the end of the run is not its cause
             self._toron.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
-        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where)
+        note = "returned" if error is None else "failed"
+        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where, note=note)
 
     def _guard(self) -> None:
         shared = self._toron
@@ -550,6 +607,21 @@ class SimLoop(asyncio.SelectorEventLoop):
         )
 
 
+def first_of_heap(heap: list[Any], count: int) -> list[Any]:
+    """The ``count`` least of a heap in their order, without looking at the others."""
+    if not heap:
+        return []
+    found: list[Any] = []
+    frontier = [(heap[0]._when, 0)]
+    while frontier and len(found) < count:
+        _, at = heapq.heappop(frontier)
+        found.append(heap[at])
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < len(heap):
+                heapq.heappush(frontier, (heap[child]._when, child))
+    return found
+
+
 def _signals_here() -> dict[int, Any]:
     """The signal handlers of the process that acts now."""
     process = CURRENT.get(None)
@@ -586,6 +658,20 @@ def _lane(handle: Any) -> object:
     return None
 
 
+def open_order(batch: list[Any]) -> Iterator[tuple[int, int]]:
+    """Each maximal run of handles whose mutual order asyncio leaves open: its start and end."""
+    start = 0
+    while start < len(batch):
+        kind = _lane(batch[start])
+        end = start + 1
+        if kind is not None:
+            while end < len(batch) and _lane(batch[end]) == kind:
+                end += 1
+            if end - start > 1:
+                yield start, end
+        start = end
+
+
 def _handle_name(handle: Any) -> str:
     """What a handle runs, by a name that a small change of the program seldom moves."""
     task = getattr(handle._callback, "__self__", None)
@@ -600,6 +686,12 @@ def _timer_name(timer: Any) -> str:
 
 def _can_be_late(timer: Any) -> bool:
     return not timer._cancelled and isinstance(timer, SimTimer) and timer._when < math.inf
+
+
+def _is_timeout(timer: Any) -> bool:
+    """Whether it ends something, as a timeout does; a sleep that ended early would be a lie."""
+    sleeps = "futures._set_result_unless_cancelled"
+    return _can_be_late(timer) and not callback_name(timer._callback).endswith(sleeps)
 
 
 def _outcome(arguments: Any) -> str:

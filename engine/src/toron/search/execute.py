@@ -14,6 +14,7 @@ from typing import Any
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
+from toron.core.causes import Causes, Noting
 from toron.core.choices import ChoiceSource
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
@@ -58,11 +59,13 @@ class Setup:
     tape: tuple[Deviation, ...] | None = None
     """What deviates from the harmless run; None: what the strategy and the seeds choose."""
     records_tape: bool = False
+    surveys: bool = False
+    """Whether to note where a run of a tape could deviate."""
 
 
 def _choices(setup: Setup) -> ChoiceSource:
     if setup.tape is not None:
-        return ReplayedTape(setup.tape)
+        return ReplayedTape(setup.tape, surveys=setup.surveys)
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
     return RecordingTape(strategy) if setup.records_tape else strategy
 
@@ -79,7 +82,7 @@ class Run:
         self.choices = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
         self.lines = LineRecorder(self.trace, places.is_followed)
-        self.descriptors = Descriptors()
+        self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
         self.network = Network(
             clock=self.clock,
             agenda=self.agenda,
@@ -102,6 +105,8 @@ class Run:
             resolver=self.network.resolve,
             after_step=self.ledger.after_step,
         )
+        if setup.level != "digest":
+            self.shared.causes = Causes(self.trace, self.descriptors)
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
@@ -154,6 +159,7 @@ class Run:
         main: asyncio.Task[Any] | None = None
         try:
             main = self.loop.create_task(self._call_kernel())
+            self.shared.kernel = main
             result = self.loop.run_until_complete(main)
             if result is not None:
                 plain = _plain_or_name(result)
@@ -164,6 +170,8 @@ class Run:
         except StopRun as stop:
             return self._stopped(stop)
         except asyncio.CancelledError as error:
+            if self.shared.injected:  # what the kernel awaits was cancelled, and it says so
+                return None
             return self._failure("exception", "the kernel was cancelled", error)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (it is the result)
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
@@ -270,6 +278,11 @@ class Run:
             faults=self.planner.plan,
             strategy=self.setup.strategy,
         )
+
+    @property
+    def offers(self) -> list[Deviation]:
+        """Where the run could have deviated, when it was a survey."""
+        return self.choices.offers if isinstance(self.choices, ReplayedTape) else []
 
     @property
     def deviations(self) -> list[Deviation]:

@@ -76,6 +76,8 @@ class Request:
     """Deviations from the harmless run; None: the strategy and the seeds choose."""
     records_tape: bool = False
     """Whether the execution comes with its deviations."""
+    surveys: bool = False
+    """Whether the execution of a tape says where it could have deviated."""
 
     def to_json(self, wall_limit_s: float) -> dict[str, Any]:
         """What a worker is sent."""
@@ -248,7 +250,10 @@ class Worker:
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
+            count=answer["count"],
             tape=[(key, value) for key, value in answer["tape"]],
+            offers=[(key, most) for key, most in answer["offers"]],
+            cancelled=answer["cancelled"],
         )
 
     def _token(self, request: Request, digest: str) -> str:

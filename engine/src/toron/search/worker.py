@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def perform(
         strategy=request.get("strategy", DEFAULT_STRATEGY),
         tape=_tape(request.get("tape")),
         records_tape=request.get("records_tape", False),
+        surveys=request.get("surveys", False),
     )
     run = Run(setup, edge, places)
     outcome = run.execute()
@@ -125,10 +127,13 @@ def perform(
     return {
         "kind": "outcome",
         "outcome": outcome.to_json(),
-        "events": [[event.number, event.text, event.where] for event in run.trace.events],
+        "events": [astuple(event) for event in run.trace.events],
+        "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
         "tape": run.deviations,
+        "offers": run.offers,
+        "cancelled": list(run.shared.cancelled),
     }
 
 

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -18,7 +18,7 @@ from toron.search import explore as _explore
 from toron.search import verify as _verify
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
-from toron.search.pool import Request, Worker
+from toron.search.pool import WALL_LIMIT_S, Request, Worker
 from toron.search.references import (
     MARK,
     KernelOptions,
@@ -30,6 +30,7 @@ from toron.search.references import (
     parse_seed,
     source_digest,
 )
+from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
 from toron.world.boundary.edge import Edge
 
@@ -103,40 +104,69 @@ def execute(
     seed: int,
     chaos_seed: int = 0,
     level: str = "digest",
+    strategy: str = DEFAULT_STRATEGY,
+    tape: Sequence[tuple[str, int]] | None = None,
+    records_tape: bool = False,
 ) -> Execution:
-    """`run`, with the trace and what the program printed."""
+    """`run`, with the trace, what deviated from the harmless run, and what the program printed.
+
+    With a ``tape`` only its deviations are taken, and no strategy chooses.
+    """
     seed, chaos_seed = parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed")
     if not isinstance(function, KernelRef):
         check_kernel(function, getattr(function, "__qualname__", repr(function)))
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    here: Callable[..., Any] | None = None
     if reference is None:
         assert not isinstance(function, KernelRef)
-        return _execute_here(function, seed, chaos_seed, level)
-    return _worker(reference.path).execute(Request(reference.name, seed, chaos_seed, level))
+        reference = KernelRef(
+            _path_of(function), getattr(function, "__name__", type(function).__name__)
+        )
+        here = function
+    request = Request(
+        reference.name,
+        seed,
+        chaos_seed,
+        level,
+        strategy=check_strategy(strategy),
+        tape=None if tape is None else tuple(tape),
+        records_tape=records_tape,
+    )
+    if here is not None:
+        return _execute_here(here, request)
+    return _worker(reference.path).execute(request)
 
 
-def run(function: Callable[..., Any] | KernelRef, *, seed: int, chaos_seed: int = 0) -> Outcome:
+def run(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seed: int,
+    chaos_seed: int = 0,
+    strategy: str = DEFAULT_STRATEGY,
+) -> Outcome:
     """Execute a kernel once and return its `Outcome`.
 
     A function that stands in a file runs in a fresh process with a fixed hash seed, which imports
     that file: equal seeds give equal bytes anywhere. One that exists only here (a closure, a lambda
     of a test) runs in a fork of this process, where the hash seed is this process's own.
     """
-    return execute(function, seed=seed, chaos_seed=chaos_seed).outcome
+    return execute(function, seed=seed, chaos_seed=chaos_seed, strategy=strategy).outcome
 
 
-def _execute_here(
-    function: Callable[..., Any], seed: int, chaos_seed: int, level: str
-) -> Execution:
+def _path_of(function: Callable[..., Any]) -> Path:
     file = _source_file(function)
-    path = Path(file).resolve() if file else Path.cwd() / "?"
+    return Path(file).resolve() if file else Path.cwd() / "?"
+
+
+def _execute_here(function: Callable[..., Any], request: Request) -> Execution:
+    path = _path_of(function)
     answers, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the caller stay behind
         child = os.fork()
     if child == 0:
         os.close(answers)
-        _answer_and_exit(function, path, write_end, seed, chaos_seed, level)
+        _answer_and_exit(function, path, write_end, request)
     os.close(write_end)
     try:
         message = read_frame(answers)
@@ -147,12 +177,10 @@ def _execute_here(
         os.waitpid(child, 0)
     if message["kind"] != "outcome":
         raise ToronError(message["message"])
-    return Worker(path).execution_from(message)
+    return Worker(path).execution_from(message, request)
 
 
-def _answer_and_exit(
-    function: Callable[..., Any], path: Path, fd: int, seed: int, chaos_seed: int, level: str
-) -> None:
+def _answer_and_exit(function: Callable[..., Any], path: Path, fd: int, request: Request) -> None:
     """In the forked child: one execution, one answer, the end."""
     try:
         # A test runner has put its own streams here, and they may hold text of the parent's.
@@ -162,8 +190,8 @@ def _answer_and_exit(
         edge = Edge(places.of_frame, [Path.cwd(), path.parent])
         edge.install()
         edge.settle()
-        request = {"sim_seed": seed, "chaos_seed": chaos_seed, "level": level}
-        write_frame(fd, perform(request, edge, places, function, options_of(function)))
+        asked = request.to_json(WALL_LIMIT_S)
+        write_frame(fd, perform(asked, edge, places, function, options_of(function)))
     except BaseException as error:  # noqa: BLE001  (reported to the parent, then the process ends)
         write_frame(fd, {"kind": "error", "message": f"{type(error).__name__}: {error}"})
     os._exit(0)
@@ -175,8 +203,13 @@ def explore(
     seeds: Iterable[int] | None = None,
     chaos_seed: int = 0,
     jobs: int = 1,
+    strategy: str = DEFAULT_STRATEGY,
+    beyond: bool = False,
 ) -> _explore.Exploration:
-    """Execute a kernel under many seeds; failures come grouped by cause."""
+    """Execute a kernel under many seeds; failures come grouped by cause.
+
+    ``beyond`` also searches what stock asyncio would not do, where the strategy can.
+    """
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
     if seeds is None:
         seeds = range(
@@ -184,12 +217,15 @@ def explore(
         )
     checked = [parse_seed(seed, "seeds") for seed in seeds]
     if reference is not None:
-        return _explore.explore(reference, checked, chaos_seed, jobs=jobs)
+        check_strategy(strategy, explores=True)
+        search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
+        return _explore.explore(search)
     assert not isinstance(function, KernelRef)
     exploration = _explore.Exploration(function.__name__, chaos_seed)
     with exploration.timed():
         for seed in checked:
-            exploration.add(_execute_here(function, seed, chaos_seed, "digest").outcome)
+            outcome = run(function, seed=seed, chaos_seed=chaos_seed, strategy=strategy)
+            exploration.add(outcome)
     return exploration
 
 
@@ -200,6 +236,7 @@ def verify(
     chaos_seed: int = 0,
     jobs: int = 1,
     hash_seeds: _verify.HashSeeds = "varied",
+    strategy: str = DEFAULT_STRATEGY,
 ) -> _verify.Verification:
     """Execute every seed in two processes and compare; see `toron verify`."""
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
@@ -211,6 +248,7 @@ def verify(
         chaos_seed,
         jobs=jobs,
         hash_seeds=hash_seeds,
+        strategy=check_strategy(strategy),
     )
 
 
@@ -221,14 +259,32 @@ class ReplayDiffers(ToronError):
     is not deterministic or a library below it has changed. ``outcome`` is what happened now.
     """
 
-    def __init__(self, message: str, outcome: Outcome, *, code_changed: bool) -> None:
+    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.execution = execution
+        self.outcome = execution.outcome
         self.code_changed = code_changed
+
+
+def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") -> Execution:
+    """Execute what ``token`` stands for, once, and compare with nothing."""
+    return execute(
+        reference,
+        seed=token.sim_seed,
+        chaos_seed=token.chaos_seed,
+        level=level,
+        strategy=token.strategy,
+        tape=token.tape,
+    )
 
 
 def replay(token: str) -> Outcome:
     """Execute again what ``token`` stands for; ReplayDiffers when it behaves otherwise now."""
+    return replayed(token).outcome
+
+
+def replayed(token: str, *, level: str = "digest") -> Execution:
+    """`replay`, with what is kept of the trace at ``level``."""
     decoded = Token.decode(token)
     path = Path(decoded.file).resolve()
     if not path.is_file():
@@ -236,7 +292,8 @@ def replay(token: str) -> Outcome:
             f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
         )
     reference = KernelRef(path, decoded.name)
-    outcome = run(reference, seed=decoded.sim_seed, chaos_seed=decoded.chaos_seed)
+    execution = execute_token(decoded, reference, level=level)
+    outcome = execution.outcome
     if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
         changed = source_digest(path) != decoded.source
         why = (
@@ -246,6 +303,6 @@ def replay(token: str) -> Outcome:
         )
         if decoded.digest:
             raise ReplayDiffers(
-                f"the replay behaves differently: {why}", outcome, code_changed=changed
+                f"the replay behaves differently: {why}", execution, code_changed=changed
             )
-    return outcome
+    return execution

@@ -23,6 +23,8 @@ class Side:
     """Exact pins, all that the program imports: they are installed without dependencies."""
     pythons: tuple[str, ...] = ANY
     """Versions of CPython in order of preference; ``3.12`` is any 3.12, ``3.12.1`` just that."""
+    kernel: str = ""
+    """Another kernel than the bug's: the twin of a bug that no released version has fixed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,9 +85,17 @@ class HuntFailed(Exception):
     """The hunting process itself did not do its work."""
 
 
-def hunt(bug: Bug, place: Place, seeds: range, budget: Budget, *, first: bool = False) -> Hunted:
+def hunt(
+    bug: Bug,
+    place: Place,
+    seeds: range,
+    budget: Budget,
+    *,
+    first: bool = False,
+    kernel: str = "",
+) -> Hunted:
     """Execute a bug's program under ``seeds`` at ``place``."""
-    command = [place.python, HERE / "hunt.py", bug.path, bug.kernel]
+    command = [place.python, HERE / "hunt.py", bug.path, kernel or bug.kernel]
     command += [f"{seeds.start}:{seeds.stop}", "--strategy", budget.strategy]
     # One process at a time until the first failure: what others do meanwhile would be counted.
     command += ["--first"] if first else ["--jobs", budget.jobs]
@@ -161,7 +169,7 @@ def _watch_twin(row: Row, bug: Bug, twin: Place, budget: Budget) -> None:
     wanted = CLEAN_FACTOR * (row.runs_to_first or CLEAN_MIN)
     count = min(max(wanted, CLEAN_MIN), budget.clean_max)
     seeds = range(budget.seeds.start, budget.seeds.start + count)
-    answer = hunt(bug, twin, seeds, budget).answer
+    answer = hunt(bug, twin, seeds, budget, kernel=bug.fixed.kernel).answer
     row.clean_runs = answer["runs"] - len(answer["failing"]) - answer["inconclusive"]
     row.fixed_failures = [_brief(failure) for failure in answer["failing"]]
     row.fixed_failures += [f"inconclusive: {why}" for why in answer["inconclusive_why"]]

@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from toron.core.choices import SEED_MAX
@@ -18,6 +19,7 @@ from toron.search.references import (
     parse_seed_range,
     split_reference,
 )
+from toron.search.strategies import DEFAULT_STRATEGY, STRATEGIES
 
 SEED_HELP = "0 to 2^64-1, or `random`; else the environment's {variable}, else 0"
 
@@ -44,6 +46,16 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
         "--seeds", metavar="A:B", help="half-open; default: what the kernel asks for"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
+
+
+def add_strategy(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(STRATEGIES)) -> None:
+    """What chooses the schedule."""
+    parser.add_argument(
+        "--strategy",
+        choices=list(names),
+        default=DEFAULT_STRATEGY,
+        help=f"what chooses the schedule (default {DEFAULT_STRATEGY})",
+    )
 
 
 def reference_of(options: argparse.Namespace, *, asks_for_seeds: bool) -> tuple[KernelRef, int]:

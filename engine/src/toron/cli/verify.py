@@ -8,7 +8,15 @@ import sys
 from typing import Any
 
 from toron.cli.codes import HOLDS, INCONCLUSIVE, NONDETERMINISM
-from toron.cli.options import add_kernel, add_seeds, add_verb, chaos_seed_of, reference_of, seeds_of
+from toron.cli.options import (
+    add_kernel,
+    add_seeds,
+    add_strategy,
+    add_verb,
+    chaos_seed_of,
+    reference_of,
+    seeds_of,
+)
 from toron.cli.printing import TEXT_MAX
 from toron.search.references import KernelRef
 from toron.search.verify import Verification, Verified, verify
@@ -19,6 +27,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "verify", _verify, "execute every seed twice and compare")
     add_kernel(verb)
     add_seeds(verb)
+    add_strategy(verb)
     verb.add_argument(
         "--hash-seeds",
         choices=["varied", "fixed"],
@@ -44,6 +53,7 @@ def _verify(options: argparse.Namespace) -> int:
         chaos_seed,
         jobs=options.jobs,
         hash_seeds=options.hash_seeds,
+        strategy=options.strategy,
         on_verified=progress,
     )
     if sys.stderr.isatty():

@@ -162,6 +162,24 @@ class Baton:
         me.why = ""
         return ready()
 
+    def stand_still(self, until_ns: int) -> None:
+        """Let virtual time pass while no thread of the program runs, and the world goes on.
+
+        Not past what another thread waits for, nor past the time limit.
+        """
+        clock, agenda = self._clock, self._agenda
+        deadline_ns = self._earliest_deadline()
+        until_ns = min(until_ns, self._time_limit_ns)
+        if deadline_ns is not None:
+            until_ns = min(until_ns, deadline_ns)
+        while True:
+            next_ns = agenda.first_ns()
+            if next_ns is None or next_ns > until_ns:
+                break
+            clock.advance_to(max(clock.now_ns, next_ns))
+            self._run_due()
+        clock.advance_to(max(clock.now_ns, until_ns))
+
     def yield_point(self) -> None:
         """Another thread may go on here, if the seed says so."""
         if len(self.threads) > 1:

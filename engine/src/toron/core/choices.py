@@ -1,15 +1,27 @@
-"""Draws every choice of a run: schedule, latency, faults, entropy.
+"""Says how every choice of a run is asked for, and draws them from the pair of seeds.
 
-A choice is a whole number below a bound, drawn under a label. Each label is its own sub-stream, a
-hash of seed and label, so that a new consumer of chance does not move the draws of the others.
-Labels that begin with ``chaos.`` come from CHAOS_SEED, all others from SIM_SEED.
+There are five kinds of choice, and a run asks for nothing else. A *number* below a bound: a
+latency, a fault, what a program draws. Whether something planned is *kept*. An *order* of things
+that are ready at once: steps of tasks, descriptors, timers. A *stall*: until when the process
+stands still, as a busy machine makes it, so that what was due at different moments is met in one
+tick. A *cancellation* of a task that waits. Each has a harmless answer, which is what asyncio does
+by itself on an idle machine with a perfect network; all other answers are deviations.
+
+The engine asks a `ChoiceSource` and knows nothing of how it decides (Shuttle's cut: the engine runs
+one schedule, a strategy chooses it). Strategies are in `toron.search.strategies`; a `Tape` stands
+before one of them to record or to replay.
+
+A number is drawn under a label. Each label is its own sub-stream, a hash of seed and label, so that
+a new consumer of chance does not move the draws of the others. Labels that begin with ``chaos.``
+come from CHAOS_SEED, all others from SIM_SEED.
 """
 
 from __future__ import annotations
 
 import _random
 import hashlib
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -22,18 +34,68 @@ def substream(seed: int, label: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-class ChoiceSource(Protocol):
-    """Where decisions come from; a seed today, a recorded tape when a run is shrunk."""
+LATE_MAX = 0.25
+"""A stall makes no timer later than by this share of its delay: programs wait with margins, and a
+deadline that is missed because a machine stood still for most of it is nobody's bug."""
 
-    def pick(self, label: str, bound: int) -> int:
-        """Return a whole number from 0 to ``bound`` - 1."""
+
+class Moment(NamedTuple):
+    """Something that will happen soon, until which the process might stand still."""
+
+    at_ns: int
+    name: str
+    """The same in each run, as far as the program is the same; empty when names are not needed."""
+    late: float
+    """By which share of its delay something else becomes late by such a stall, 0 to `LATE_MAX`."""
+
+
+class ChoiceSource(Protocol):
+    """Where decisions come from: a seed, a strategy, a tape."""
+
+    stalls: bool
+    """Whether it ever wants a stall; if not, it is never asked."""
+    cancels: bool
+    """Whether it ever wants a cancellation; if not, it is never asked."""
+    wants_names: bool
+    """Whether moments need names."""
+
+    def pick(self, label: str, bound: int, default: int = 0) -> int:
+        """Return a whole number from 0 to ``bound`` - 1; ``default`` is the harmless one."""
+        ...
+
+    def keeps(self, key: str) -> bool:
+        """Whether the planned fault ``key`` takes place; only a tape ever says no."""
+        ...
+
+    def order(
+        self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
+    ) -> list[int] | None:
+        """In which order to take ``things``, as their positions; None leaves them as they are."""
+        ...
+
+    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+        """Until which of the near moments the process stands still; None lets it go on.
+
+        ``busy`` says that something is ready to run now, else the process waits for the first event
+        anyway, and ``moments`` are those after it. They are only computed when they are asked for.
+        """
+        ...
+
+    def cancel(self, point: str, timers: int) -> int:
+        """What befalls the task that waits at ``point``: 0 nothing; 1 it is cancelled.
+
+        1 + n: the n-th of the ``timers`` that it has set is due at once, as if all that it did
+        since had taken so long: how a timeout arrives at this await.
+        """
         ...
 
 
 class SeededChoices:
-    """Choices drawn from the pair of seeds."""
+    """Numbers and orders drawn from the pair of seeds, and no stalls."""
 
-    __slots__ = ("_streams", "chaos_seed", "sim_seed")
+    stalls = False
+    cancels = False
+    wants_names = False
 
     def __init__(self, sim_seed: int, chaos_seed: int) -> None:
         self.sim_seed = sim_seed
@@ -49,13 +111,33 @@ class SeededChoices:
             stream = self._streams[label] = _random.Random(substream(seed, label))
         return stream
 
-    def pick(self, label: str, bound: int) -> int:
+    def pick(self, label: str, bound: int, default: int = 0) -> int:
         """Return a whole number from 0 to ``bound`` - 1, uniform to one part in 2**53."""
         assert bound > 0, f"choice {label} has nothing to choose from"
         return (self.stream(label).getrandbits(53) * bound) >> 53
 
+    def keeps(self, key: str) -> bool:
+        """All of it."""
+        return True
 
-def shuffle(choices: ChoiceSource, label: str, items: list[T]) -> None:
+    def order(
+        self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
+    ) -> list[int] | None:
+        """Any order, each as likely as the others."""
+        positions = list(range(len(things)))
+        shuffle(self, label, positions)
+        return positions
+
+    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+        """Never."""
+        return None
+
+    def cancel(self, point: str, timers: int) -> int:
+        """Never."""
+        return 0
+
+
+def shuffle(choices: SeededChoices, label: str, items: list[T]) -> None:
     """Permute ``items`` in place (Fisher-Yates), one choice an item."""
     for last in range(len(items) - 1, 0, -1):
         other = choices.pick(label, last + 1)

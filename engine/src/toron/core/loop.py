@@ -18,11 +18,11 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
-from toron.core.choices import ChoiceSource, shuffle
+from toron.core.choices import LATE_MAX, ChoiceSource, Moment
 from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
 from toron.core.process import CURRENT, Process
 from toron.core.selector import Descriptors, SimSelector
@@ -32,6 +32,12 @@ from toron.errors import Livelock, StopRun
 
 _FOLDERS = re.compile(r"(?:/[^\s/:'\"]+)+/(?=[^\s/]+\.py)")
 _COLLECT_EVERY_STEPS = 20_000
+_MOMENTS_MAX = 8
+_TIMERS_REORDERED_MAX = 24
+_FAR_NS = 1 << 62
+_ARRIVAL_NEAR_NS = 4_000_000
+"""An arrival counts as something with this delay: a machine that stands still for a millisecond is
+nothing special."""
 
 Resolver = Callable[..., list[tuple[Any, ...]]]
 TaskCoroutine = Generator[Any, None, Any] | Coroutine[Any, Any, Any]
@@ -51,21 +57,46 @@ class SimFuture(asyncio.Future[Any]):
 class SimTask(asyncio.Task[Any]):
     """A task that hashes by creation order and knows on which host it runs."""
 
-    def __init__(self, coro: Any, number: int, process: Process | None, **options: Any) -> None:
+    def __init__(
+        self, coro: Any, number: int, process: Process | None, stable_name: str, **options: Any
+    ) -> None:
         # Before `super`: the base class schedules the first step and registers in a WeakSet.
         self.toron_number = number
         self.toron_process = process
-        self.toron_label = f"task#{number} {coroutine_name(coro)}"
+        coroutine = coroutine_name(coro)
+        self.toron_label = f"task#{number} {coroutine}"
+        self.toron_name = stable_name
+        """Its coroutine function and which of that name it is: moves less than its number."""
+        self.toron_steps = 0
+        self.toron_cancelled: dict[str, None] | None = None
+        """Where to note that the program cancels it; None when nobody asks."""
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
         return self.toron_number
+
+    def cancel(self, msg: Any = None) -> bool:
+        """As asyncio's; a search wants to know whom the program cancels."""
+        if self.toron_cancelled is not None:
+            self.toron_cancelled[self.toron_name] = None
+        return super().cancel(msg)
 
 
 def coroutine_name(coro: object) -> str:
     """The qualified name of a coroutine, without an address."""
     name = getattr(coro, "__qualname__", None) or type(coro).__qualname__
     return strip_addresses(str(name))
+
+
+class SimTimer(asyncio.TimerHandle):
+    """A timer that knows how long it was set for, and after which others it was set."""
+
+    __slots__ = ("delay_ns", "name", "number")
+
+    _when: float
+    delay_ns: int
+    name: str
+    number: int
 
 
 class Generators:
@@ -108,6 +139,14 @@ class Generators:
         return iter([generator for generator in alive if generator is not None])
 
 
+class Follower(Protocol):
+    """Notes beside the trace what a loop schedules, and when."""
+
+    def follow(self, loop: SimLoop) -> None:
+        """Follow ``loop`` from now on."""
+        ...
+
+
 class Shared:
     """What all event loops of a run have in common; a program's threads may run loops too."""
 
@@ -134,6 +173,15 @@ class Shared:
         self.collect: Callable[[], object] = lambda: None
         self.numbers = 0
         """How many tasks and futures were made: each has its own number."""
+        self.names: dict[str, int] = {}
+        """How many tasks were made of each coroutine function."""
+        self.timers = 0
+        self.kernel: asyncio.Task[Any] | None = None
+        """The task of the kernel itself, which nobody cancels but the kernel."""
+        self.injected = 0
+        """How many cancellations came from the search and not from the program."""
+        self.cancelled: dict[str, None] = {}
+        """The tasks that the program, or a timeout of its, has cancelled."""
         self.steps = 0
         self.busy_since = 0
         self.jumps_seen = 0
@@ -146,6 +194,8 @@ class Shared:
         self.failed_threads: list[tuple[str, BaseException, int]] = []
         """Threads that an exception ended, as `threading.excepthook` learned it, and when."""
         self.loops: list[SimLoop] = []
+        self.causes: Follower | None = None
+        """Who notes what led to each step; nobody, unless somebody will look at the run."""
 
     def all_tasks(self) -> list[SimTask]:
         """The unfinished tasks of all loops, in the order in which they were made."""
@@ -175,6 +225,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         super().__init__(self._toron_selector)
         self._clock_resolution = 1e-9
         self._asyncgens = Generators()
+        if shared.causes is not None:
+            shared.causes.follow(self)
         self._toron_selector.is_busy = lambda: bool(self._ready)  # type: ignore[attr-defined]
         shared.loops.append(self)
 
@@ -193,7 +245,28 @@ class SimLoop(asyncio.SelectorEventLoop):
             if process is not None and process.skew is not None:
                 own_ns = _whole_ns(when) - MONOTONIC_BASE_NS
                 when = (MONOTONIC_BASE_NS + process.skew.true_ns(own_ns)) / SECOND_NS
-        return super().call_at(when, callback, *args, context=context)
+        if when is None:
+            raise TypeError("when cannot be None")
+        self._check_closed()  # type: ignore[attr-defined]
+        if self.get_debug():
+            self._check_callback(callback, "call_at")  # type: ignore[attr-defined]
+        timer = SimTimer(when, callback, args, self, context)
+        shared = self._toron
+        shared.timers += 1
+        timer.number = shared.timers
+        due_ns = _due_ns(timer) if when < math.inf else 0
+        timer.delay_ns = max(0, due_ns - self._toron_clock.now_ns)
+        timer.name = self._timer_name(timer) if shared.choices.wants_names else ""
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
+
+    def _timer_name(self, timer: SimTimer) -> str:
+        """Who set it and at which of its steps; a task sets few timers in one step."""
+        task = asyncio.current_task(self)
+        if isinstance(task, SimTask):
+            return f"{task.toron_name}/{task.toron_steps}"
+        return callback_name(timer._callback)  # type: ignore[attr-defined]
 
     def reset_timers(self, process: Process, true_of: Callable[[int], int]) -> None:
         """The clock of a host was changed: move its pending timers to where they are due now."""
@@ -270,15 +343,22 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._check_closed()  # type: ignore[attr-defined]
         self._toron.numbers += 1
         process = CURRENT.get(None) if context is None else context.get(CURRENT)
+        names, name_of_code = self._toron.names, coroutine_name(coro)
+        count = names[name_of_code] = names.get(name_of_code, 0) + 1
         task = SimTask(
             coro,
             self._toron.numbers,
             process,
+            f"{name_of_code}#{count}",
             loop=self,
             name=None if name is None else str(name),
             context=context,
         )
-        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})")
+        if self._toron.choices.cancels:
+            task.toron_cancelled = self._toron.cancelled
+        on = process.name if process is not None else ""
+        note = "" if name is None else str(name)
+        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", on=on, note=note)
         return task
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
@@ -313,6 +393,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
             heapq.heappop(scheduled)._scheduled = False
+        if self._toron.choices.stalls:
+            self._stall()
         deadline_ns: int | None = None
         if ready or self._stopping:  # type: ignore[attr-defined]
             deadline_ns = clock.now_ns
@@ -321,10 +403,14 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
         now = (MONOTONIC_BASE_NS + clock.now_ns) / SECOND_NS + self._clock_resolution
+        due: list[Any] = []
         while scheduled and scheduled[0]._when < now:
             handle = heapq.heappop(scheduled)
             handle._scheduled = False
-            ready.append(handle)
+            due.append(handle)
+        if len(due) > 1 and self._toron.choices.stalls:
+            due = self._reorder(due)
+        ready.extend(due)
         batch = list(ready)
         ready.clear()
         self._permute(batch)
@@ -338,20 +424,75 @@ class SimLoop(asyncio.SelectorEventLoop):
             if taken < len(batch):
                 ready.extendleft(reversed(batch[taken:]))
 
+    def _stall(self) -> None:
+        """Let the process stand still until a near moment, if the strategy wants it.
+
+        What the world does meanwhile happens when it happens; the program meets all of it at once.
+        """
+        shared = self._toron
+        busy = bool(self._ready or self._stopping)  # type: ignore[attr-defined]
+        moment = shared.choices.stall(lambda: self._moments(busy), busy=busy)
+        if moment is not None:
+            self._toron_trace.host = "net"
+            shared.baton.stand_still(moment.at_ns)
+            shared.baton.jumps += not busy
+
+    def _moments(self, busy: bool) -> list[Moment]:
+        """What is near enough to be met together with what is next, the nearest first."""
+        timers: list[SimTimer] = [
+            timer
+            for timer in heapq.nsmallest(_MOMENTS_MAX, self._scheduled)  # type: ignore[attr-defined]
+            if _can_be_late(timer)
+        ]
+        arrival_ns = self._toron.agenda.first_ns()
+        base_ns, delay_ns = self._toron_clock.now_ns, _FAR_NS
+        if not busy:
+            first_ns = _due_ns(timers[0]) if timers else _FAR_NS
+            base_ns = first_ns if arrival_ns is None else min(first_ns, arrival_ns)
+            delay_ns = _ARRIVAL_NEAR_NS
+            if timers and first_ns == base_ns:
+                delay_ns = max(delay_ns, timers[0].delay_ns)
+        moments = [
+            Moment(due_ns, timer.name, (due_ns - base_ns) / min(delay_ns, timer.delay_ns))
+            for timer in timers
+            if (due_ns := _due_ns(timer)) > base_ns and timer.delay_ns
+        ]
+        if arrival_ns is not None and arrival_ns > base_ns:
+            late = (arrival_ns - base_ns) / min(delay_ns, _ARRIVAL_NEAR_NS)
+            moments.append(Moment(arrival_ns, "arrival", late))
+        return sorted(moment for moment in moments if moment.late <= LATE_MAX)
+
+    def _reorder(self, due: list[Any]) -> list[Any]:
+        """Timers that are met in one tick, in an order in which they might have been due.
+
+        A pause between the setting of two timers makes the second late, and never the first. So a
+        timer stays before those that were set after it and are due later.
+        """
+        if len(due) > _TIMERS_REORDERED_MAX or due[0]._when == due[-1]._when:
+            return due
+        order = self._toron.choices.order("schedule.timer", due, _timer_name)
+        if order is None:
+            return due
+        wanted, taken = [due[position] for position in order], []
+        while wanted:
+            free = next(
+                timer
+                for timer in wanted
+                if not any(
+                    other.number < timer.number and other._when < timer._when for other in wanted
+                )
+            )
+            wanted.remove(free)
+            taken.append(free)
+        return taken
+
     def _permute(self, batch: list[Any]) -> None:
-        """Shuffle each maximal run of handles whose mutual order asyncio leaves open."""
-        start = 0
-        while start < len(batch):
-            kind = _lane(batch[start])
-            end = start + 1
-            if kind is not None:
-                while end < len(batch) and _lane(batch[end]) == kind:
-                    end += 1
-                if end - start > 1:
-                    run = batch[start:end]
-                    shuffle(self._toron.choices, "schedule", run)
-                    batch[start:end] = run
-            start = end
+        """Reorder each maximal run of handles whose mutual order asyncio leaves open."""
+        for start, end in open_order(batch):
+            run = batch[start:end]
+            order = self._toron.choices.order("schedule", run, _handle_name)
+            if order is not None:
+                batch[start:end] = [run[position] for position in order]
 
     def _step(self, handle: Any) -> None:
         process = handle._context.get(CURRENT)
@@ -366,21 +507,55 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
+            if shared.choices.cancels:
+                self._cancel_as_it_wakes(task, handle)
+            task.toron_steps += 1
             # As text: a frame that is kept keeps what its variables refer to from being closed.
             where = trace.place_of(suspended_stack(task)) if trace.level != "digest" else ""
             trace.add("step", f"{task.toron_label}{_outcome(handle._args)}", where)
             handle._run()
             if task.done():
                 self._ended(task, where)
+            elif shared.choices.cancels:
+                self._cancel_as_it_waits(task)
         else:
             trace.add("call", callback_name(callback))
             handle._run()
         shared.after_step()
 
+    def _cancel_as_it_waits(self, task: SimTask) -> None:
+        """A cancellation, or one of its own timeouts, meets a task at the await it has come to."""
+        if task is self._toron.kernel:
+            return
+        own = f"{task.toron_name}/"
+        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        timers = sorted(
+            (timer for timer in scheduled if timer.name.startswith(own) and _is_timeout(timer)),
+            key=lambda timer: timer.number,
+        )
+        value = self._toron.choices.cancel(f"{own}{task.toron_steps}", len(timers))
+        if value == 1:
+            self._inject(task)
+        elif value > 1:
+            timers[value - 2]._when = self.time()
+            heapq.heapify(scheduled)
+
+    def _cancel_as_it_wakes(self, task: SimTask, handle: Any) -> None:
+        """A cancellation meets a task that has its result, and has not gone on yet."""
+        woken = bool(handle._args) and task.toron_steps and task is not self._toron.kernel
+        if woken and self._toron.choices.cancel(f"{task.toron_name}/{task.toron_steps}+", 0):
+            self._inject(task)
+
+    def _inject(self, task: SimTask) -> None:
+        self._toron.injected += 1
+        self._toron_trace.add("cancel", task.toron_label)
+        asyncio.Task.cancel(task)
+
     def _ended(self, task: SimTask, where: str) -> None:
         """Record how a task ended; ``where`` is where it last waited, the nearest known place."""
         if task.cancelled():
-            self._toron_trace.add("end", f"task#{task.toron_number} cancelled", where)
+            text = f"task#{task.toron_number} cancelled"
+            self._toron_trace.add("end", text, where, note="cancelled")
             return
         error = task._exception
         if error is not None:
@@ -388,7 +563,8 @@ class SimLoop(asyncio.SelectorEventLoop):
                 raise error  # the task that met the end of the run is not its cause
             self._toron.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
-        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where)
+        note = "returned" if error is None else "failed"
+        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where, note=note)
 
     def _guard(self) -> None:
         shared = self._toron
@@ -464,6 +640,42 @@ def _lane(handle: Any) -> object:
     if isinstance(getattr(handle._callback, "__self__", None), asyncio.Task):
         return "task"
     return None
+
+
+def open_order(batch: list[Any]) -> Iterator[tuple[int, int]]:
+    """Each maximal run of handles whose mutual order asyncio leaves open: its start and end."""
+    start = 0
+    while start < len(batch):
+        kind = _lane(batch[start])
+        end = start + 1
+        if kind is not None:
+            while end < len(batch) and _lane(batch[end]) == kind:
+                end += 1
+            if end - start > 1:
+                yield start, end
+        start = end
+
+
+def _handle_name(handle: Any) -> str:
+    """What a handle runs, by a name that a small change of the program seldom moves."""
+    task = getattr(handle._callback, "__self__", None)
+    if isinstance(task, SimTask):
+        return f"{task.toron_name}/{task.toron_steps + 1}"
+    return _timer_name(handle) if isinstance(handle, SimTimer) else callback_name(handle._callback)
+
+
+def _timer_name(timer: Any) -> str:
+    return f"{timer.name} {callback_name(timer._callback)}"
+
+
+def _can_be_late(timer: Any) -> bool:
+    return not timer._cancelled and isinstance(timer, SimTimer) and timer._when < math.inf
+
+
+def _is_timeout(timer: Any) -> bool:
+    """Whether it ends something, as a timeout does; a sleep that ended early would be a lie."""
+    sleeps = "futures._set_result_unless_cancelled"
+    return _can_be_late(timer) and not callback_name(timer._callback).endswith(sleeps)
 
 
 def _outcome(arguments: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
-from toron.core.choices import ChoiceSource, shuffle
+from toron.core.choices import ChoiceSource
 from toron.core.clock import SECOND_NS, Clock
 from toron.core.foreign import library_on_stack, refusal
 from toron.core.process import Process
@@ -209,7 +209,8 @@ class SimSelector(selectors.BaseSelector):
             ready = self._collect()
             if ready:
                 if len(ready) > 1:
-                    shuffle(self._choices, "schedule.io", ready)
+                    order = self._choices.order("schedule.io", ready, _descriptor)
+                    return ready if order is None else [ready[position] for position in order]
                 return ready
             if self.is_busy() or (deadline_ns is not None and deadline_ns <= clock.now_ns):
                 return []
@@ -242,6 +243,10 @@ class SimSelector(selectors.BaseSelector):
             else:
                 del touched[fd]
         return ready
+
+
+def _descriptor(ready: tuple[selectors.SelectorKey, int]) -> str:
+    return f"fd{ready[0].fd}"
 
 
 def _never() -> bool:

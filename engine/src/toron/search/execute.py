@@ -14,13 +14,15 @@ from typing import Any
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
-from toron.core.choices import SeededChoices
+from toron.core.causes import Causes, Noting
+from toron.core.choices import ChoiceSource
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
 from toron.core.loop import Shared, SimLoop, SimTask, report_text
 from toron.core.places import Places
 from toron.core.process import CURRENT
 from toron.core.selector import Descriptors
+from toron.core.tape import Deviation, RecordingTape, ReplayedTape
 from toron.core.trace import Level, Trace
 from toron.core.values import canonical, dumps, strip_addresses
 from toron.errors import (
@@ -32,6 +34,7 @@ from toron.errors import (
     StopRun,
 )
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
+from toron.search.strategies import DEFAULT_STRATEGY, strategy_of
 from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
 from toron.world.disk.host_disk import Disks, SocketFiles
@@ -52,6 +55,19 @@ class Setup:
     chaos_seed: int
     time_limit_s: float
     level: Level = "digest"
+    strategy: str = DEFAULT_STRATEGY
+    tape: tuple[Deviation, ...] | None = None
+    """What deviates from the harmless run; None: what the strategy and the seeds choose."""
+    records_tape: bool = False
+    surveys: bool = False
+    """Whether to note where a run of a tape could deviate."""
+
+
+def _choices(setup: Setup) -> ChoiceSource:
+    if setup.tape is not None:
+        return ReplayedTape(setup.tape, surveys=setup.surveys)
+    strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
+    return RecordingTape(strategy) if setup.records_tape else strategy
 
 
 class Run:
@@ -63,10 +79,10 @@ class Run:
         self.places = places
         self.clock = Clock()
         self.agenda = Agenda()
-        self.choices = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        self.choices = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
         self.lines = LineRecorder(self.trace, places.is_followed)
-        self.descriptors = Descriptors()
+        self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
         self.network = Network(
             clock=self.clock,
             agenda=self.agenda,
@@ -89,6 +105,8 @@ class Run:
             resolver=self.network.resolve,
             after_step=self.ledger.after_step,
         )
+        if setup.level != "digest":
+            self.shared.causes = Causes(self.trace, self.descriptors)
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
@@ -141,6 +159,7 @@ class Run:
         main: asyncio.Task[Any] | None = None
         try:
             main = self.loop.create_task(self._call_kernel())
+            self.shared.kernel = main
             result = self.loop.run_until_complete(main)
             if result is not None:
                 plain = _plain_or_name(result)
@@ -151,6 +170,8 @@ class Run:
         except StopRun as stop:
             return self._stopped(stop)
         except asyncio.CancelledError as error:
+            if self.shared.injected:  # what the kernel awaits was cancelled, and it says so
+                return None
             return self._failure("exception", "the kernel was cancelled", error)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (it is the result)
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
@@ -255,7 +276,19 @@ class Run:
             virtual_ns=self.clock.now_ns,
             token="",
             faults=self.planner.plan,
+            strategy=self.setup.strategy,
         )
+
+    @property
+    def offers(self) -> list[Deviation]:
+        """Where the run could have deviated, when it was a survey."""
+        return self.choices.offers if isinstance(self.choices, ReplayedTape) else []
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        """What was chosen other than by default, when the run recorded or replayed a tape."""
+        choices = self.choices
+        return choices.deviations if isinstance(choices, (RecordingTape, ReplayedTape)) else []
 
 
 def _describe(error: BaseException) -> str:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -27,6 +27,7 @@ from toron.search import watchdog
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
 from toron.search.references import make_token, project_root
+from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.worker import GO
 
 ADDR_NO_RANDOMIZE = 0x0040000
@@ -70,6 +71,17 @@ class Request:
     chaos_seed: int
     level: str = "digest"
     time_limit_s: float | None = None
+    strategy: str = DEFAULT_STRATEGY
+    tape: tuple[tuple[str, int], ...] | None = None
+    """Deviations from the harmless run; None: the strategy and the seeds choose."""
+    records_tape: bool = False
+    """Whether the execution comes with its deviations."""
+    surveys: bool = False
+    """Whether the execution of a tape says where it could have deviated."""
+
+    def to_json(self, wall_limit_s: float) -> dict[str, Any]:
+        """What a worker is sent."""
+        return {**asdict(self), "wall_limit_s": wall_limit_s}
 
 
 class Worker:
@@ -205,17 +217,7 @@ class Worker:
         answer: dict[str, Any] | None = None
         try:
             os.write(process.stdin.fileno(), GO)
-            write_frame(
-                process.stdin.fileno(),
-                {
-                    "name": request.name,
-                    "sim_seed": request.sim_seed,
-                    "chaos_seed": request.chaos_seed,
-                    "level": request.level,
-                    "time_limit_s": request.time_limit_s,
-                    "wall_limit_s": self.wall_limit_s,
-                },
-            )
+            write_frame(process.stdin.fileno(), request.to_json(self.wall_limit_s))
             message = self._read(deadline)
             while message["kind"] != "end":
                 answer = message
@@ -237,23 +239,36 @@ class Worker:
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
-        return self.execution_from(answer)
+        return self.execution_from(answer, request)
 
-    def execution_from(self, answer: dict[str, Any]) -> Execution:
+    def execution_from(self, answer: dict[str, Any], request: Request) -> Execution:
         """An answer as a value, with the token that replays it."""
         data = answer["outcome"]
-        data["token"] = make_token(
-            self.path, data["kernel"], data["sim_seed"], data["chaos_seed"], data["trace_digest"]
-        )
+        data["token"] = self._token(replace(request, name=data["kernel"]), data["trace_digest"])
         return Execution(
             outcome=Outcome.from_json(data),
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
+            count=answer["count"],
+            tape=[(key, value) for key, value in answer["tape"]],
+            offers=[(key, most) for key, most in answer["offers"]],
+            cancelled=answer["cancelled"],
+        )
+
+    def _token(self, request: Request, digest: str) -> str:
+        return make_token(
+            self.path,
+            request.name,
+            request.sim_seed,
+            request.chaos_seed,
+            digest,
+            strategy=request.strategy,
+            tape=request.tape,
         )
 
     def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
-        token = make_token(self.path, request.name, request.sim_seed, request.chaos_seed, "")
+        token = self._token(request, "")
         outcome = Outcome(
             kernel=request.name,
             sim_seed=request.sim_seed,
@@ -266,6 +281,7 @@ class Worker:
             steps=0,
             virtual_ns=0,
             token=token,
+            strategy=request.strategy,
         )
         return Execution(outcome, [], [], "")
 

@@ -11,8 +11,8 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -22,7 +22,9 @@ from toron.core.choices import SEED_MAX
 from toron.errors import BadKernel
 
 MARK = "__toron_kernel__"
-_TOKEN_PREFIX = "t1-"  # noqa: S105  (a version mark)
+_TOKEN_PREFIX = "t2-"  # noqa: S105  (a version mark)
+_FIRST_PREFIX = "t1-"
+_TOKEN_BYTES_MAX = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,11 @@ def parse_seed_range(text: str, name: str = "--seeds") -> range:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a replay needs: which kernel, which seeds, and which behaviour to expect."""
+    """What a replay needs: which kernel, what chooses, and which behaviour to expect.
+
+    Version 2 is ``t2-`` and base64 of a CRC-32 and a deflated JSON list. Version 1, which knew
+    seeds only, stays readable: what it stands for is a random walk.
+    """
 
     file: str
     name: str
@@ -198,6 +204,11 @@ class Token:
     digest: str
     source: str
     engine: str = ENGINE_VERSION
+    strategy: str = "random"
+    tape: tuple[tuple[str, int], ...] | None = None
+    """The deviations of a run that no strategy chose, a shrunk one; None: the strategy chooses."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) a branch went on under which salt."""
 
     def encode(self) -> str:
         """The token as text without spaces."""
@@ -209,27 +220,45 @@ class Token:
             self.digest,
             self.source,
             self.engine,
+            self.strategy,
+            self.tape,
+            self.reseeds,
         ]
         raw = json.dumps(fields, separators=(",", ":")).encode()
-        packed = zlib.crc32(raw).to_bytes(4, "big") + raw
+        packed = zlib.crc32(raw).to_bytes(4, "big") + zlib.compress(raw, 9)
         return _TOKEN_PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
     @staticmethod
     def decode(text: str) -> Token:
         """The token in ``text``; BadKernel when it was cut or altered."""
-        if not text.startswith(_TOKEN_PREFIX):
+        if not text.startswith((_TOKEN_PREFIX, _FIRST_PREFIX)):
             raise BadKernel(
                 f"{text[:20]!r} is not a replay token; tokens begin with {_TOKEN_PREFIX}"
             )
-        body = text.removeprefix(_TOKEN_PREFIX)
+        body = text[len(_TOKEN_PREFIX) :]
         try:
-            packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-            raw = packed[4:]
+            packed = base64.b64decode(body + "=" * (-len(body) % 4), altchars="-_", validate=True)
+            raw = packed[4:] if text.startswith(_FIRST_PREFIX) else _inflated(packed[4:])
             if zlib.crc32(raw).to_bytes(4, "big") != packed[:4]:
                 raise ValueError("checksum")
-            return Token(*json.loads(raw))
-        except (ValueError, TypeError, binascii.Error) as error:
+            fields = json.loads(raw)
+            tape, reseeds = (fields[8], fields[9]) if len(fields) > 7 else (None, ())
+            return replace(
+                Token(*fields[:8]),
+                tape=None if tape is None else tuple((str(key), int(n)) for key, n in tape),
+                reseeds=tuple((int(at_ns), int(salt)) for at_ns, salt in reseeds),
+            )
+        except (ValueError, TypeError, IndexError, binascii.Error, zlib.error) as error:
             raise BadKernel("the replay token is damaged; copy it whole") from error
+
+
+def _inflated(packed: bytes) -> bytes:
+    """The JSON of a token; ValueError for one that would fill the memory."""
+    inflater = zlib.decompressobj()
+    raw = inflater.decompress(packed, _TOKEN_BYTES_MAX)
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("cut, longer than it was, or larger than a token can be")
+    return raw
 
 
 DIGEST_PREFIX = 16
@@ -240,8 +269,26 @@ def source_digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
 
 
-def make_token(path: Path, name: str, sim_seed: int, chaos_seed: int, digest: str) -> str:
+def make_token(
+    path: Path,
+    name: str,
+    sim_seed: int,
+    chaos_seed: int,
+    digest: str,
+    *,
+    strategy: str,
+    tape: Sequence[tuple[str, int]] | None = None,
+    reseeds: Sequence[tuple[int, int]] = (),
+) -> str:
     """The token of one execution; the path is relative to the working directory."""
-    source = source_digest(path) if path.is_file() else ""
-    file = os.path.relpath(path)
-    return Token(file, name, sim_seed, chaos_seed, digest[:DIGEST_PREFIX], source).encode()
+    return Token(
+        file=os.path.relpath(path),
+        name=name,
+        sim_seed=sim_seed,
+        chaos_seed=chaos_seed,
+        digest=digest[:DIGEST_PREFIX],
+        source=source_digest(path) if path.is_file() else "",
+        strategy=strategy,
+        tape=None if tape is None else tuple(tape),
+        reseeds=tuple(reseeds),
+    ).encode()

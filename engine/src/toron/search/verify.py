@@ -19,6 +19,7 @@ from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, TraceEvent
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, in_parallel
 from toron.search.references import KernelRef
+from toron.search.strategies import DEFAULT_STRATEGY
 
 HashSeeds = Literal["varied", "fixed"]
 VARIED_WORKERS = 4
@@ -74,6 +75,7 @@ class Question:
     sim_seed: int
     chaos_seed: int
     hash_seeds: HashSeeds = "varied"
+    strategy: str = DEFAULT_STRATEGY
     trace_failures: bool = False
     """Whether a failing execution comes with all its events; costs one execution more."""
 
@@ -122,7 +124,15 @@ class _Verification:
         question = self.question
         worker = self.lanes.get(self.lane, question.reference.path, role, conditions)
         name = question.reference.name
-        return worker.execute(Request(name, question.sim_seed, question.chaos_seed, level))
+        return worker.execute(
+            Request(
+                name,
+                question.sim_seed,
+                question.chaos_seed,
+                level,
+                strategy=question.strategy,
+            )
+        )
 
     def _explain(self, first: Execution, second: Execution) -> Divergence:
         """Repeat both sides with full traces until they differ again."""
@@ -258,11 +268,12 @@ def verify(
     *,
     jobs: int = 1,
     hash_seeds: HashSeeds = "varied",
+    strategy: str = DEFAULT_STRATEGY,
     on_verified: Callable[[Verified], None] | None = None,
 ) -> Verification:
     """Verify every seed of one kernel."""
     total = Verification()
-    questions = [Question(reference, seed, chaos_seed, hash_seeds) for seed in seeds]
+    questions = [Question(reference, seed, chaos_seed, hash_seeds, strategy) for seed in seeds]
     for verified in verify_many(questions, jobs=jobs):
         total.add(verified)
         if on_verified is not None:

@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from toron.search.references import (
     load_module,
     options_of,
 )
+from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.watchdog import watch
 from toron.world.boundary.edge import Edge
 
@@ -113,6 +115,10 @@ def perform(
         chaos_seed=request["chaos_seed"],
         time_limit_s=request.get("time_limit_s") or options.time_limit,
         level=request.get("level", "digest"),
+        strategy=request.get("strategy", DEFAULT_STRATEGY),
+        tape=_tape(request.get("tape")),
+        records_tape=request.get("records_tape", False),
+        surveys=request.get("surveys", False),
     )
     run = Run(setup, edge, places)
     outcome = run.execute()
@@ -121,10 +127,18 @@ def perform(
     return {
         "kind": "outcome",
         "outcome": outcome.to_json(),
-        "events": [[event.number, event.text, event.where] for event in run.trace.events],
+        "events": [astuple(event) for event in run.trace.events],
+        "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
+        "tape": run.deviations,
+        "offers": run.offers,
+        "cancelled": list(run.shared.cancelled),
     }
+
+
+def _tape(deviations: list[list[Any]] | None) -> tuple[tuple[str, int], ...] | None:
+    return None if deviations is None else tuple((key, value) for key, value in deviations)
 
 
 def _tail_of(fd: int) -> str:

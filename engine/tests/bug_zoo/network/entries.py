@@ -96,7 +96,7 @@ BUGS = [
     ),
     Bug(
         id="redis-blocking-pool",
-        library="redis-py 5.0.1 BlockingConnectionPool",
+        library="redis-py 5.0.1, blocking pool",
         issue="redis/redis-py#3056",
         cause=(
             "The pool connects while it holds its own condition; when that fails it releases the "
@@ -111,7 +111,7 @@ BUGS = [
     ),
     Bug(
         id="aiohttp-waiters",
-        library="aiohttp 3.10.10 connector",
+        library="aiohttp 3.10.10, connector",
         issue="aio-libs/aiohttp#9670",
         cause=(
             "A connection that becomes free wakes one waiter. When that waiter's timeout expires "
@@ -128,8 +128,8 @@ BUGS = [
     ),
     Bug(
         id="aiohttp-last-waiter",
-        library="aiohttp 3.14.5 connector",
-        issue="aio-libs/aiohttp#9670 (found by Toron; its fix is incomplete)",
+        library="aiohttp 3.14.5, connector",
+        issue="aio-libs/aiohttp#9670, whose fix is not complete",
         cause=(
             "Since 3.10.11 the next request heals it; but who waits when no next request comes "
             "waits for ever with the connection free. The same must meet. No fix is released: the "
@@ -158,6 +158,38 @@ BUGS = [
         fixed=Side(("aiohttp==3.11.11", *AIOHTTP_3_11)),
         expects=("exception",),
         symptom="TimeoutError",
+    ),
+    Bug(
+        id="aiohttp-poisoned",
+        library="aiohttp 3.14.1",
+        issue="aio-libs/aiohttp#12953",
+        cause=(
+            "Whoever reads an answer that has arrived whole starts the read timeout again, of a "
+            "connection that is back in the pool; it expires there, and the next request gets the "
+            "error. What must meet: a pause between requests that is longer than that timeout. No "
+            "cancellation is needed."
+        ),
+        program="network/aiohttp_poisoned.py",
+        buggy=Side(("aiohttp==3.14.1", *AIOHTTP_3_14)),
+        fixed=Side(("aiohttp==3.14.2", *AIOHTTP_3_14)),
+        expects=("exception",),
+        symptom="SocketTimeoutError",
+    ),
+    Bug(
+        id="anyio-close",
+        library="anyio 4.14.1, SocketStream",
+        issue="agronholm/anyio#1250",
+        cause=(
+            "aclose() closes the transport, gives way once and aborts it. When what was left in "
+            "the buffer has gone in between, the transport has no loop any more and the abort "
+            "fails. What must meet: a stream that is closed with bytes left (a send that timed "
+            "out), and the peer making room for the last of them in that one step."
+        ),
+        program="network/anyio_close.py",
+        buggy=Side(("anyio==4.14.1", IDNA, TYPING)),
+        fixed=Side(("anyio==4.16.0", IDNA, TYPING)),
+        expects=("exception",),
+        symptom="has no attribute 'call_soon'",
     ),
     Bug(
         id="nats-flusher",
@@ -191,7 +223,7 @@ BUGS = [
     ),
     Bug(
         id="asyncio-server-close",
-        library="asyncio.Server (CPython 3.11.7 to 3.13.0)",
+        library="asyncio.Server of CPython 3.12.1",
         issue="python/cpython#109564",
         cause=(
             "A connection is accepted in one step and gets its transport in the next; a server "

@@ -74,6 +74,18 @@ def test_each_line_is_an_object_and_the_first_says_what_the_run_came_to(cluster:
     )
 
 
+def test_the_reference_names_every_field_that_a_line_has(cluster: Story, locks: Story) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "traces.md").read_text()
+    rows = {
+        line.split("`")[1]: set(re.findall(r"`(\w+)`", line))
+        for line in page.splitlines()
+        if line.startswith("| `")
+    }
+    for line in [*lines_of(cluster, "ndjson"), *lines_of(locks, "ndjson")]:
+        fields = json.loads(line)
+        assert set(fields) - {"type"} <= rows[fields["type"]]
+
+
 # Perfetto: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 
 

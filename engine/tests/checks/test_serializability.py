@@ -108,6 +108,21 @@ LISTS: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
         LEVELS,
     ),
     "what a crashed transaction read says nothing": (["?ax2ry", "ax1ay1", "rx12ry1"], [], ()),
+    "a crashed transaction that was seen happened as a whole": (
+        ["?ax1ay1", "rx1ry", "ax2"],
+        ["G-single"],
+        SKEW,
+    ),
+    "G-nonadjacent, and beside it one that is allowed": (
+        ["ax1", "rx1ry", "ay1", "ry1rx", "rzat1", "rtaz1"],
+        ["G-nonadjacent", "G2-item"],
+        SKEW,
+    ),
+    "a triangle of antidependencies is allowed by snapshots": (
+        ["rxay1", "ryaz1", "rzax1"],
+        ["G2-item"],
+        WRITE_SKEW,
+    ),
     "one append without reads": (["rx", "ax1"], [], ()),
     "a value of nobody": (["rx5"], ["garbage-read"], READ_COMMITTED),
 }

@@ -118,6 +118,11 @@ LISTS: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
         ["G-nonadjacent", "G2-item"],
         SKEW,
     ),
+    "G-nonadjacent, with a shorter way back that is allowed": (
+        ["rxrz1ry1", "ryax1", "rx1rzru1", "ruaz1", "ay1", "au1"],
+        ["G-nonadjacent", "G2-item"],
+        SKEW,
+    ),
     "a triangle of antidependencies is allowed by snapshots": (
         ["rxay1", "ryaz1", "rzax1"],
         ["G2-item"],
@@ -279,6 +284,20 @@ def test_a_search_for_cycles_that_does_not_end_is_unknown_and_no_pass() -> None:
 def test_what_cannot_be_inferred_from_is_refused(texts: list[str], message: str) -> None:
     with pytest.raises(BadHistory, match=message):
         judge(*texts)
+
+
+def test_a_history_of_reads_alone_is_of_what_they_read() -> None:
+    for value, name in [([1], "garbage-read"), (1, "garbage-read"), (None, "")]:
+        history = History()
+        history.call("c", "txn", [["r", "k", None]]).ok([["r", "k", value]])
+        assert check_serializable(history).anomaly_names == ([name] if name else [])
+
+
+def test_a_list_that_is_read_as_something_else_is_refused() -> None:
+    history = History()
+    history.call("c", "txn").ok([["append", "k", 1], ["r", "k", 1]])
+    with pytest.raises(BadHistory, match=r"'k' is a list, and was read as 1"):
+        check_serializable(history)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from itertools import accumulate, pairwise
 
+from toron.checks.models import BadHistory
 from toron.checks.transactions import (
     APPEND,
+    Access,
     Anomaly,
     Edge,
     Observed,
@@ -42,10 +44,10 @@ class _Lists:
         for transaction in transactions:
             for key, values in transaction.writes().items():
                 self.appended.setdefault(key, []).extend((v, transaction) for v in values)
-            for key, read in transaction.external_reads().items():
-                self.external.setdefault(key, []).append((read or (), transaction))
             if transaction.ok:
                 anomalies += self._look_into(transaction)
+            for key, read in transaction.external_reads().items():
+                self.external.setdefault(key, []).append((read or (), transaction))
         self.happened = self._happened()
         for key in dict.fromkeys((*self.reads, *self.appended)):
             self._order(key)
@@ -63,7 +65,7 @@ class _Lists:
                 kept[key] = (*kept.get(key, ()), access.value)
                 left[key] = left[key][1:]
                 continue
-            read: List = access.value or ()
+            read: List = _list(access, transaction)
             self.reads.setdefault(key, []).append((read, transaction))
             yield from _own_reads(transaction, key, read, known.get(key), suffix.get(key, ()), left)
             yield from _duplicates(transaction, key, read)
@@ -131,6 +133,16 @@ class _Lists:
         if source is not target:
             edge = Edge(kind, source.number, target.number, key, before, after)  # type: ignore[arg-type]
             self.observed.edges.append(edge)
+
+
+def _list(access: Access, transaction: Transaction) -> List:
+    if access.value is None:
+        return ()
+    if not isinstance(access.value, tuple):
+        raise BadHistory(
+            f"{access.key!r} is a list, and was read as {access.value!r} by {transaction}"
+        )
+    return access.value
 
 
 def _own_reads(

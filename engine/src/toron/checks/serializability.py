@@ -131,7 +131,10 @@ def _observe(operations: list[Operation], version_order: VersionOrder) -> Observ
     kinds = {access.kind for one in transactions for access in one.accesses}
     if {APPEND, WRITE} <= kinds:
         raise BadHistory("a history appends to lists or writes registers, and not both")
-    if WRITE in kinds:
+    reads = [access.value for one in transactions if one.ok for access in one.accesses]
+    if WRITE in kinds or (
+        APPEND not in kinds and any(not isinstance(value, (tuple, type(None))) for value in reads)
+    ):
         return observe_registers(transactions, version_order)
     return observe_lists(transactions)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import hashlib
 import inspect
@@ -17,7 +18,7 @@ from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
 from toron.core.causes import Causes, Noting
-from toron.core.choices import ChoiceSource
+from toron.core.choices import SEED_MAX, ChoiceSource, Reseedable, SeededChoices, substream
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
 from toron.core.loop import Shared, SimLoop, SimTask, report_text, suspended_stack
@@ -35,6 +36,7 @@ from toron.errors import (
     PropertyFailed,
     StopRun,
 )
+from toron.search import clusters
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
 from toron.search.references import options_of
 from toron.search.strategies import DEFAULT_STRATEGY, strategy_of
@@ -66,13 +68,20 @@ class Setup:
     records_tape: bool = False
     surveys: bool = False
     """Whether to note where a run of a tape could deviate."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: a branch, executed from the start."""
+    forks: bool = False
+    """Whether the run will be forked, so that it may be reseeded at any moment."""
 
 
-def _choices(setup: Setup) -> ChoiceSource:
+def _choices(setup: Setup) -> tuple[ChoiceSource, Reseedable | None]:
+    """What chooses, and where another strategy can take over if the run may become a branch."""
     if setup.tape is not None:
-        return ReplayedTape(setup.tape, surveys=setup.surveys)
+        return ReplayedTape(setup.tape, surveys=setup.surveys), None
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
-    return RecordingTape(strategy) if setup.records_tape else strategy
+    reseedable = Reseedable(strategy) if setup.reseeds or setup.forks else None
+    source: ChoiceSource = strategy if reseedable is None else reseedable
+    return RecordingTape(source) if setup.records_tape else source, reseedable
 
 
 class Run:
@@ -84,7 +93,7 @@ class Run:
         self.places = places
         self.clock = Clock()
         self.agenda = Agenda()
-        self.choices = _choices(setup)
+        self.choices, self._reseedable = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
         self.lines = LineRecorder(self.trace, places.is_followed)
         self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
@@ -100,6 +109,11 @@ class Run:
             self.clock, self.agenda, self.choices, self.trace, to_ns(setup.time_limit_s)
         )
         self.network.baton = self.baton
+        self._seeds = setup.sim_seed, setup.chaos_seed
+        self.reseeds: list[tuple[int, int]] = []
+        """Which branch of which branch the run is by now."""
+        for at_ns, salt in setup.reseeds:
+            self.baton.turns.at(at_ns, functools.partial(self.reseed, at_ns, salt))
         self.shared = Shared(
             clock=self.clock,
             agenda=self.agenda,
@@ -112,7 +126,8 @@ class Run:
         )
         if setup.level != "digest":
             self.shared.causes = Causes(self.trace, self.descriptors)
-        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
+        seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, seeded, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
         )
@@ -126,6 +141,31 @@ class Run:
             shared=self.shared,
             disks=self.disks,
         )
+
+    def reseed(self, at_ns: int, salt: int) -> None:
+        """Go on as branch ``salt`` of this world at ``at_ns``: all that chance decides is new.
+
+        That is the strategy's choices (of a mixture another part), the network, the program's
+        entropy, and the planned faults that have not begun; those that have end as planned. A tape
+        that is replayed goes on as it is. The heap is frozen, so that a branch that is a
+        fork shares it with the others; in a replay too, because what the collector finds may be
+        seen.
+        """
+        gc.freeze()
+        self.reseeds.append((at_ns, salt))
+        sim_seed, chaos_seed = (
+            substream(seed, f"branch {salt}") & SEED_MAX for seed in self._seeds
+        )
+        self._seeds = sim_seed, chaos_seed
+        if self._reseedable is not None:
+            self._reseedable.reseed(strategy_of(self.setup.strategy, sim_seed, chaos_seed))
+        self.edge.entropy.reseed(sim_seed)
+        self.planner.redraw(SeededChoices(sim_seed, chaos_seed))
+
+    @property
+    def is_looping(self) -> bool:
+        """Whether the kernel's event loop is running."""
+        return self.loop._thread_id is not None  # type: ignore[attr-defined]
 
     def execute(self) -> Outcome:
         """Run the kernel to its end, or to what ends it."""
@@ -142,7 +182,7 @@ class Run:
         escapes = self.edge.refusals.escapes
         if escapes:
             what, where = escapes[0]
-            failure = Failure("escape", what, self.clock.now_ns, where)
+            failure = self._told("escape", what, where)
         if failure is not None:
             one_line = failure.message.replace("\n", " / ")
             self.trace.add("failure", f"{failure.kind} {one_line}")
@@ -266,20 +306,23 @@ class Run:
 
     def _stopped(self, stop: StopRun) -> Failure:
         if isinstance(stop, PropertyFailed):
-            return Failure("property", str(stop), self.clock.now_ns, stop.where, stop.name)
-        if isinstance(stop, Deadlock):
-            waiting, where = self._stuck()
-            return Failure("deadlock", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+            cause = clusters.of_property(stop.name, stop.where)
+            now_ns = self.clock.now_ns
+            return Failure("property", str(stop), now_ns, stop.where, stop.name, cause)
+        now = stuck(self.shared, self.places)
         if isinstance(stop, Livelock):
-            _, where = self._stuck()
-            return Failure("livelock", str(stop), self.clock.now_ns, where)
+            return self._told("livelock", str(stop), now.where)
+        text = f"{stop}; waiting: {now.text}"
+        if isinstance(stop, Deadlock):
+            cause = clusters.of_waits("deadlock", now.roots)
+            return Failure("deadlock", text, self.clock.now_ns, now.where, cause=cause)
         assert isinstance(stop, LimitReached)
-        waiting, where = self._stuck()
-        return Failure("limit", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+        cause = clusters.of_text("limit", str(stop), now.where)
+        return Failure("limit", text, self.clock.now_ns, now.where, cause=cause)
 
-    def _stuck(self) -> tuple[str, str]:
-        """Which tasks and threads wait, where, and for what."""
-        return stuck(self.shared, self.places)
+    def _told(self, kind: FailureKind, text: str, where: str) -> Failure:
+        cause = clusters.of_text(kind, text, where)
+        return Failure(kind, text, self.clock.now_ns, where, cause=cause)
 
     def _left_behind(self) -> Failure | None:
         """The first exception that nobody looked at."""
@@ -307,8 +350,7 @@ class Run:
             return None
         at_ns, text, error = min(found, key=lambda item: item[0])
         kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
-        where = self.places.of_traceback(error.__traceback__)
-        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where)
+        return self._failure(kind, text, error, at_ns)
 
     def _children_of_gathers(self) -> set[SimTask]:
         """Tasks whose result a pending `gather` will look at, once all its children are done."""
@@ -316,9 +358,13 @@ class Run:
         children = [getattr(waiter, "_children", ()) for waiter in waiters]
         return {child for group in children for child in group if isinstance(child, SimTask)}
 
-    def _failure(self, kind: FailureKind, text: str, error: BaseException) -> Failure:
+    def _failure(
+        self, kind: FailureKind, text: str, error: BaseException, at_ns: int | None = None
+    ) -> Failure:
         where = self.places.of_traceback(error.__traceback__)
-        return Failure(kind, text[:_MESSAGE_MAX], self.clock.now_ns, where)
+        at_ns = self.clock.now_ns if at_ns is None else at_ns
+        cause = clusters.of_error(error, self.places)
+        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where, cause=cause)
 
     def _outcome(self, failure: Failure | None) -> Outcome:
         if failure is None:

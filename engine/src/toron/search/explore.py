@@ -9,28 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from toron.search.clusters import Cluster, Clusters
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
+from toron.search.rare_search import RareSearch, search_rare
 from toron.search.references import KernelRef
 from toron.search.strategies import (
     DEFAULT_STRATEGY,
     DRIVERS,
+    FORK,
     SWARM,
     Driver,
     chaos_seed_for,
 )
-
-
-@dataclass(slots=True)
-class Cluster:
-    """Failures with one cause: the first of them, and the seeds of all."""
-
-    outcome: Outcome
-    seeds: list[int]
-
-    def to_json(self) -> dict[str, Any]:
-        """The outcome with the ``seeds`` that fail like it."""
-        return {**self.outcome.to_json(), "seeds": self.seeds}
 
 
 @dataclass(slots=True)
@@ -43,7 +34,7 @@ class Exploration:
     seeds_run: int = 0
     failing_seeds: list[int] = field(default_factory=list)
     inconclusive_seeds: list[int] = field(default_factory=list)
-    failures: list[Cluster] = field(default_factory=list)
+    clusters: Clusters = field(default_factory=Clusters)
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     elapsed_s: float = 0.0
     interrupted: bool = False
@@ -80,15 +71,12 @@ class Exploration:
             self.failing_seeds.append(seed)
             self.runs_to_first_failure = self.runs_to_first_failure or self.seeds_run
         if outcome.failure is not None:
-            self._cluster(outcome, seed)
+            self.clusters.add(outcome, seed)
 
-    def _cluster(self, outcome: Outcome, seed: int) -> None:
-        cause = _cause(outcome)
-        for cluster in self.failures:
-            if _cause(cluster.outcome) == cause:
-                cluster.seeds.append(seed)
-                return
-        self.failures.append(Cluster(outcome, [seed]))
+    @property
+    def failures(self) -> list[Cluster]:
+        """One failure for each cause."""
+        return self.clusters.all()
 
     @property
     def never_reached(self) -> list[str]:
@@ -122,13 +110,6 @@ class Exploration:
             "seeds_per_second": round(rate, 1),
             "interrupted": self.interrupted,
         }
-
-
-def _cause(outcome: Outcome) -> tuple[str, str | None, str]:
-    """What two failures must share to count as one: kind, property and place."""
-    failure = outcome.failure
-    assert failure is not None
-    return failure.kind, failure.property, failure.where
 
 
 class WorkerLanes:
@@ -237,6 +218,15 @@ def drive(search: Search, driver: Driver) -> Iterator[Execution]:
                 yield execution
 
 
+def fork(search: Search) -> Iterator[Execution]:
+    """As many runs as there are seeds, most of them copies made at rare states; see `rare`."""
+    plan = RareSearch(
+        search.reference.name, search.seeds, search.chaos_seed, DEFAULT_STRATEGY, search.jobs
+    )
+    with WorkerLanes() as lanes:
+        yield from search_rare(plan, lambda group: lanes.get(group, search.reference.path, FORK))
+
+
 def explore(search: Search, on_execution: Callable[[Execution], None] | None = None) -> Exploration:
     """Execute every seed and group the failures. Ctrl-C ends early with what was learned.
 
@@ -246,7 +236,10 @@ def explore(search: Search, on_execution: Callable[[Execution], None] | None = N
     exploration = Exploration(search.reference.name, search.chaos_seed, search.strategy)
     make_driver = DRIVERS.get(search.strategy)
     driver = None if make_driver is None else make_driver(search.beyond)
-    executions = run_many(search) if driver is None else drive(search, driver)
+    if search.strategy == FORK:
+        executions = fork(search)
+    else:
+        executions = run_many(search) if driver is None else drive(search, driver)
     with exploration.timed():
         for number, execution in enumerate(executions):
             exploration.add(execution.outcome, search.seeds[number])

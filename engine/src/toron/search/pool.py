@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from toron.errors import BadKernel, ToronError, WorkerDied
-from toron.search import watchdog
+from toron.search import clusters, watchdog
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
-from toron.search.references import make_token, project_root
+from toron.search.references import make_token, project_root, source_digest
 from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.worker import GO
 
@@ -34,6 +34,7 @@ ADDR_NO_RANDOMIZE = 0x0040000
 _PERSONALITY_QUERY = 0xFFFFFFFF
 START_LIMIT_S = 60.0
 WALL_LIMIT_S = 120.0
+_MARGIN_S = 10.0
 _ENVIRONMENT = (
     "HOME",
     "LANG",
@@ -47,6 +48,9 @@ _ENVIRONMENT = (
 )
 """All of the environment that reaches a program under test: no result may depend on the rest."""
 _spawning = threading.Lock()
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="toron-spawner")
+"""Lives as long as this process. `PR_SET_PDEATHSIG` means the thread that forked, not its process:
+a worker started by a thread of `in_parallel` would be killed when that has no more to do."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -78,6 +82,8 @@ class Request:
     """Whether the execution comes with its deviations."""
     surveys: bool = False
     """Whether the execution of a tape says where it could have deviated."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: a branch, from the start."""
 
     def to_json(self, wall_limit_s: float) -> dict[str, Any]:
         """What a worker is sent."""
@@ -104,6 +110,8 @@ class Worker:
         self._closed = False
         self._stopping = threading.Lock()
         self.kernels: dict[str, int] = {}
+        self._sources: dict[Path, tuple[int, int]] = {}
+        self._source = ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -119,21 +127,13 @@ class Worker:
         stuck = watchdog.report_file()
         command += [str(write_end), str(stuck), str(self.path), str(self._root())]
         command += self._readable
-        with _spawning, _addresses(self.conditions.random_addresses):
+        with _spawning:
             if self._closed:
                 os.close(answers)
                 os.close(write_end)
                 os.close(stuck)
                 raise WorkerDied(f"the worker for {self.path} was closed")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None,
-                pass_fds=[write_end, stuck],
-                env=self._environment(),
-                start_new_session=True,
-            )
+            process = _spawner.submit(self._spawn, command, [write_end, stuck]).result()
             self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
         try:
@@ -148,6 +148,35 @@ class Worker:
             self.stop()
             raise BadKernel(message["message"])
         self.kernels = message["kernels"]
+        files = [Path(file) for file in message["sources"] if Path(file).is_file()]
+        self._sources = {file: _stamp(file) for file in files}
+        self._source = source_digest(self._sources)
+
+    @property
+    def source(self) -> str:
+        """A digest of the program's files as they were imported."""
+        if not self._source and self.path.is_file():
+            self._source = source_digest([self.path])
+        return self._source
+
+    def is_outdated(self) -> bool:
+        """Whether the program was edited since it was imported."""
+        return any(
+            not file.is_file() or _stamp(file) != stamp for file, stamp in self._sources.items()
+        )
+
+    def _spawn(self, command: list[str], inherited: list[int]) -> subprocess.Popen[bytes]:
+        """In the thread that starts all workers: the system kills a worker with its thread."""
+        with _addresses(self.conditions.random_addresses):
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                pass_fds=inherited,
+                env=self._environment(),
+                start_new_session=True,
+            )
 
     def _root(self) -> Path:
         """What file names in results are relative to."""
@@ -228,25 +257,55 @@ class Worker:
             text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
             if place:
                 text += f"; it was stuck at {place}, in C code or in a loop that never waits"
-            return self._cut_short(request, "limit", text)
+            return self.cut_short(request, "limit", text)
         except (EOFError, BrokenPipeError):
             self.stop()
-            return self._cut_short(request, "crash", "the worker process died")
+            return self.cut_short(request, "crash", "the worker process died")
         if answer is None:
             self.stop()  # the request may be half read: what is left in the pipe is unknown
-            return self._cut_short(request, "crash", _death(message["status"]))
+            return self.cut_short(request, "crash", death_of(message["status"]))
         if answer["kind"] == "refused":
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
         return self.execution_from(answer, request)
 
+    def converse(self, request: Request, forks: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Execute ``request`` and fork it as ``forks`` says: what comes back, ``end`` the last.
+
+        Each message must come within the time that one execution may take. TimeoutError when none
+        does, EOFError when the worker died: it is stopped then, and starts anew when it is asked.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            self.start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        try:
+            os.write(process.stdin.fileno(), GO)
+            asked = {**request.to_json(self.wall_limit_s), "forks": forks}
+            write_frame(process.stdin.fileno(), asked)
+            message: dict[str, Any] = {"kind": ""}
+            while message["kind"] != "end":
+                message = self._read(time.monotonic() + self.wall_limit_s + _MARGIN_S)
+                yield message
+        except BrokenPipeError as error:
+            self.stop()
+            raise EOFError("the worker process died") from error
+        except BaseException:  # also a reader that wants no more: the rest would be in the way
+            self.stop()
+            raise
+
     def execution_from(self, answer: dict[str, Any], request: Request) -> Execution:
         """An answer as a value, with the token that replays it."""
         data = answer["outcome"]
-        data["token"] = self._token(replace(request, name=data["kernel"]), data["trace_digest"])
+        outcome = Outcome.from_json(data)
+        mark = clusters.mark_of(outcome.failure)
+        request = replace(request, name=outcome.kernel)
+        token = self._token(request, outcome.trace_digest, mark)
         return Execution(
-            outcome=Outcome.from_json(data),
+            outcome=replace(outcome, token=token),
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
@@ -256,18 +315,22 @@ class Worker:
             cancelled=answer["cancelled"],
         )
 
-    def _token(self, request: Request, digest: str) -> str:
+    def _token(self, request: Request, digest: str, cause: str = "") -> str:
         return make_token(
             self.path,
             request.name,
             request.sim_seed,
             request.chaos_seed,
             digest,
+            source=self.source,
             strategy=request.strategy,
             tape=request.tape,
+            cause=cause,
+            reseeds=request.reseeds,
         )
 
-    def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+    def cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+        """The outcome of an execution that was killed or died."""
         token = self._token(request, "")
         outcome = Outcome(
             kernel=request.name,
@@ -277,7 +340,7 @@ class Worker:
             trace_digest="",
             outputs={},
             properties={},
-            failure=Failure(kind, text, 0, ""),
+            failure=Failure(kind, text, 0, "", cause=f"{kind} {clusters.template(text)}"),
             steps=0,
             virtual_ns=0,
             token=token,
@@ -286,7 +349,13 @@ class Worker:
         return Execution(outcome, [], [], "")
 
 
-def _death(status: int) -> str:
+def _stamp(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def death_of(status: int) -> str:
+    """How a process ended that should have answered."""
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         return f"the process of this execution was killed by {name}"

@@ -254,8 +254,8 @@ def test_an_anomaly_is_named_and_drawn() -> None:
     assert judged.explanation.splitlines() == [
         "history is not serializable: 1 G-single",
         "G-single: (read skew) T1 -rw 'y'-> T2 -ww 'x'-> T1",
-        "    T1 = c1: append x 2, read y = []  [0.000000 s .. 0.000000 s]",
-        "    T2 = c0: append x 1, append y 1  [0.000000 s .. 0.000000 s]",
+        "    T1 = c1: append x 2, read y = []  [event 1 .. 4]",
+        "    T2 = c0: append x 1, append y 1  [event 0 .. 3]",
         "    T1 before T2: T1 read 'y' = [], and T2 wrote 1 after it",
         "    T2 before T1: T2 wrote 1 to 'x', and T1 wrote 2 after it",
         "this rules out repeatable-read, snapshot-isolation, serializable, "

@@ -89,10 +89,15 @@ class Operation:
         result = "" if self.result is None else f" -> {self.result!r}"
         return f"{self.op}({arg}){result}"
 
+    def span_text(self) -> str:
+        """When it was; by the numbers of its events, if the history has no times."""
+        if self.invoked_ns or self.returned_ns:
+            end = "?" if self.returned_ns is None else f"{self.returned_ns / 1e9:.6f} s"
+            return f"[{self.invoked_ns / 1e9:.6f} s .. {end}]"
+        return f"[event {self.invoked} .. {'?' if self.returned is None else self.returned}]"
+
     def __str__(self) -> str:
-        begin = f"{self.invoked_ns / 1e9:.6f} s"
-        end = "?" if self.returned_ns is None else f"{self.returned_ns / 1e9:.6f} s"
-        return f"{self.client}: {self.call_text()}  [{begin} .. {end}]"
+        return f"{self.client}: {self.call_text()}  {self.span_text()}"
 
 
 class Call:

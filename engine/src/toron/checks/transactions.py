@@ -76,11 +76,8 @@ class Transaction:
 
     def __str__(self) -> str:
         what = ", ".join(map(str, self.accesses))
-        begin = f"{self.operation.invoked_ns / 1e9:.6f} s"
-        ended = self.operation.returned_ns
-        end = "?" if ended is None else f"{ended / 1e9:.6f} s"
         ending = "" if self.ok else f" ({self.operation.ending})"
-        return f"{self.operation.client}{ending}: {what}  [{begin} .. {end}]"
+        return f"{self.operation.client}{ending}: {what}  {self.operation.span_text()}"
 
 
 @dataclass(frozen=True, slots=True)

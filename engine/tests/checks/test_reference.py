@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/checkers.md").read_text()
-PAIRS = re.findall(r"```python\n(.*?)```\n(?:.(?!```python))*?```text\n(.*?)```", PAGE, re.S)
+PAIRS = re.findall(r"```python\n(.*?)```\n(?:.(?!```python))*?```text\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_page_has_its_examples() -> None:

@@ -102,8 +102,7 @@ def check_serializable(
     (``"process"``) or of time (``"realtime"``) is taken for granted, if you say so. Raises
     `BadHistory` for what is no transaction.
     """
-    if level not in FORBIDDEN:
-        raise BadHistory(f"level {level!r} must be one of {', '.join(LEVELS)}")
+    check_level(level)
     name = history.name if isinstance(history, History) else "history"
     observed = _observe(list(history), version_order)
     transactions = observed.transactions
@@ -124,6 +123,12 @@ def check_serializable(
         return Serializability("unknown", text, level, anomalies, violated)
     text = f"{name} shows nothing that {level} forbids ({len(transactions)} transactions)"
     return Serializability("pass", text, level, anomalies, violated)
+
+
+def check_level(level: str) -> None:
+    """BadHistory unless it is one of `LEVELS`."""
+    if level not in FORBIDDEN:
+        raise BadHistory(f"level {level!r} must be one of {', '.join(LEVELS)}")
 
 
 def _observe(operations: list[Operation], version_order: VersionOrder) -> Observed:

@@ -38,6 +38,7 @@ from toron.search.references import (
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
 
 if TYPE_CHECKING:
     from toron.search.traces.events import Story
@@ -182,6 +183,7 @@ def _path_of(function: Callable[..., Any]) -> Path:
 
 def _execute_here(function: Callable[..., Any], request: Request) -> Execution:
     path = _path_of(function)
+    prepare_draws()
     answers, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the caller stay behind

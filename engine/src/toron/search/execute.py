@@ -34,6 +34,7 @@ from toron.errors import (
     LimitReached,
     Livelock,
     PropertyFailed,
+    RunRejected,
     StopRun,
 )
 from toron.search import clusters
@@ -45,7 +46,7 @@ from toron.world.boundary.edge import Edge
 from toron.world.disk.host_disk import Disks, SocketFiles
 from toron.world.faults import FaultPlanner
 from toron.world.network import Network
-from toron.world.world import MAIN_HOST, World
+from toron.world.world import MAIN_HOST, REJECTED, World
 
 _MESSAGE_MAX = 2_000
 _ROUNDS_TO_END = 100
@@ -132,6 +133,7 @@ class Run:
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
         )
         self.network.socket_files = SocketFiles(self.disks)
+        self.rejected = False
         self.world = World(
             clock=self.clock,
             network=self.network,
@@ -195,7 +197,9 @@ class Run:
         self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)
         failure = self._run_main()
-        if failure is None or failure.kind in ("deadlock", "limit"):
+        if self.rejected:
+            failure = None
+        elif failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
         if failure is None or failure.kind == "limit":
             failure = self._history_failure() or failure
@@ -221,6 +225,8 @@ class Run:
                 self._note_pending()
             self._cancel_rest()
             self.ledger.at_end()
+        except RunRejected as rejected:
+            self._reject(str(rejected))
         except StopRun as stop:
             return self._stopped(stop)
         except asyncio.CancelledError as error:
@@ -228,6 +234,9 @@ class Run:
                 return None
             return self._failure("exception", "the kernel was cancelled", error)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (it is the result)
+            if _is_unsatisfied(error):
+                self._reject(str(error))
+                return None
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
             return self._failure(kind, _describe(error), error)
         return None
@@ -279,6 +288,12 @@ class Run:
             where = f"{self.places.name_of(file)}:{line} in {function}"
         more = "".join(f"; {leak.text}" for leak in found[1:])
         return Failure("leaked_task", (first.text + more)[:_MESSAGE_MAX], first.at_ns, where)
+
+    def _reject(self, why: str) -> None:
+        """The data of this run are not wanted: it is counted, and is no failure."""
+        self.rejected = True
+        self.ledger.reachable(REJECTED)
+        self.trace.add("rejected", why)
 
     def _call_kernel(self) -> Any:
         takes_world = bool(inspect.signature(self.setup.kernel).parameters)
@@ -406,6 +421,12 @@ def _describe(error: BaseException) -> str:
         return f"{type(error).__name__}({error.message}: {members})"
     text = strip_addresses(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _is_unsatisfied(error: BaseException) -> bool:
+    """Whether this is what `hypothesis.assume` raises; by name, because nobody need have it."""
+    kind = type(error)
+    return (kind.__module__, kind.__name__) == ("hypothesis.errors", "UnsatisfiedAssumption")
 
 
 def _plain_or_name(value: Any) -> Any:

@@ -19,12 +19,13 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast
 
 from toron.core.process import CURRENT, Process
-from toron.core.values import canonical, strip_addresses
+from toron.core.values import brief, canonical, strip_addresses
 
 Ending = Literal["ok", "fail", "info"]
 Result = TypeVar("Result")
 
 OPERATIONS_MAX = 1_000_000
+_TEXT_MAX = 300
 
 
 class _Unknown:
@@ -77,6 +78,17 @@ def shown(value: object) -> str:
     return strip_addresses(repr(value))
 
 
+def cut(text: str) -> str:
+    """``text`` as long as a line of an explanation may be."""
+    return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " …"
+
+
+def noted(value: object) -> str:
+    """``value`` for the trace: as it is, or its digest when it is long."""
+    text = shown(value)
+    return text if len(text) <= _TEXT_MAX else brief(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of one client.
@@ -110,7 +122,7 @@ class Operation:
         return f"[event {self.invoked} .. {'?' if self.returned is None else self.returned}]"
 
     def __str__(self) -> str:
-        return f"{self.client}: {self.call_text()}  {self.span_text()}"
+        return f"{self.client}: {cut(self.call_text())}  {self.span_text()}"
 
 
 class Call:
@@ -213,7 +225,7 @@ class History:
         self._operations.append(operation)
         self._open[client] = number
         self._callers[client] = CURRENT.get(None)
-        self._note("invoke", f"{self.name} {client} {op} {shown(operation.arg)}")
+        self._note("invoke", f"{self.name} {client} {op} {noted(operation.arg)}")
         return Call(self, number, fails_on)
 
     async def record(
@@ -265,7 +277,7 @@ class History:
             begun.invoked_ns,
             now_ns if known else None,
         )
-        text = f" {shown(result)}" if ending == "ok" else ""
+        text = f" {noted(result)}" if ending == "ok" else ""
         self._note(ending, f"{self.name} {begun.client} {begun.op}{text}")
 
     # Reading

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from toron.checks.history import History, Operation, shown
+from toron.checks.history import History, Operation, cut, shown
 from toron.checks.just_in_time import JustInTime, Search, still_open
 from toron.checks.models import Model
 
@@ -143,7 +143,7 @@ def _failure(
         f"{name}{_part_text(part)} is not linearizable ({model.name} model): "
         f"{len(order)} of {len(operations)} operations have an order, and no further one fits",
         *_section("after", order[-_TAIL_OPERATIONS:], len(order) > _TAIL_OPERATIONS),
-        f"  state   {search.state[:200]}",
+        f"  state   {cut(search.state)}",
         *_section("stuck", stuck[:_STUCK_OPERATIONS], len(stuck) > _STUCK_OPERATIONS),
     ]
     if core:

@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from toron.checks.history import Operation, shown
+from toron.checks.history import Operation, cut, shown
 from toron.checks.models import BadHistory
 
 READ, APPEND, WRITE = "r", "append", "w"
@@ -75,7 +75,7 @@ class Transaction:
         return found
 
     def __str__(self) -> str:
-        what = ", ".join(map(str, self.accesses))
+        what = cut(", ".join(map(str, self.accesses)))
         ending = "" if self.ok else f" ({self.operation.ending})"
         return f"{self.operation.client}{ending}: {what}  {self.operation.span_text()}"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from toron.checks import models
     from toron.checks.history import History
     from toron.checks.linearizability import check_linearizable
+    from toron.checks.serializability import check_serializable
     from toron.errors import BadKernel, EscapeError, ToronError
     from toron.search.branch import Branching
     from toron.search.explore import Exploration
@@ -58,6 +59,7 @@ _HOMES = {
     "World": "toron.world.world",
     "branch": "toron.testing",
     "check_linearizable": "toron.checks.linearizability",
+    "check_serializable": "toron.checks.serializability",
     "execute": "toron.testing",
     "explore": "toron.testing",
     "inevitable": "toron.testing",
@@ -90,6 +92,7 @@ __all__ = [
     "__version__",
     "branch",
     "check_linearizable",
+    "check_serializable",
     "execute",
     "explore",
     "inevitable",

@@ -23,7 +23,7 @@ class Write(asyncio.Future):
 async def read(lock, seen):
     await asyncio.sleep(random.uniform(0, 0.1))
     try:
-        async with asyncio.timeout(random.uniform(0.01, 0.03)), lock(Read):
+        async with asyncio.timeout(random.uniform(0.002, 0.015)), lock(Read):
             await asyncio.sleep(0.005)
             seen.append("read")
     except TimeoutError:
@@ -40,5 +40,5 @@ async def write(lock, seen):
 @toron.kernel
 async def main():
     lock, seen = fifolock.FifoLock(), []
-    await asyncio.gather(*(read(lock, seen) for _ in range(8)), *(write(lock, seen) for _ in "abc"))
-    assert seen.count("wrote") == 3
+    await asyncio.gather(*(read(lock, seen) for _ in range(8)), *(write(lock, seen) for _ in "abcde"))
+    assert seen.count("wrote") == 5

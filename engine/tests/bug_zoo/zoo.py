@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -99,24 +100,21 @@ def hunt(
     command += [f"{seeds.start}:{seeds.stop}", "--strategy", budget.strategy]
     # One process at a time until the first failure: what others do meanwhile would be counted.
     command += ["--first"] if first else ["--jobs", budget.jobs]
-    read_end, write_end = os.pipe()
-    process = subprocess.Popen(
-        [*map(str, command)],
-        stdout=write_end,
-        stderr=subprocess.PIPE,
-        env=place.environment(),
-        cwd=ROOT,
-    )
-    os.close(write_end)
-    with open(read_end, encoding="utf-8") as pipe:
-        told = pipe.read()
-    assert process.stderr is not None
-    complaints = process.stderr.read().decode(errors="replace")
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise HuntFailed(f"{bug.id}: {complaints.strip()[-2000:]}")
-    return Hunted(json.loads(told), used.ru_utime + used.ru_stime)
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdout=told,
+            stderr=complaints,
+            env=place.environment(),
+            cwd=ROOT,
+        )
+        _, status, used = os.wait4(process.pid, 0)  # only this tells what its children used
+        process.returncode = os.waitstatus_to_exitcode(status)
+        told.seek(0)
+        complaints.seek(0)
+        if process.returncode != 0:
+            raise HuntFailed(f"{bug.id}: {complaints.read().strip()[-2000:]}")
+        return Hunted(json.load(told), used.ru_utime + used.ru_stime)
 
 
 def measure(bug: Bug, budget: Budget) -> Row:
@@ -182,17 +180,21 @@ def _brief(failure: dict[str, Any]) -> str:
 def shrunk(token: str, place: Place) -> tuple[int | None, str]:
     """How many deviations are left of a failure, and how that was learned."""
     toron = [place.python, "-m", "toron"]
-    options: dict[str, Any] = {
-        "env": place.environment(),
-        "cwd": ROOT,
-        "capture_output": True,
-        "text": True,
-        "check": False,
-        "timeout": HUNT_LIMIT_S,
-    }
-    if subprocess.run([*toron, "shrink", "--help"], **options).returncode != 0:
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*toron, "shrink", *arguments],
+            env=place.environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=HUNT_LIMIT_S,
+        )
+
+    if call("--help").returncode != 0:
         return None, "not shrunk: this Toron has no `shrink`"
-    done = subprocess.run([*toron, "shrink", token, "--json"], **options)
+    done = call(token, "--json")
     try:
         told = json.loads(done.stdout)
         return int(told["deviations"]), "shrunk"

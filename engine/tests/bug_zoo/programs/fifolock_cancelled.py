@@ -40,5 +40,7 @@ async def write(lock, seen):
 @toron.kernel
 async def main():
     lock, seen = fifolock.FifoLock(), []
-    await asyncio.gather(*(read(lock, seen) for _ in range(8)), *(write(lock, seen) for _ in "abcde"))
+    await asyncio.gather(
+        *(read(lock, seen) for _ in range(8)), *(write(lock, seen) for _ in "abcde")
+    )
     assert seen.count("wrote") == 5

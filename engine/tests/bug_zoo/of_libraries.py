@@ -39,7 +39,7 @@ BUGS = [
             "A waiter that was cancelled is in the queue until its task has run. When the owner "
             "releases in that moment nobody becomes the owner, and whoever asks before the "
             "cancelled one has left queues behind it and is never woken. What must meet in one "
-            "tick: a deadline, then a release and a new acquirer, before the cancelled task runs."
+            "tick: a deadline, a release and a new acquirer, before the cancelled task runs."
         ),
         program="programs/anyio_lock.py",
         buggy=anyio("4.13.0"),
@@ -94,7 +94,7 @@ BUGS = [
         cause=(
             "Between a release and the first step of the waiter that it woke, the token counts as "
             "free: acquire_nowait() takes it too, and there are more holders than tokens. What "
-            "must meet: a release with a waiter, and a non-blocking acquire before that waiter runs."
+            "must meet: a release with a waiter, and a non-blocking acquire before it runs."
         ),
         program="programs/anyio_limiter_overgrant.py",
         buggy=anyio("4.14.1"),
@@ -135,8 +135,8 @@ BUGS = [
         issue="aio-libs/aiojobs#135",
         cause=(
             "spawn() that is cancelled while it waits for a place among the pending leaves its job "
-            "in the scheduler, which counts it as active for ever: the limit is reached and nothing "
-            "starts again. What must meet: a cancellation while too many are pending."
+            "in the scheduler, which counts it as active for ever: nothing starts any more "
+            "once the limit is reached. What must meet: a cancellation while too many are pending."
         ),
         program="programs/aiojobs_pending.py",
         buggy=Side(("aiojobs==1.0.0", ASYNC_TIMEOUT)),

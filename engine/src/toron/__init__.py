@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from toron.search.outcome import Execution, Failure, Outcome
     from toron.search.references import KernelRef
     from toron.search.verify import Divergence, Verification
-    from toron.testing import ReplayDiffers, execute, explore, kernel, replay, run, verify
+    from toron.testing import ReplayDiffers, execute, explore, kernel, replay, run, trace, verify
     from toron.world.hosts import Host
     from toron.world.world import World
 
@@ -46,6 +46,8 @@ _HOMES = {
     "kernel": "toron.testing",
     "replay": "toron.testing",
     "run": "toron.testing",
+    "shrink": "toron.testing",
+    "trace": "toron.testing",
     "verify": "toron.testing",
 }
 
@@ -73,6 +75,8 @@ __all__ = [
     "models",
     "replay",
     "run",
+    "shrink",
+    "trace",
     "verify",
 ]
 

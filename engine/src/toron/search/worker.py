@@ -13,7 +13,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +58,17 @@ def main(arguments: list[str]) -> int:
         write_frame(answers, {"kind": "refused", "message": str(error)})
         return 2
     plain = {name: options_of(getattr(module, name)).seeds for name in names}
-    write_frame(answers, {"kind": "ready", "kernels": plain})
+    sources = [str(path), *_imported(places)]
+    write_frame(answers, {"kind": "ready", "kernels": plain, "sources": sources})
     edge.settle()
     _serve(answers, stuck, edge, places, module, path)
     return 0
+
+
+def _imported(places: Places) -> list[str]:
+    """The files of the project that the program has imported."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return sorted({file for file in files if isinstance(file, str) and places.is_program(file)})
 
 
 def _serve(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
@@ -127,7 +133,7 @@ def perform(
     return {
         "kind": "outcome",
         "outcome": outcome.to_json(),
-        "events": [astuple(event) for event in run.trace.events],
+        "events": [event.to_json() for event in run.trace.events],
         "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),

@@ -52,7 +52,7 @@ def place_for(bug: Bug, side: Side, name: str, *, root: Path = ROOT) -> Place:
     if done.returncode != 0:
         told = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         raise NotRun(f"{' '.join(side.pins)} could not be installed: {told[-1]}")
-    return Place(python, version, folder)
+    return Place(python, version, folder / "site-packages")
 
 
 def interpreter(wanted: tuple[str, ...]) -> tuple[str, str]:

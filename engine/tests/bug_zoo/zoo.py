@@ -198,8 +198,8 @@ def shrunk(token: str, place: Place) -> tuple[int | None, str]:
     done = call(token, "--json")
     try:
         told = json.loads(done.stdout)
-        return int(told["deviations"]), "shrunk"
-    except (ValueError, KeyError, TypeError):
+        return len(told["deviations"]), "shrunk"
+    except (ValueError, KeyError):
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         return None, f"not shrunk: {last}"
 

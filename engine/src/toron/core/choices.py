@@ -181,7 +181,7 @@ class Reseedable:
         """See `ChoiceSource`."""
         return self._strategy.order(label, things, name_of)
 
-    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """See `ChoiceSource`."""
         return self._strategy.stall(moments, busy=busy)
 

@@ -57,6 +57,29 @@ SEEN = Memory()
 """What the runs of this worker have seen; made when it starts, and empty until a search begins."""
 
 
+class Places:
+    """Which places are occupied on each host; only tasks that made a step are looked at again."""
+
+    def __init__(self) -> None:
+        self._known: dict[SimTask, tuple[int, str, int]] = {}
+
+    def states(self, tasks: list[asyncio.Task[Any]]) -> list[int]:
+        """A number for each host: the set of the places where its tasks wait."""
+        known, now = self._known, dict[SimTask, tuple[int, str, int]]()
+        hosts: dict[str, set[int]] = {}
+        for task in tasks:
+            if isinstance(task, SimTask):
+                seen = known.get(task)
+                if seen is None or seen[0] != task.toron_steps:
+                    process = task.toron_process
+                    host = process.host.name if process is not None else ""
+                    seen = task.toron_steps, host, hash(tuple(_places(task.get_coro())))
+                now[task] = seen
+                hosts.setdefault(seen[1], set()).add(seen[2])
+        self._known = now
+        return [hash((host, frozenset(places))) for host, places in hosts.items()]
+
+
 @dataclass(slots=True)
 class RareForks:
     """Forks one execution, and the forks of it, at states that are new."""
@@ -71,7 +94,7 @@ class RareForks:
     _is_copy: bool = False
     _at_ns: int = 0
     _next_look: int = 0
-    _places: Places = field(default_factory=lambda: Places())
+    _places: Places = field(default_factory=Places)
     _run: Run = field(init=False)
 
     def attach(self, run: Run) -> None:
@@ -88,7 +111,7 @@ class RareForks:
         turns = run.baton.turns
         if run.shared.steps >= self._next_look:
             tasks = [task for loop in run.shared.loops for task in asyncio.all_tasks(loop)]
-            # To look costs as much as a few steps; asyncio walks over the tasks that have ended too.
+            # A look costs as much as a few steps: asyncio walks over the tasks that have ended too.
             self._next_look = run.shared.steps + len(tasks) + len(_KNOWN_TO_ASYNCIO) // 2
             new = [state for state in self._places.states(tasks) if self.memory.is_new(state)]
             if new and self.memory.get(_ENERGY):
@@ -119,29 +142,6 @@ class RareForks:
                 reseeds = [*run.reseeds, (at_ns, salt)]
                 write_frame(self.answers, {"kind": "died", "status": status, "reseeds": reseeds})
         run.edge.refusals.active = True
-
-
-class Places:
-    """Which places are occupied on each host; only tasks that made a step are looked at again."""
-
-    def __init__(self) -> None:
-        self._known: dict[SimTask, tuple[int, str, int]] = {}
-
-    def states(self, tasks: list[asyncio.Task[Any]]) -> list[int]:
-        """A number for each host: the set of the places where its tasks wait."""
-        known, now = self._known, dict[SimTask, tuple[int, str, int]]()
-        hosts: dict[str, set[int]] = {}
-        for task in tasks:
-            if isinstance(task, SimTask):
-                seen = known.get(task)
-                if seen is None or seen[0] != task.toron_steps:
-                    process = task.toron_process
-                    host = process.host.name if process is not None else ""
-                    seen = task.toron_steps, host, hash(tuple(_places(task.get_coro())))
-                now[task] = seen
-                hosts.setdefault(seen[1], set()).add(seen[2])
-        self._known = now
-        return [hash((host, frozenset(places))) for host, places in hosts.items()]
 
 
 def _places(awaitable: Any) -> list[int]:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         kernel,
         replay,
         run,
+        shrink,
+        trace,
         verify,
     )
     from toron.world.hosts import Host
@@ -62,6 +64,8 @@ _HOMES = {
     "kernel": "toron.testing",
     "replay": "toron.testing",
     "run": "toron.testing",
+    "shrink": "toron.testing",
+    "trace": "toron.testing",
     "verify": "toron.testing",
 }
 
@@ -93,6 +97,8 @@ __all__ = [
     "models",
     "replay",
     "run",
+    "shrink",
+    "trace",
     "verify",
 ]
 

@@ -10,15 +10,18 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from toron import ENGINE_VERSION
 from toron.core.clock import to_ns
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search import branch as _branch
 from toron.search import explore as _explore
 from toron.search import inevitable as _inevitable
+from toron.search import shrink as _shrink
 from toron.search import verify as _verify
+from toron.search.clusters import mark_of
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import WALL_LIMIT_S, Request, Worker
@@ -28,15 +31,17 @@ from toron.search.references import (
     KernelRef,
     Token,
     check_kernel,
-    display_path,
     options_of,
     parse_seed,
     parse_seed_range,
-    source_digest,
 )
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
+
+if TYPE_CHECKING:
+    from toron.search.traces.events import Story
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -50,23 +55,31 @@ def kernel(function: Kernel, /) -> Kernel: ...
 
 
 @overload
-def kernel(*, seeds: int = ..., time_limit: float = ...) -> Callable[[Kernel], Kernel]: ...
+def kernel(
+    *, seeds: int = ..., time_limit: float = ..., leaks: bool = ...
+) -> Callable[[Kernel], Kernel]: ...
 
 
 def kernel(
-    function: Kernel | None = None, /, *, seeds: int = 100, time_limit: float = 3600.0
+    function: Kernel | None = None,
+    /,
+    *,
+    seeds: int = 100,
+    time_limit: float = 3600.0,
+    leaks: bool = False,
 ) -> Kernel | Callable[[Kernel], Kernel]:
     """Mark an ``async def`` with one argument (the `World`) or none as a kernel.
 
     ``seeds`` is how many seeds an exploration uses when it is not told; ``time_limit`` is in
-    virtual seconds, and a run that reaches it is inconclusive.
+    virtual seconds, and a run that reaches it is inconclusive. ``leaks=True`` fails a run for tasks
+    that it leaves pending and for what nobody awaited; see `World.forbid_leaks`.
     """
     if seeds < 1 or time_limit <= 0:
         raise BadKernel(f"kernel(seeds={seeds}, time_limit={time_limit}): both must be above 0")
 
     def mark(marked: Kernel) -> Kernel:
         check_kernel(marked, getattr(marked, "__qualname__", repr(marked)))
-        setattr(marked, MARK, KernelOptions(seeds, time_limit))
+        setattr(marked, MARK, KernelOptions(seeds, time_limit, leaks))
         return marked
 
     return mark if function is None else mark(function)
@@ -89,6 +102,9 @@ def _source_file(function: Callable[..., Any]) -> str | None:
 
 def _worker(path: Path) -> Worker:
     known = _workers.get(path)
+    if known is not None and known.is_outdated():
+        _workers.pop(path).stop()
+        known = None
     if known is None:
         while len(_workers) >= _WORKERS_KEPT:
             _workers.pop(next(iter(_workers))).stop()
@@ -134,7 +150,7 @@ def execute(
         seed,
         chaos_seed,
         level,
-        strategy=check_strategy(strategy),
+        strategy=check_strategy(strategy, explores=tape is not None),
         tape=None if tape is None else tuple(tape),
         records_tape=records_tape,
         reseeds=tuple(reseeds),
@@ -167,6 +183,7 @@ def _path_of(function: Callable[..., Any]) -> Path:
 
 def _execute_here(function: Callable[..., Any], request: Request) -> Execution:
     path = _path_of(function)
+    prepare_draws()
     answers, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the caller stay behind
@@ -349,15 +366,19 @@ def verify(
 class ReplayDiffers(ToronError):
     """A token was replayed and the behaviour is not the one it was made from.
 
-    ``code_changed`` tells whether the kernel's file is another than then; if it is not, the program
-    is not deterministic or a library below it has changed. ``outcome`` is what happened now.
+    ``code_changed`` tells whether the program's files (or Python, or Toron) are others than then;
+    if they are not, the program is not deterministic or a library below it has changed. ``outcome``
+    is what happened now, and ``same_failure`` whether it fails as it did.
     """
 
-    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
+    def __init__(
+        self, message: str, execution: Execution, *, code_changed: bool, same_failure: bool
+    ) -> None:
         super().__init__(message)
         self.execution = execution
         self.outcome = execution.outcome
         self.code_changed = code_changed
+        self.same_failure = same_failure
 
 
 def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") -> Execution:
@@ -381,23 +402,80 @@ def replay(token: str) -> Outcome:
 def replayed(token: str, *, level: str = "digest") -> Execution:
     """`replay`, with what is kept of the trace at ``level``."""
     decoded = Token.decode(token)
-    path = Path(decoded.file).resolve()
-    if not path.is_file():
-        raise BadKernel(
-            f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
-        )
-    reference = KernelRef(path, decoded.name)
+    reference = decoded.kernel()
     execution = execute_token(decoded, reference, level=level)
-    outcome = execution.outcome
-    if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
-        changed = source_digest(path) != decoded.source
-        why = (
-            f"{display_path(path)} has changed since"
-            if changed
-            else "its code has not: a library has, or it is not deterministic (see toron verify)"
-        )
-        if decoded.digest:
-            raise ReplayDiffers(
-                f"the replay behaves differently: {why}", execution, code_changed=changed
-            )
+    if not execution.outcome.trace_digest.startswith(decoded.digest):
+        raise _difference(decoded, execution, _worker(reference.path).source)
     return execution
+
+
+def _difference(token: Token, execution: Execution, source: str) -> ReplayDiffers:
+    """What a replay with another digest means."""
+    failure, cause = execution.outcome.failure, mark_of(execution.outcome.failure)
+    changed = source != token.source or token.engine != ENGINE_VERSION
+    same = bool(cause) and cause == token.cause
+    if not changed:
+        text = (
+            "the replay behaves differently, and the code has not changed: a library has, or the "
+            "program is not deterministic (see toron verify)"
+        )
+    elif same:
+        text = "the code has changed since; the same failure still happens"
+    elif failure is None:
+        was = "it does not fail any more" if token.cause else "it behaves differently"
+        text = f"the code has changed since; {was}"
+    elif token.cause:
+        text = f"the code has changed since; it fails with another cause now: {failure.cause}"
+    else:
+        text = f"the code has changed since; it fails now: {failure.cause}"
+    return ReplayDiffers(text, execution, code_changed=changed, same_failure=same)
+
+
+def shrink(failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1) -> Outcome:
+    """The same failure in a run that deviates as little as possible from the harmless one.
+
+    ``failed`` is a failing `Outcome` or its token; ``budget`` is in runs. The token of the result
+    holds the deviations that are left; see `shrunk` for them as values.
+    """
+    return shrunk(failed, budget=budget, jobs=jobs).outcome
+
+
+def shrunk(
+    failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1
+) -> _shrink.Shrunk:
+    """`shrink`, with the deviations that are left and what it took."""
+    if budget < 1 or jobs < 1:
+        raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
+
+
+def told(run: str | Outcome) -> Story:
+    """What a run did, event by event; of a replay that behaves otherwise now, what it did now."""
+    from toron.search.traces.model import story_of  # a program under test has no use for it
+
+    token = run if isinstance(run, str) else run.token
+    try:
+        return story_of(replayed(token, level="events"))
+    except ReplayDiffers as differs:
+        return story_of(
+            differs.execution, differs=str(differs), is_unstable=not differs.code_changed
+        )
+
+
+def trace(
+    run: str | Outcome,
+    *,
+    format: str = "text",  # noqa: A002  (as the option of the command is called)
+    against: str | Outcome | None = None,
+) -> str:
+    """What a run did, by its token or outcome: ``text``, ``html``, ``perfetto`` or ``ndjson``.
+
+    ``against`` is a second run: text and page then show where the two differ. The run is executed
+    again; when it behaves otherwise now, the trace is of what happened now, and says so.
+    """
+    from toron.search.traces.formats import check_format, lines_of
+
+    form = check_format(format, of_two=against is not None)
+    other = told(against) if against is not None else None
+    return "".join(f"{line}\n" for line in lines_of(told(run), form, against=other))

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from toron.core.choices import ChoiceSource, Moment
+from toron.core.choices import WHOLE, ChoiceSource, Moment
 
 Deviation = tuple[str, int]
-_OF_STALLS = ("stall ", "schedule.timer ")
+_OF_STALLS = ("stall", "schedule.timer")
 
 
 def delays_of(order: Sequence[int]) -> list[int]:
@@ -60,12 +60,10 @@ class RecordingTape(_Counted):
     def __init__(self, strategy: ChoiceSource) -> None:
         super().__init__()
         self._strategy = strategy
+        self.stalls = True
+        """Keys count the chances for a stall, also those under a strategy that wants none: another
+        may take over in a branch, and the tape is replayed as one."""
         self.deviations: list[Deviation] = []
-
-    @property
-    def stalls(self) -> bool:
-        """See `ChoiceSource`."""
-        return self._strategy.stalls
 
     @property
     def cancels(self) -> bool:
@@ -82,10 +80,10 @@ class RecordingTape(_Counted):
         self._keep(f"{label} {self._count(label)}", (value - default) % bound)
         return value
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
         kept = self._strategy.keeps(key)
-        self._keep(self._unique(key), int(kept))
+        self._keep(self._unique(key), kept)
         return kept
 
     def order(
@@ -93,7 +91,9 @@ class RecordingTape(_Counted):
     ) -> list[int] | None:
         """See `ChoiceSource`."""
         keys = self._keys(label, things, name_of)
-        order = self._strategy.order(label, things, name_of)
+        order = None
+        if self._strategy.stalls or not label.startswith(_OF_STALLS):
+            order = self._strategy.order(label, things, name_of)
         if order is not None:
             for key, delay in zip(keys, delays_of(order), strict=True):
                 self._keep(key, delay)
@@ -102,7 +102,7 @@ class RecordingTape(_Counted):
     def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """See `ChoiceSource`."""
         keys = self._keys("stall", moments, _name_of)
-        chosen = self._strategy.stall(moments, busy=busy)
+        chosen = self._strategy.stall(moments, busy=busy) if self._strategy.stalls else None
         if chosen is not None:
             self._keep(keys[moments.index(chosen)], 1)
         return chosen
@@ -131,8 +131,10 @@ class ReplayedTape(_Counted):
         self.offers: list[Deviation] = []
         """In a survey, where the run could deviate, and by how much at most; numbers left out."""
 
-    def _value(self, key: str, most: int = 0) -> int:
+    def _value(self, key: str, most: int = 0, below: int = 0) -> int:
         value = self._values.get(key, 0)
+        if below:
+            value = min(value, below - 1)
         if most and self._surveys:
             self.offers.append((key, most))
         if value:
@@ -141,12 +143,12 @@ class ReplayedTape(_Counted):
 
     def pick(self, label: str, bound: int, default: int = 0) -> int:
         """See `ChoiceSource`."""
-        value = min(self._value(f"{label} {self._count(label)}"), bound - 1)
+        value = self._value(f"{label} {self._count(label)}", below=bound)
         return (value + default) % bound
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
-        return self._value(self._unique(key)) > 0
+        return self._value(self._unique(key), below=WHOLE + 1)
 
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
@@ -167,7 +169,7 @@ class ReplayedTape(_Counted):
 
     def cancel(self, point: str, timers: int) -> int:
         """See `ChoiceSource`."""
-        return min(self._value(f"cancel {point}", 1 + timers), 1 + timers)
+        return self._value(f"cancel {point}", 1 + timers, below=2 + timers)
 
 
 def _name_of(moment: Moment) -> str:

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from toron.errors import BadKernel, ToronError, WorkerDied
-from toron.search import watchdog
-from toron.search.frames import read_frame, write_frame
+from toron.search import clusters, watchdog
+from toron.search.frames import FrameCut, frame_of, read_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
-from toron.search.references import make_token, project_root
+from toron.search.references import make_token, project_root, source_digest
 from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.worker import GO
 
@@ -47,6 +47,7 @@ _ENVIRONMENT = (
     "VIRTUAL_ENV",
 )
 """All of the environment that reaches a program under test: no result may depend on the rest."""
+_STARTS_FAILED_MAX = 2
 _spawning = threading.Lock()
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="toron-spawner")
 """Lives as long as this process. `PR_SET_PDEATHSIG` means the thread that forked, not its process:
@@ -109,7 +110,12 @@ class Worker:
         self._answers = self._stuck = -1
         self._closed = False
         self._stopping = threading.Lock()
+        self._starts_failed = 0
+        self._sent = 0
+        """Bytes of the last request; the system writes `PIPE_BUF` of them at once or not at all."""
         self.kernels: dict[str, int] = {}
+        self._sources: dict[Path, tuple[int, int]] = {}
+        self._source = ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -139,6 +145,8 @@ class Worker:
             process = _spawner.submit(self._spawn, command, [write_end, stuck]).result()
             self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)  # a worker that reads nothing is no hang
         try:
             message = self._read(time.monotonic() + START_LIMIT_S)
         except EOFError as error:
@@ -151,6 +159,22 @@ class Worker:
             self.stop()
             raise BadKernel(message["message"])
         self.kernels = message["kernels"]
+        files = [Path(file) for file in message["sources"] if Path(file).is_file()]
+        self._sources = {file: _stamp(file) for file in files}
+        self._source = source_digest(self._sources)
+
+    @property
+    def source(self) -> str:
+        """A digest of the program's files as they were imported."""
+        if not self._source and self.path.is_file():
+            self._source = source_digest([self.path])
+        return self._source
+
+    def is_outdated(self) -> bool:
+        """Whether the program was edited since it was imported."""
+        return any(
+            not file.is_file() or _stamp(file) != stamp for file, stamp in self._sources.items()
+        )
 
     def _spawn(self, command: list[str], inherited: list[int]) -> subprocess.Popen[bytes]:
         """In the thread that starts all workers: the system kills a worker with its thread."""
@@ -203,41 +227,59 @@ class Worker:
         os.close(self._stuck)
 
     def _read(self, deadline: float) -> dict[str, Any]:
-        ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError
-        return read_frame(self._answers)
+        answers = self._answers
+        return read_frame(answers, lambda: _await(answers, select.POLLIN, deadline))
 
-    def execute(self, request: Request) -> Execution:
+    def _send(self, stdin: int, asked: dict[str, Any], deadline: float) -> None:
+        view = memoryview(GO + frame_of(asked))
+        self._sent = len(view)
+        while view:
+            try:
+                view = view[os.write(stdin, view) :]
+            except BlockingIOError:
+                _await(stdin, select.POLLOUT, deadline)
+
+    def execute(self, request: Request, *, forgives: bool = True) -> Execution:
         """Run one execution in a fork of the clean process; BadKernel for an unknown name.
 
         A process that died is tried once more: the machine may have killed it. What dies twice
-        dies by itself, and comes back as kind ``crash``.
+        dies by itself, and comes back as kind ``crash``; so does, unless this ``forgives``, what
+        died once, because a crash in C that comes and goes is found in no other way.
         """
-        execution = self._attempt(request)
-        failure = execution.outcome.failure
-        if execution.outcome.was_cut_short and failure is not None and failure.kind == "crash":
-            self.stop()
-            execution = self._attempt(request)
-        return execution
+        execution = self._attempt_or_say(request)
+        if not _died(execution):
+            return execution
+        again = self._attempt_or_say(request)
+        if forgives or _died(again):
+            return again
+        assert execution.outcome.failure is not None
+        text = f"{execution.outcome.failure.message}; a second try: {again.outcome.verdict}"
+        return self.cut_short(request, "crash", text)
+
+    def _attempt_or_say(self, request: Request) -> Execution:
+        """`_attempt`, with a process that does not start as an answer too.
+
+        After the second that did not, none is started again: each may take its whole time limit.
+        """
+        if self._starts_failed >= _STARTS_FAILED_MAX:
+            text = f"the worker for {self.path} did not start, {self._starts_failed} times"
+            return self.cut_short(request, "crash", text)
+        try:
+            return self._attempt(request)
+        except WorkerDied as died:
+            if self._closed:
+                raise
+            return self.cut_short(request, "crash", str(died))
 
     def _attempt(self, request: Request) -> Execution:
         if self._process is not None and self._process.poll() is not None:
             self.stop()
         if self._process is None:
+            self._starts_failed += 1
             self.start()
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        deadline = time.monotonic() + self.wall_limit_s
-        answer: dict[str, Any] | None = None
+            self._starts_failed = 0
         try:
-            os.write(process.stdin.fileno(), GO)
-            write_frame(process.stdin.fileno(), request.to_json(self.wall_limit_s))
-            message = self._read(deadline)
-            while message["kind"] != "end":
-                answer = message
-                message = self._read(deadline)
+            answer, end = self._ask(request)
         except TimeoutError:
             place = watchdog.stuck_at(self._stuck)
             self.stop()
@@ -245,12 +287,15 @@ class Worker:
             if place:
                 text += f"; it was stuck at {place}, in C code or in a loop that never waits"
             return self.cut_short(request, "limit", text)
-        except (EOFError, BrokenPipeError):
+        except (EOFError, BrokenPipeError) as error:
             self.stop()
-            return self.cut_short(request, "crash", "the worker process died")
+            is_cut = isinstance(error, FrameCut)
+            who = "process of this execution died while it answered" if is_cut else "worker died"
+            return self.cut_short(request, "crash", f"the {who}")
         if answer is None:
-            self.stop()  # the request may be half read: what is left in the pipe is unknown
-            return self.cut_short(request, "crash", death_of(message["status"]))
+            if end["unread"] or self._sent > select.PIPE_BUF:
+                self.stop()  # the request is half read: what is left in the pipe is no request
+            return self.cut_short(request, "crash", death_of(end["status"]))
         if answer["kind"] == "refused":
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
@@ -270,9 +315,8 @@ class Worker:
         assert process is not None
         assert process.stdin is not None
         try:
-            os.write(process.stdin.fileno(), GO)
             asked = {**request.to_json(self.wall_limit_s), "forks": forks}
-            write_frame(process.stdin.fileno(), asked)
+            self._send(process.stdin.fileno(), asked, time.monotonic() + self.wall_limit_s)
             message: dict[str, Any] = {"kind": ""}
             while message["kind"] != "end":
                 message = self._read(time.monotonic() + self.wall_limit_s + _MARGIN_S)
@@ -284,12 +328,28 @@ class Worker:
             self.stop()
             raise
 
+    def _ask(self, request: Request) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """The answer of one execution, if it gave one, and how its process ended."""
+        process, deadline = self._process, time.monotonic() + self.wall_limit_s
+        assert process is not None
+        assert process.stdin is not None
+        self._send(process.stdin.fileno(), request.to_json(self.wall_limit_s), deadline)
+        answer: dict[str, Any] | None = None
+        message = self._read(deadline)
+        while message["kind"] != "end":
+            answer = message
+            message = self._read(deadline)
+        return answer, message
+
     def execution_from(self, answer: dict[str, Any], request: Request) -> Execution:
         """An answer as a value, with the token that replays it."""
         data = answer["outcome"]
-        data["token"] = self._token(replace(request, name=data["kernel"]), data["trace_digest"])
+        outcome = Outcome.from_json(data)
+        mark = clusters.mark_of(outcome.failure)
+        request = replace(request, name=outcome.kernel)
+        token = self._token(request, outcome.trace_digest, mark)
         return Execution(
-            outcome=Outcome.from_json(data),
+            outcome=replace(outcome, token=token),
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
@@ -300,15 +360,17 @@ class Worker:
             states=answer.get("states", 0),
         )
 
-    def _token(self, request: Request, digest: str) -> str:
+    def _token(self, request: Request, digest: str, cause: str = "") -> str:
         return make_token(
             self.path,
             request.name,
             request.sim_seed,
             request.chaos_seed,
             digest,
+            source=self.source,
             strategy=request.strategy,
             tape=request.tape,
+            cause=cause,
             reseeds=request.reseeds,
         )
 
@@ -323,13 +385,32 @@ class Worker:
             trace_digest="",
             outputs={},
             properties={},
-            failure=Failure(kind, text, 0, ""),
+            failure=Failure(kind, text, 0, "", cause=f"{kind} {clusters.template(text)}"),
             steps=0,
             virtual_ns=0,
             token=token,
             strategy=request.strategy,
         )
         return Execution(outcome, [], [], "")
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _await(fd: int, event: int, deadline: float) -> None:
+    """Wait until ``fd`` is ready or its other side is gone; TimeoutError at the deadline."""
+    # Not `select`: in a large test session descriptors go beyond what it can hold.
+    poll = select.poll()
+    poll.register(fd, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
+        raise TimeoutError
+
+
+def _died(execution: Execution) -> bool:
+    failure = execution.outcome.failure
+    return execution.outcome.was_cut_short and failure is not None and failure.kind == "crash"
 
 
 def death_of(status: int) -> str:
@@ -383,14 +464,14 @@ def in_parallel(
             with free:
                 lanes.append(lane)
 
-    executor = ThreadPoolExecutor(max_workers=max(1, jobs))
+    threads = ThreadPoolExecutor(max_workers=max(1, jobs))
     pending: dict[Future[_R], int] = {}
     done: dict[int, _R] = {}
     position, next_out = 0, 0
     try:
         while position < len(items) or pending:
             while position < len(items) and len(pending) < 2 * max(1, jobs):
-                pending[executor.submit(on_lane, items[position])] = position
+                pending[threads.submit(on_lane, items[position])] = position
                 position += 1
             finished, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in finished:
@@ -399,4 +480,4 @@ def in_parallel(
                 yield done.pop(next_out)
                 next_out += 1
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        threads.shutdown(wait=False, cancel_futures=True)

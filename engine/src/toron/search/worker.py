@@ -7,14 +7,16 @@ is read by the child. Nothing here is imported by the program under test.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import astuple
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 from typing import Any
 
 from toron.core.places import Places
@@ -33,6 +35,7 @@ from toron.search.references import (
 from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.watchdog import watch
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
 
 REQUESTS = 0
 GO = b"G"
@@ -49,6 +52,7 @@ def main(arguments: list[str]) -> int:
         Path(arguments[3]),
     )
     _die_with_parent()
+    _die_first()
     os.dup2(2, 1)  # what the program prints must not meet anybody's JSON
     places = Places(root)
     project = [] if root == Path(root.anchor) else [root]  # from `/`, everything would be readable
@@ -57,14 +61,22 @@ def main(arguments: list[str]) -> int:
     try:
         module = load_module(path)
         names = kernel_names(module)
+        prepare_draws()
     except BadKernel as error:
         write_frame(answers, {"kind": "refused", "message": str(error)})
         return 2
     plain = {name: options_of(getattr(module, name)).seeds for name in names}
-    write_frame(answers, {"kind": "ready", "kernels": plain})
+    sources = [str(path), *_imported(places)]
+    write_frame(answers, {"kind": "ready", "kernels": plain, "sources": sources})
     edge.settle()
     _serve(answers, stuck, edge, places, module, path)
     return 0
+
+
+def _imported(places: Places) -> list[str]:
+    """The files of the project that the program has imported."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return sorted({file for file in files if isinstance(file, str) and places.is_program(file)})
 
 
 def _serve(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
@@ -73,11 +85,18 @@ def _serve(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         child = os.fork()
         if child == 0:
             _child(answers, stuck, edge, places, module, path)
-        write_frame(answers, {"kind": "end", "status": _wait_for(child)})
+        status = _wait_for(child)
+        unread = _unread() if status else 0
+        write_frame(answers, {"kind": "end", "status": status, "unread": unread})
 
 
 def _wait_for(child: int) -> int:
     return os.waitpid(child, 0)[1]
+
+
+def _unread() -> int:
+    """How much of its request a dead execution has left behind."""
+    return int.from_bytes(ioctl(REQUESTS, FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
@@ -149,7 +168,7 @@ def perform(
         "kind": "outcome",
         "reseeds": run.reseeds,
         "outcome": outcome.to_json(),
-        "events": [astuple(event) for event in run.trace.events],
+        "events": [event.to_json() for event in run.trace.events],
         "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
@@ -174,6 +193,12 @@ def _die_with_parent() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise ToronError("prctl(PR_SET_PDEATHSIG) failed; a killed run could leave processes")
+
+
+def _die_first() -> None:
+    """When the machine runs out of memory, an execution is what it should kill: it is reported."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 if __name__ == "__main__":

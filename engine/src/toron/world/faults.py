@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from toron.core.agenda import Agenda
-from toron.core.choices import ChoiceSource
+from toron.core.choices import WHOLE, ChoiceSource, SeededChoices
 from toron.core.clock import SECOND_NS, Clock, to_ns
 from toron.world.disk.host_disk import draw_fault
 from toron.world.hosts import Host
@@ -57,14 +57,24 @@ class _Planned:
 
 
 class FaultPlanner:
-    """Draws and schedules the faults of one run."""
+    """Draws and schedules the faults of one run.
+
+    The plan belongs to the seeds, as the program's entropy does; a tape only says what of it takes
+    place. So a fault is one deviation, and not the eight numbers that describe it.
+    """
 
     def __init__(
-        self, clock: Clock, agenda: Agenda, choices: ChoiceSource, network: Network
+        self,
+        clock: Clock,
+        agenda: Agenda,
+        choices: ChoiceSource,
+        seeded: SeededChoices,
+        network: Network,
     ) -> None:
         self._clock = clock
         self._agenda = agenda
         self._choices = choices
+        self._seeded = seeded
         self._network = network
         self.plan: list[str] = []
         self._planned: list[_Planned] = []
@@ -75,21 +85,22 @@ class FaultPlanner:
         """Draw a plan for ``hosts`` over the next ``horizon_s`` seconds and schedule it."""
         pairs = [(a, b) for a in hosts for b in hosts if a is not b]
         usable = [kind for kind in kinds if kind in KINDS_OF_HOSTS or pairs]
-        chosen = [kind for kind in usable if self._choices.pick(_LABEL, 2)]
+        chosen = [kind for kind in usable if self._seeded.pick(_LABEL, 2)]
         if usable and not chosen:
-            chosen = [usable[self._choices.pick(_LABEL, len(usable))]]
+            chosen = [usable[self._seeded.pick(_LABEL, len(usable))]]
         drawn: list[tuple[Fault, _Planned]] = []
         now_ns = self._clock.now_ns
         over_ns = now_ns + to_ns(horizon_s)
         for kind in chosen:
-            for _ in range(1 + self._choices.pick(_LABEL, _WINDOWS_MAX)):
+            for _ in range(1 + self._seeded.pick(_LABEL, _WINDOWS_MAX)):
                 planned = _Planned(kind, hosts, pairs, now_ns, over_ns)
                 drawn.append((self._draw_one(planned, horizon_s), planned))
         self.over_ns = max(self.over_ns, over_ns)
         return self._carry_out(drawn)
 
-    def redraw(self) -> None:
+    def redraw(self, seeded: SeededChoices) -> None:
         """Draw again what has not begun: as many faults of the same kinds, with as long to go."""
+        self._seeded = seeded
         waiting = [planned for planned in self._planned if planned.waits]
         drawn: list[tuple[Fault, _Planned]] = []
         for planned in waiting:
@@ -104,14 +115,13 @@ class FaultPlanner:
     def _draw_one(self, planned: _Planned, horizon_s: float) -> Fault:
         begin_s, end_s = self._window(horizon_s)
         hosts, pairs = planned.hosts, planned.pairs
-        host = hosts[self._choices.pick(_LABEL, len(hosts))]
-        pair = pairs[self._choices.pick(_LABEL, len(pairs))] if pairs else (host, host)
+        host = hosts[self._seeded.pick(_LABEL, len(hosts))]
+        pair = pairs[self._seeded.pick(_LABEL, len(pairs))] if pairs else (host, host)
         return self._fault(planned.kind, begin_s, end_s, host, pair)
 
     def _carry_out(self, drawn: list[tuple[Fault, _Planned]]) -> list[str]:
         """Schedule what was drawn and takes place; return its lines, in the order of time."""
-        counts: dict[str, int] = {}
-        drawn = [one for one in drawn if self._takes_place(one[0], counts)]
+        drawn = self._kept(drawn)
         drawn.sort(key=lambda one: (one[0].begin_s, one[0].end_s, one[0].text))
         for fault, planned in drawn:
             since_s = (self._clock.now_ns - planned.drawn_ns) / SECOND_NS
@@ -124,16 +134,25 @@ class FaultPlanner:
         self.plan += lines
         return lines
 
-    def _takes_place(self, fault: Fault, counts: dict[str, int]) -> bool:
-        """Whether a shrunk run still has it: each fault of a plan can be left out alone."""
-        count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
-        return self._choices.keeps(f"chaos.fault {fault.kind} {count}")
+    def _kept(self, drawn: list[tuple[Fault, _Planned]]) -> list[tuple[Fault, _Planned]]:
+        """What a shrunk run still has: each fault of a plan can be left out alone, or end early."""
+        counts: dict[str, int] = {}
+        kept: list[tuple[Fault, _Planned]] = []
+        for fault, planned in drawn:
+            count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
+            share = self._choices.keeps(f"chaos.fault {fault.kind} {count}")
+            if share == WHOLE:
+                kept.append((fault, planned))
+            elif share:
+                length_s = (fault.end_s - fault.begin_s) * share / WHOLE
+                kept.append((replace(fault, end_s=fault.begin_s + length_s), planned))
+        return kept
 
     def _window(self, horizon_s: float) -> tuple[float, float]:
-        begin_s = horizon_s * 0.8 * self._choices.pick(_LABEL, _MILLI) / _MILLI
+        begin_s = horizon_s * 0.8 * self._seeded.pick(_LABEL, _MILLI) / _MILLI
         longest_s = max(_SHORTEST_S, (horizon_s - begin_s) / 2)
         length_s = _SHORTEST_S + (longest_s - _SHORTEST_S) * (
-            self._choices.pick(_LABEL, _MILLI) / _MILLI
+            self._seeded.pick(_LABEL, _MILLI) / _MILLI
         )
         return begin_s, min(begin_s + length_s, horizon_s)
 
@@ -161,7 +180,7 @@ class FaultPlanner:
     def _fault(
         self, kind: str, begin_s: float, end_s: float, host: Host, pair: tuple[Host, Host]
     ) -> Fault:
-        share = self._choices.pick(_LABEL, _MILLI) / _MILLI
+        share = self._seeded.pick(_LABEL, _MILLI) / _MILLI
         text, start, stop = self._effect(kind, share, end_s, host, pair)
         if kind in _AT_ONCE:
             end_s = begin_s
@@ -185,7 +204,7 @@ class FaultPlanner:
             case "disk" | "corruption":
                 fault = draw_fault(
                     host.disk,
-                    lambda bound: self._choices.pick(_LABEL, bound),
+                    lambda bound: self._seeded.pick(_LABEL, bound),
                     corrupts=kind == "corruption",
                 )
                 return fault.text, fault.start, fault.stop
@@ -222,7 +241,7 @@ class FaultPlanner:
     def _clock_fault(self, host: Host, share: float) -> Effect:
         """A wall clock that is set, or both clocks running wrong; corrected when it is over."""
         clock = host.clock
-        if self._choices.pick(_LABEL, 2):
+        if self._seeded.pick(_LABEL, 2):
             seconds = round((share - 0.5) * 2 * _JUMP_MAX_S, 3)
             return (
                 f"set the clock of {host.name} by {seconds:+g} s",

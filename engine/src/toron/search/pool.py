@@ -124,6 +124,11 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int | None:
+        """The number of its process, while there is one."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start the process and import the program; BadKernel when it does not import."""
         answers, write_end = os.pipe()
@@ -352,6 +357,7 @@ class Worker:
             tape=[(key, value) for key, value in answer["tape"]],
             offers=[(key, most) for key, most in answer["offers"]],
             cancelled=answer["cancelled"],
+            states=answer.get("states", 0),
         )
 
     def _token(self, request: Request, digest: str, cause: str = "") -> str:

@@ -24,7 +24,7 @@ from toron.errors import BadKernel, ToronError
 from toron.search.execute import Run, Setup
 from toron.search.forks import Copies, Forks
 from toron.search.frames import read_frame, write_frame
-from toron.search.rare import SEEN, RareForks
+from toron.search.rare import SEEN, SEEN_AT, RareForks
 from toron.search.references import (
     KernelOptions,
     find_kernel,
@@ -112,7 +112,7 @@ def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         else:
             forks = _forks(request, answers, stuck)
             answer = perform(request, edge, places, kernel, options_of(kernel), forks)
-            write_frame(answers, answer)
+            write_frame(answers, {**answer, "states": SEEN.get(SEEN_AT)})
     except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
         message = {"kind": "error", "message": traceback.format_exc(limit=20)}
         edge.end()

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from toron import ENGINE_VERSION
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search import explore as _explore
+from toron.search import shrink as _shrink
 from toron.search import verify as _verify
+from toron.search.clusters import mark_of
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import WALL_LIMIT_S, Request, Worker
@@ -25,10 +28,8 @@ from toron.search.references import (
     KernelRef,
     Token,
     check_kernel,
-    display_path,
     options_of,
     parse_seed,
-    source_digest,
 )
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
@@ -38,8 +39,7 @@ from toron.world.world import prepare_draws
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _WORKERS_KEPT = 4
-_workers: dict[Path, tuple[str, Worker]] = {}
-"""A worker for each file, with the digest of the file that it has imported."""
+_workers: dict[Path, Worker] = {}
 
 
 @overload
@@ -47,23 +47,31 @@ def kernel(function: Kernel, /) -> Kernel: ...
 
 
 @overload
-def kernel(*, seeds: int = ..., time_limit: float = ...) -> Callable[[Kernel], Kernel]: ...
+def kernel(
+    *, seeds: int = ..., time_limit: float = ..., leaks: bool = ...
+) -> Callable[[Kernel], Kernel]: ...
 
 
 def kernel(
-    function: Kernel | None = None, /, *, seeds: int = 100, time_limit: float = 3600.0
+    function: Kernel | None = None,
+    /,
+    *,
+    seeds: int = 100,
+    time_limit: float = 3600.0,
+    leaks: bool = False,
 ) -> Kernel | Callable[[Kernel], Kernel]:
     """Mark an ``async def`` with one argument (the `World`) or none as a kernel.
 
     ``seeds`` is how many seeds an exploration uses when it is not told; ``time_limit`` is in
-    virtual seconds, and a run that reaches it is inconclusive.
+    virtual seconds, and a run that reaches it is inconclusive. ``leaks=True`` fails a run for tasks
+    that it leaves pending and for what nobody awaited; see `World.forbid_leaks`.
     """
     if seeds < 1 or time_limit <= 0:
         raise BadKernel(f"kernel(seeds={seeds}, time_limit={time_limit}): both must be above 0")
 
     def mark(marked: Kernel) -> Kernel:
         check_kernel(marked, getattr(marked, "__qualname__", repr(marked)))
-        setattr(marked, MARK, KernelOptions(seeds, time_limit))
+        setattr(marked, MARK, KernelOptions(seeds, time_limit, leaks))
         return marked
 
     return mark if function is None else mark(function)
@@ -85,22 +93,20 @@ def _source_file(function: Callable[..., Any]) -> str | None:
 
 
 def _worker(path: Path) -> Worker:
-    source = source_digest(path) if path.is_file() else ""
     known = _workers.get(path)
-    if known is not None and known[0] == source:
-        return known[1]
-    if known is not None:  # the file was edited in the meantime: a notebook, a watching test runner
-        _workers.pop(path)[1].stop()
-    while len(_workers) >= _WORKERS_KEPT:
-        _workers.pop(next(iter(_workers)))[1].stop()
-    worker = Worker(path)
-    _workers[path] = source, worker
-    return worker
+    if known is not None and known.is_outdated():
+        _workers.pop(path).stop()
+        known = None
+    if known is None:
+        while len(_workers) >= _WORKERS_KEPT:
+            _workers.pop(next(iter(_workers))).stop()
+        known = _workers[path] = Worker(path)
+    return known
 
 
 @atexit.register
 def _stop_workers() -> None:
-    for _, worker in _workers.values():
+    for worker in _workers.values():
         worker.stop()
     _workers.clear()
 
@@ -135,7 +141,7 @@ def execute(
         seed,
         chaos_seed,
         level,
-        strategy=check_strategy(strategy),
+        strategy=check_strategy(strategy, explores=tape is not None),
         tape=None if tape is None else tuple(tape),
         records_tape=records_tape,
     )
@@ -263,16 +269,19 @@ def verify(
 class ReplayDiffers(ToronError):
     """A token was replayed and the behaviour is not the one it was made from.
 
-    ``code_changed`` tells whether the kernel's file is another than then; if it is not, the program
-    is not deterministic or a library below it has changed. ``outcome`` is what happened now, and
-    ``execution`` the whole of it.
+    ``code_changed`` tells whether the program's files (or Python, or Toron) are others than then;
+    if they are not, the program is not deterministic or a library below it has changed. ``outcome``
+    is what happened now, ``execution`` all of it, ``same_failure`` whether it fails as it did.
     """
 
-    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
+    def __init__(
+        self, message: str, execution: Execution, *, code_changed: bool, same_failure: bool
+    ) -> None:
         super().__init__(message)
         self.execution = execution
         self.outcome = execution.outcome
         self.code_changed = code_changed
+        self.same_failure = same_failure
 
 
 def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") -> Execution:
@@ -295,23 +304,49 @@ def replay(token: str) -> Outcome:
 def replayed(token: str, *, level: str = "digest") -> Execution:
     """`replay`, with what is kept of the trace at ``level``."""
     decoded = Token.decode(token)
-    path = Path(decoded.file).resolve()
-    if not path.is_file():
-        raise BadKernel(
-            f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
-        )
-    reference = KernelRef(path, decoded.name)
+    reference = decoded.kernel()
     execution = execute_token(decoded, reference, level=level)
-    outcome = execution.outcome
-    if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
-        changed = source_digest(path) != decoded.source
-        why = (
-            f"{display_path(path)} has changed since"
-            if changed
-            else "its code has not: a library has, or it is not deterministic (see toron verify)"
-        )
-        if decoded.digest:
-            raise ReplayDiffers(
-                f"the replay behaves differently: {why}", execution, code_changed=changed
-            )
+    if not execution.outcome.trace_digest.startswith(decoded.digest):
+        raise _difference(decoded, execution, _worker(reference.path).source)
     return execution
+
+
+def _difference(token: Token, execution: Execution, source: str) -> ReplayDiffers:
+    """What a replay with another digest means."""
+    failure, cause = execution.outcome.failure, mark_of(execution.outcome.failure)
+    changed = source != token.source or token.engine != ENGINE_VERSION
+    same = bool(cause) and cause == token.cause
+    if not changed:
+        text = (
+            "the replay behaves differently, and the code has not changed: a library has, or the "
+            "program is not deterministic (see toron verify)"
+        )
+    elif same:
+        text = "the code has changed since; the same failure still happens"
+    elif failure is None:
+        was = "it does not fail any more" if token.cause else "it behaves differently"
+        text = f"the code has changed since; {was}"
+    elif token.cause:
+        text = f"the code has changed since; it fails with another cause now: {failure.cause}"
+    else:
+        text = f"the code has changed since; it fails now: {failure.cause}"
+    return ReplayDiffers(text, execution, code_changed=changed, same_failure=same)
+
+
+def shrink(failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1) -> Outcome:
+    """The same failure in a run that deviates as little as possible from the harmless one.
+
+    ``failed`` is a failing `Outcome` or its token; ``budget`` is in runs. The token of the result
+    holds the deviations that are left; see `shrunk` for them as values.
+    """
+    return shrunk(failed, budget=budget, jobs=jobs).outcome
+
+
+def shrunk(
+    failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1
+) -> _shrink.Shrunk:
+    """`shrink`, with the deviations that are left and what it took."""
+    if budget < 1 or jobs < 1:
+        raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)

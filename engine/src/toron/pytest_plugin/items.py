@@ -20,7 +20,8 @@ from toron.pytest_plugin.settings import SEEDS_DEFAULT, settings_of
 from toron.pytest_plugin.story import headline_of, why
 
 if TYPE_CHECKING:
-    from toron.search.explore import Cluster, Exploration
+    from toron.search.clusters import Cluster
+    from toron.search.explore import Exploration
     from toron.search.outcome import Execution, Outcome
     from toron.search.references import KernelRef
 

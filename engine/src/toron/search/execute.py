@@ -11,14 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from toron.checks.leaks import DESTROYED, Leak
+from toron.checks.models import BadHistory
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
 from toron.core.causes import Causes, Noting
-from toron.core.choices import ChoiceSource
+from toron.core.choices import ChoiceSource, SeededChoices
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
-from toron.core.loop import Shared, SimLoop, SimTask, report_text
+from toron.core.loop import Shared, SimLoop, SimTask, report_text, suspended_stack
 from toron.core.places import Places
 from toron.core.process import CURRENT
 from toron.core.selector import Descriptors
@@ -34,7 +36,9 @@ from toron.errors import (
     RunRejected,
     StopRun,
 )
+from toron.search import clusters
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
+from toron.search.references import options_of
 from toron.search.strategies import DEFAULT_STRATEGY, strategy_of
 from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
@@ -44,6 +48,8 @@ from toron.world.network import Network
 from toron.world.world import MAIN_HOST, REJECTED, World
 
 _MESSAGE_MAX = 2_000
+_ROUNDS_TO_END = 100
+"""How often what is ready is run after the kernel's end, before a task counts as left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,8 @@ class Run:
         )
         if setup.level != "digest":
             self.shared.causes = Causes(self.trace, self.descriptors)
-        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
+        seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, seeded, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
         )
@@ -139,9 +146,10 @@ class Run:
         escapes = self.edge.refusals.escapes
         if escapes:
             what, where = escapes[0]
-            failure = Failure("escape", what, self.clock.now_ns, where)
+            failure = self._told("escape", what, where)
         if failure is not None:
-            self.trace.add("failure", f"{failure.kind} {failure.message}")
+            one_line = failure.message.replace("\n", " / ")
+            self.trace.add("failure", f"{failure.kind} {one_line}")
         return self._outcome(failure)
 
     def _execute_in_context(self) -> Failure | None:
@@ -151,12 +159,20 @@ class Run:
         self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)
         failure = self._run_main()
-        if self.rejected:
-            failure = None
-        elif failure is None or failure.kind in ("deadlock", "limit"):
-            failure = self._left_behind() or failure
+        if not self.rejected:
+            failure = self._after_main(failure)
         for loop in self.shared.loops:
             loop.fall_silent()
+        return failure
+
+    def _after_main(self, failure: Failure | None) -> Failure | None:
+        """What else is wrong once the kernel has ended: left errors, histories, leaks."""
+        if failure is None or failure.kind in ("deadlock", "limit"):
+            failure = self._left_behind() or failure
+        if failure is None or failure.kind == "limit":
+            failure = self._history_failure() or failure
+        if failure is None and self.ledger.leaks.watched:
+            failure = self._leak_failure()
         return failure
 
     def _run_main(self) -> Failure | None:
@@ -164,11 +180,15 @@ class Run:
         try:
             main = self.loop.create_task(self._call_kernel())
             self.shared.kernel = main
+            if options_of(self.setup.kernel).leaks:
+                self.ledger.forbid_leaks()
             result = self.loop.run_until_complete(main)
             if result is not None:
                 plain = _plain_or_name(result)
                 self.trace.add("result", dumps(plain))
                 self.world.outputs.setdefault("result", plain)
+            if self.ledger.leaks.watched:
+                self._note_pending()
             self._cancel_rest()
             self.ledger.at_end()
         except RunRejected as rejected:
@@ -192,6 +212,54 @@ class Run:
         self.rejected = True
         self.ledger.reachable(REJECTED)
         self.trace.add("rejected", why)
+
+    def _history_failure(self) -> Failure | None:
+        """What the histories of the run say, also of one that was cut short."""
+        try:
+            self.ledger.judge_histories()
+        except PropertyFailed as stop:
+            return self._stopped(stop)
+        except LimitReached as stop:
+            return Failure("limit", str(stop)[:_MESSAGE_MAX], self.clock.now_ns, "")
+        except BadHistory as error:
+            return self._failure("exception", _describe(error), error)
+        return None
+
+    def _note_pending(self) -> None:
+        """Tasks that nobody will wait for: the kernel's own, and those of hosts that have ended."""
+        for _ in range(_ROUNDS_TO_END):
+            if not self.loop._ready:  # type: ignore[attr-defined]
+                break
+            self.loop.run_until_complete(asyncio.sleep(0))
+        processes = [host.process for host in self.world.hosts if host.up and host.has_ended]
+        processes.append(self.world.host(MAIN_HOST).process)
+        for task in self.shared.all_tasks():
+            if task.toron_process in (*processes, None) and not task.cancelling():
+                name = task.toron_process.name if task.toron_process is not None else MAIN_HOST
+                where = self.trace.place_of(suspended_stack(task))
+                text = f"{task.toron_label} on {name} is still pending, and nobody waits for it"
+                self.ledger.leaks.found.append(Leak(text, self.clock.now_ns, where))
+
+    def _leak_failure(self) -> Failure | None:
+        """What was left behind, when that is forbidden."""
+        gc.collect()  # what is part of a cycle is only now seen to be lost
+        found = list(self.ledger.leaks.found)
+        for report, at_ns in self.shared.reported:
+            task = report.get("task")
+            if report.get("message") == DESTROYED and isinstance(task, SimTask):
+                text = f"{task.toron_label} was destroyed while it was pending: nobody held it"
+                code: Any = getattr(task.get_coro(), "cr_code", None)
+                origin = (code.co_filename, code.co_firstlineno, code.co_qualname) if code else None
+                found.append(Leak(text, at_ns, "", origin))
+        if not found:
+            return None
+        first = found[0]
+        where = first.where
+        if first.origin is not None:
+            file, line, function = first.origin
+            where = f"{self.places.name_of(file)}:{line} in {function}"
+        more = "".join(f"; {leak.text}" for leak in found[1:])
+        return Failure("leaked_task", (first.text + more)[:_MESSAGE_MAX], first.at_ns, where)
 
     def _call_kernel(self) -> Any:
         takes_world = bool(inspect.signature(self.setup.kernel).parameters)
@@ -219,20 +287,23 @@ class Run:
 
     def _stopped(self, stop: StopRun) -> Failure:
         if isinstance(stop, PropertyFailed):
-            return Failure("property", str(stop), self.clock.now_ns, stop.where, stop.name)
-        if isinstance(stop, Deadlock):
-            waiting, where = self._stuck()
-            return Failure("deadlock", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+            cause = clusters.of_property(stop.name, stop.where)
+            now_ns = self.clock.now_ns
+            return Failure("property", str(stop), now_ns, stop.where, stop.name, cause)
+        now = stuck(self.shared, self.places)
         if isinstance(stop, Livelock):
-            _, where = self._stuck()
-            return Failure("livelock", str(stop), self.clock.now_ns, where)
+            return self._told("livelock", str(stop), now.where)
+        text = f"{stop}; waiting: {now.text}"
+        if isinstance(stop, Deadlock):
+            cause = clusters.of_waits("deadlock", now.roots)
+            return Failure("deadlock", text, self.clock.now_ns, now.where, cause=cause)
         assert isinstance(stop, LimitReached)
-        waiting, where = self._stuck()
-        return Failure("limit", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+        cause = clusters.of_text("limit", str(stop), now.where)
+        return Failure("limit", text, self.clock.now_ns, now.where, cause=cause)
 
-    def _stuck(self) -> tuple[str, str]:
-        """Which tasks and threads wait, where, and for what."""
-        return stuck(self.shared, self.places)
+    def _told(self, kind: FailureKind, text: str, where: str) -> Failure:
+        cause = clusters.of_text(kind, text, where)
+        return Failure(kind, text, self.clock.now_ns, where, cause=cause)
 
     def _left_behind(self) -> Failure | None:
         """The first exception that nobody looked at."""
@@ -260,8 +331,7 @@ class Run:
             return None
         at_ns, text, error = min(found, key=lambda item: item[0])
         kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
-        where = self.places.of_traceback(error.__traceback__)
-        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where)
+        return self._failure(kind, text, error, at_ns)
 
     def _children_of_gathers(self) -> set[SimTask]:
         """Tasks whose result a pending `gather` will look at, once all its children are done."""
@@ -269,9 +339,13 @@ class Run:
         children = [getattr(waiter, "_children", ()) for waiter in waiters]
         return {child for group in children for child in group if isinstance(child, SimTask)}
 
-    def _failure(self, kind: FailureKind, text: str, error: BaseException) -> Failure:
+    def _failure(
+        self, kind: FailureKind, text: str, error: BaseException, at_ns: int | None = None
+    ) -> Failure:
         where = self.places.of_traceback(error.__traceback__)
-        return Failure(kind, text[:_MESSAGE_MAX], self.clock.now_ns, where)
+        at_ns = self.clock.now_ns if at_ns is None else at_ns
+        cause = clusters.of_error(error, self.places)
+        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where, cause=cause)
 
     def _outcome(self, failure: Failure | None) -> Outcome:
         if failure is None:

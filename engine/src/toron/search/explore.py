@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from toron.search.clusters import Cluster, Clusters
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
 from toron.search.references import KernelRef
@@ -27,18 +28,6 @@ _R = TypeVar("_R")
 
 
 @dataclass(slots=True)
-class Cluster:
-    """Failures with one cause: the first of them, and the seeds of all."""
-
-    outcome: Outcome
-    seeds: list[int]
-
-    def to_json(self) -> dict[str, Any]:
-        """The outcome with the ``seeds`` that fail like it."""
-        return {**self.outcome.to_json(), "seeds": self.seeds}
-
-
-@dataclass(slots=True)
 class Exploration:
     """What many seeds came to."""
 
@@ -48,7 +37,7 @@ class Exploration:
     seeds_run: int = 0
     failing_seeds: list[int] = field(default_factory=list)
     inconclusive_seeds: list[int] = field(default_factory=list)
-    failures: list[Cluster] = field(default_factory=list)
+    clusters: Clusters = field(default_factory=Clusters)
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     elapsed_s: float = 0.0
     interrupted: bool = False
@@ -85,15 +74,25 @@ class Exploration:
             self.failing_seeds.append(seed)
             self.runs_to_first_failure = self.runs_to_first_failure or self.seeds_run
         if outcome.failure is not None:
-            self._cluster(outcome, seed)
+            self.clusters.add(outcome, seed)
 
-    def _cluster(self, outcome: Outcome, seed: int) -> None:
-        cause = _cause(outcome)
-        for cluster in self.failures:
-            if _cause(cluster.outcome) == cause:
-                cluster.seeds.append(seed)
-                return
-        self.failures.append(Cluster(outcome, [seed]))
+    @property
+    def failures(self) -> list[Cluster]:
+        """One failure for each cause."""
+        return self.clusters.all()
+
+    @property
+    def never_reached(self) -> list[str]:
+        """What should have been seen in some run and was seen in none: a warning, no failure.
+
+        Such runs may be green because they never came near what they are about. `unreachable` is
+        meant not to be reached.
+        """
+        return [
+            name
+            for name, counts in self.properties.items()
+            if counts["never_reached"] and counts["kind"] != "unreachable"
+        ]
 
     @property
     def rejected_runs(self) -> int:
@@ -120,16 +119,10 @@ class Exploration:
             "failures": [cluster.to_json() for cluster in self.failures],
             "distinct_failures": len(self.failures),
             "properties": self.properties,
+            "never_reached": self.never_reached,
             "seeds_per_second": round(rate, 1),
             "interrupted": self.interrupted,
         }
-
-
-def _cause(outcome: Outcome) -> tuple[str, str | None, str]:
-    """What two failures must share to count as one: kind, property and place."""
-    failure = outcome.failure
-    assert failure is not None
-    return failure.kind, failure.property, failure.where
 
 
 class WorkerLanes:

@@ -87,3 +87,4 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
         print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}")
         print_failure(cluster.outcome)
         print(f"    replay: toron replay {cluster.outcome.token}")
+        print(f"    trace:  toron trace {cluster.outcome.token} --format html")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any, Self, TypeVar
 from toron.search.clusters import Cluster, Clusters
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
+from toron.search.rare_search import RareSearch, search_rare
 from toron.search.references import KernelRef
 from toron.search.strategies import (
     DEFAULT_STRATEGY,
     DRIVERS,
+    FORK,
     SWARM,
     Driver,
     chaos_seed_for,
@@ -132,9 +133,8 @@ class WorkerLanes:
     its workers end: a suite of many kernels never holds more than a few processes.
     """
 
-    def __init__(self, jobs: int, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
+    def __init__(self, jobs: int = 1, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
         self._jobs = max(1, jobs)
-        self._threads = ThreadPoolExecutor(max_workers=self._jobs)
         self._wall_limit_s = wall_limit_s
         self._workers: dict[int, dict[tuple[str, Conditions], Worker]] = {}
         self._paths: dict[int, Path] = {}
@@ -148,11 +148,10 @@ class WorkerLanes:
         self._closed = True
         for lane in list(self._workers):
             self._empty(lane)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def run(self, items: Sequence[_T], work: Callable[[_T, int], _R]) -> Iterator[_R]:
-        """`in_parallel`, on threads that stay as long as the workers do."""
-        yield from in_parallel(items, work, jobs=self._jobs, executor=self._threads)
+        """`in_parallel`, with as many jobs as there are lanes."""
+        yield from in_parallel(items, work, jobs=self._jobs)
 
     def _empty(self, lane: int) -> None:
         for worker in self._workers.pop(lane, {}).values():
@@ -239,6 +238,15 @@ def drive(search: Search, driver: Driver) -> Generator[Execution]:
                 yield execution
 
 
+def fork(search: Search) -> Generator[Execution]:
+    """As many runs as there are seeds, most of them copies made at rare states; see `rare`."""
+    plan = RareSearch(
+        search.reference.name, search.seeds, search.chaos_seed, DEFAULT_STRATEGY, search.jobs
+    )
+    with WorkerLanes() as lanes:
+        yield from search_rare(plan, lambda group: lanes.get(group, search.reference.path, FORK))
+
+
 def explore(
     search: Search, on_execution: Callable[[Exploration, Execution], None] | None = None
 ) -> Exploration:
@@ -250,7 +258,10 @@ def explore(
     exploration = Exploration(search.reference.name, search.chaos_seed, search.strategy)
     make_driver = DRIVERS.get(search.strategy)
     driver = None if make_driver is None else make_driver(search.beyond)
-    executions = run_many(search) if driver is None else drive(search, driver)
+    if search.strategy == FORK:
+        executions = fork(search)
+    else:
+        executions = run_many(search) if driver is None else drive(search, driver)
     with exploration.timed(), closing(executions):
         for number, execution in enumerate(executions):
             exploration.add(execution.outcome, search.seeds[number])

@@ -34,6 +34,7 @@ ADDR_NO_RANDOMIZE = 0x0040000
 _PERSONALITY_QUERY = 0xFFFFFFFF
 START_LIMIT_S = 60.0
 WALL_LIMIT_S = 120.0
+_MARGIN_S = 10.0
 _ENVIRONMENT = (
     "HOME",
     "LANG",
@@ -48,6 +49,9 @@ _ENVIRONMENT = (
 """All of the environment that reaches a program under test: no result may depend on the rest."""
 _STARTS_FAILED_MAX = 2
 _spawning = threading.Lock()
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="toron-spawner")
+"""Lives as long as this process. `PR_SET_PDEATHSIG` means the thread that forked, not its process:
+a worker started by a thread of `in_parallel` would be killed when that has no more to do."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -79,6 +83,8 @@ class Request:
     """Whether the execution comes with its deviations."""
     surveys: bool = False
     """Whether the execution of a tape says where it could have deviated."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: a branch, from the start."""
 
     def to_json(self, wall_limit_s: float) -> dict[str, Any]:
         """What a worker is sent."""
@@ -125,21 +131,13 @@ class Worker:
         stuck = watchdog.report_file()
         command += [str(write_end), str(stuck), str(self.path), str(self._root())]
         command += self._readable
-        with _spawning, _addresses(self.conditions.random_addresses):
+        with _spawning:
             if self._closed:
                 os.close(answers)
                 os.close(write_end)
                 os.close(stuck)
                 raise WorkerDied(f"the worker for {self.path} was closed")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None,
-                pass_fds=[write_end, stuck],
-                env=self._environment(),
-                start_new_session=True,
-            )
+            process = _spawner.submit(self._spawn, command, [write_end, stuck]).result()
             self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
         assert process.stdin is not None
@@ -172,6 +170,19 @@ class Worker:
         return any(
             not file.is_file() or _stamp(file) != stamp for file, stamp in self._sources.items()
         )
+
+    def _spawn(self, command: list[str], inherited: list[int]) -> subprocess.Popen[bytes]:
+        """In the thread that starts all workers: the system kills a worker with its thread."""
+        with _addresses(self.conditions.random_addresses):
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                pass_fds=inherited,
+                env=self._environment(),
+                start_new_session=True,
+            )
 
     def _root(self) -> Path:
         """What file names in results are relative to."""
@@ -214,8 +225,8 @@ class Worker:
         answers = self._answers
         return read_frame(answers, lambda: _await(answers, select.POLLIN, deadline))
 
-    def _send(self, stdin: int, request: Request, deadline: float) -> None:
-        view = memoryview(GO + frame_of(request.to_json(self.wall_limit_s)))
+    def _send(self, stdin: int, asked: dict[str, Any], deadline: float) -> None:
+        view = memoryview(GO + frame_of(asked))
         self._sent = len(view)
         while view:
             try:
@@ -238,7 +249,7 @@ class Worker:
             return again
         assert execution.outcome.failure is not None
         text = f"{execution.outcome.failure.message}; a second try: {again.outcome.verdict}"
-        return self._cut_short(request, "crash", text)
+        return self.cut_short(request, "crash", text)
 
     def _attempt_or_say(self, request: Request) -> Execution:
         """`_attempt`, with a process that does not start as an answer too.
@@ -247,13 +258,13 @@ class Worker:
         """
         if self._starts_failed >= _STARTS_FAILED_MAX:
             text = f"the worker for {self.path} did not start, {self._starts_failed} times"
-            return self._cut_short(request, "crash", text)
+            return self.cut_short(request, "crash", text)
         try:
             return self._attempt(request)
         except WorkerDied as died:
             if self._closed:
                 raise
-            return self._cut_short(request, "crash", str(died))
+            return self.cut_short(request, "crash", str(died))
 
     def _attempt(self, request: Request) -> Execution:
         if self._process is not None and self._process.poll() is not None:
@@ -270,28 +281,54 @@ class Worker:
             text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
             if place:
                 text += f"; it was stuck at {place}, in C code or in a loop that never waits"
-            return self._cut_short(request, "limit", text)
+            return self.cut_short(request, "limit", text)
         except (EOFError, BrokenPipeError) as error:
             self.stop()
             is_cut = isinstance(error, FrameCut)
             who = "process of this execution died while it answered" if is_cut else "worker died"
-            return self._cut_short(request, "crash", f"the {who}")
+            return self.cut_short(request, "crash", f"the {who}")
         if answer is None:
             if end["unread"] or self._sent > select.PIPE_BUF:
                 self.stop()  # the request is half read: what is left in the pipe is no request
-            return self._cut_short(request, "crash", _death(end["status"]))
+            return self.cut_short(request, "crash", death_of(end["status"]))
         if answer["kind"] == "refused":
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
         return self.execution_from(answer, request)
 
+    def converse(self, request: Request, forks: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Execute ``request`` and fork it as ``forks`` says: what comes back, ``end`` the last.
+
+        Each message must come within the time that one execution may take. TimeoutError when none
+        does, EOFError when the worker died: it is stopped then, and starts anew when it is asked.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            self.start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        try:
+            asked = {**request.to_json(self.wall_limit_s), "forks": forks}
+            self._send(process.stdin.fileno(), asked, time.monotonic() + self.wall_limit_s)
+            message: dict[str, Any] = {"kind": ""}
+            while message["kind"] != "end":
+                message = self._read(time.monotonic() + self.wall_limit_s + _MARGIN_S)
+                yield message
+        except BrokenPipeError as error:
+            self.stop()
+            raise EOFError("the worker process died") from error
+        except BaseException:  # also a reader that wants no more: the rest would be in the way
+            self.stop()
+            raise
+
     def _ask(self, request: Request) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         """The answer of one execution, if it gave one, and how its process ended."""
         process, deadline = self._process, time.monotonic() + self.wall_limit_s
         assert process is not None
         assert process.stdin is not None
-        self._send(process.stdin.fileno(), request, deadline)
+        self._send(process.stdin.fileno(), request.to_json(self.wall_limit_s), deadline)
         answer: dict[str, Any] | None = None
         message = self._read(deadline)
         while message["kind"] != "end":
@@ -328,9 +365,11 @@ class Worker:
             strategy=request.strategy,
             tape=request.tape,
             cause=cause,
+            reseeds=request.reseeds,
         )
 
-    def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+    def cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+        """The outcome of an execution that was killed or died."""
         token = self._token(request, "")
         outcome = Outcome(
             kernel=request.name,
@@ -349,6 +388,11 @@ class Worker:
         return Execution(outcome, [], [], "")
 
 
+def _stamp(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
+
+
 def _await(fd: int, event: int, deadline: float) -> None:
     """Wait until ``fd`` is ready or its other side is gone; TimeoutError at the deadline."""
     # Not `select`: in a large test session descriptors go beyond what it can hold.
@@ -363,12 +407,8 @@ def _died(execution: Execution) -> bool:
     return execution.outcome.was_cut_short and failure is not None and failure.kind == "crash"
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    state = file.stat()
-    return state.st_mtime_ns, state.st_size
-
-
-def _death(status: int) -> str:
+def death_of(status: int) -> str:
+    """How a process ended that should have answered."""
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         return f"the process of this execution was killed by {name}"
@@ -401,13 +441,10 @@ def in_parallel(
     work: Callable[[_T, int], _R],
     *,
     jobs: int,
-    executor: ThreadPoolExecutor | None = None,
 ) -> Iterator[_R]:
     """``work(item, lane)`` for each item on ``jobs`` threads, results in the order of the items.
 
-    Two items never share a lane at one time, so a lane may own a worker process. The system ends a
-    worker with the thread that started it, so workers that outlive one call need threads that do:
-    ``executor`` has them, and is left running.
+    Two items never share a lane at one time, so a lane may own a worker process.
     """
     lanes = list(range(max(1, jobs)))
     free = threading.Condition()
@@ -421,7 +458,7 @@ def in_parallel(
             with free:
                 lanes.append(lane)
 
-    threads = executor or ThreadPoolExecutor(max_workers=max(1, jobs))
+    threads = ThreadPoolExecutor(max_workers=max(1, jobs))
     pending: dict[Future[_R], int] = {}
     done: dict[int, _R] = {}
     position, next_out = 0, 0
@@ -437,7 +474,4 @@ def in_parallel(
                 yield done.pop(next_out)
                 next_out += 1
     finally:
-        for future in pending:
-            future.cancel()
-        if executor is None:
-            threads.shutdown(wait=False)
+        threads.shutdown(wait=False, cancel_futures=True)

@@ -14,7 +14,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import astuple
 from fcntl import ioctl
 from pathlib import Path
 from termios import FIONREAD
@@ -23,7 +22,9 @@ from typing import Any
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search.execute import Run, Setup
+from toron.search.forks import Copies, Forks
 from toron.search.frames import read_frame, write_frame
+from toron.search.rare import SEEN, RareForks
 from toron.search.references import (
     KernelOptions,
     find_kernel,
@@ -109,12 +110,26 @@ def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         except BadKernel as error:
             write_frame(answers, {"kind": "refused", "message": str(error)})
         else:
-            write_frame(answers, perform(request, edge, places, kernel, options_of(kernel)))
+            forks = _forks(request, answers, stuck)
+            answer = perform(request, edge, places, kernel, options_of(kernel), forks)
+            write_frame(answers, answer)
     except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
         message = {"kind": "error", "message": traceback.format_exc(limit=20)}
         edge.end()
         write_frame(answers, message)
     os._exit(0)
+
+
+def _forks(request: dict[str, Any], answers: int, stuck: int) -> Forks | RareForks | None:
+    """How the execution is to be forked, if it is."""
+    plan = request.get("forks")
+    if plan is None:
+        return None
+    copies = Copies(stuck, request["wall_limit_s"], _die_with_parent)
+    if "energy" in plan:
+        return RareForks(SEEN, plan["energy"], plan["fanout"], answers, copies)
+    points = [(at_ns, salts) for at_ns, salts in plan["points"]]
+    return Forks(points, plan["jobs"], answers, plan["goes_on"], copies)
 
 
 def perform(
@@ -123,6 +138,7 @@ def perform(
     places: Places,
     kernel: Callable[..., Any],
     options: KernelOptions,
+    forks: Forks | RareForks | None = None,
 ) -> dict[str, Any]:
     """Execute ``request`` in this process, which can run nothing else afterwards."""
     captured = os.memfd_create("toron-stderr")
@@ -139,15 +155,20 @@ def perform(
         tape=_tape(request.get("tape")),
         records_tape=request.get("records_tape", False),
         surveys=request.get("surveys", False),
+        reseeds=tuple((at_ns, salt) for at_ns, salt in request.get("reseeds", ())),
+        forks=forks is not None,
     )
     run = Run(setup, edge, places)
+    if forks is not None:
+        forks.attach(run)
     outcome = run.execute()
     sys.stdout.flush()
     sys.stderr.flush()
     return {
         "kind": "outcome",
+        "reseeds": run.reseeds,
         "outcome": outcome.to_json(),
-        "events": [astuple(event) for event in run.trace.events],
+        "events": [event.to_json() for event in run.trace.events],
         "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),

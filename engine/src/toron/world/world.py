@@ -19,10 +19,9 @@ from toron.world.hosts import Host
 from toron.world.net import Net
 from toron.world.network import Network
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the layer above, which implements `PropertyLedger`
     from hypothesis.strategies import SearchStrategy
 
-    # The layer above, which implements `PropertyLedger`.
     from toron.checks.history import History
     from toron.checks.models import Model
     from toron.checks.serializability import Level

@@ -197,16 +197,20 @@ class Run:
         self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)
         failure = self._run_main()
-        if self.rejected:
-            failure = None
-        elif failure is None or failure.kind in ("deadlock", "limit"):
+        if not self.rejected:
+            failure = self._after_main(failure)
+        for loop in self.shared.loops:
+            loop.fall_silent()
+        return failure
+
+    def _after_main(self, failure: Failure | None) -> Failure | None:
+        """What else is wrong once the kernel has ended: left errors, histories, leaks."""
+        if failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
         if failure is None or failure.kind == "limit":
             failure = self._history_failure() or failure
         if failure is None and self.ledger.leaks.watched:
             failure = self._leak_failure()
-        for loop in self.shared.loops:
-            loop.fall_silent()
         return failure
 
     def _run_main(self) -> Failure | None:

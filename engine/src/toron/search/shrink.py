@@ -20,7 +20,7 @@ from toron.errors import BadKernel, ToronError
 from toron.search.clusters import is_same
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, Outcome
-from toron.search.pool import Request, Worker, in_parallel
+from toron.search.pool import Request, Worker
 from toron.search.references import KernelRef, Token
 from toron.search.shrink_passes import DELETING, LOWERING, Pass, Tape, size_of
 
@@ -240,13 +240,13 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         strategy=token.strategy,
         tape=token.tape,
     )
-    with WorkerLanes() as lanes:
+    with WorkerLanes(jobs) as lanes:
 
         def work(request: Request, lane: int) -> Execution:
             return lanes.get(lane, reference.path, "only").execute(request)
 
         def run(requests: Sequence[Request]) -> list[Execution]:
-            return list(in_parallel(list(requests), work, jobs=jobs))
+            return list(lanes.run(requests, work))
 
         shrunk = Shrinker(run, budget, jobs).shrink(first)
     with Worker(reference.path) as fresh:

@@ -51,6 +51,8 @@ class Moment(NamedTuple):
     """The same in each run, as far as the program is the same; empty when names are not needed."""
     late: float
     """By which share of its delay something else becomes late by such a stall, 0 to `LATE_MAX`."""
+    ahead_ns: int = 0
+    """For how long the process would stand still."""
 
 
 class ChoiceSource(Protocol):

@@ -19,10 +19,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from toron.core.choices import WHOLE, ChoiceSource, Moment
+from toron.core.choices import WHOLE, ChoiceSource, Moment, SeededChoices
 
 Deviation = tuple[str, int]
 _OF_STALLS = ("stall ", "schedule.timer ")
+SEEDED = "seeded "
+"""``seeded net.latency`` on a tape: all numbers of that sort are what the seed draws.
+
+One deviation in place of one for each packet, for a failure that needs the latencies as a whole.
+"""
+
+
+def sort_of(label: str) -> str:
+    """What a number is, without where: ``net.latency`` of ``net.latency:a>b``."""
+    return ".".join(label.partition(":")[0].split(".")[:2])
 
 
 def delays_of(order: Sequence[int]) -> list[int]:
@@ -137,9 +147,18 @@ class ReplayedTape(_Counted):
     A value that is out of bounds now, because the program was edited, becomes the largest one.
     """
 
-    def __init__(self, deviations: Iterable[Deviation], *, surveys: bool = False) -> None:
+    def __init__(
+        self,
+        deviations: Iterable[Deviation],
+        seeded: SeededChoices | None = None,
+        *,
+        surveys: bool = False,
+    ) -> None:
         super().__init__()
         self._values: Mapping[str, int] = dict(deviations)
+        self._seeded = seeded
+        self._of_the_seed = {key for key in self._values if key.startswith(SEEDED)}
+        self._met: set[str] = set()
         self._surveys = surveys
         self.stalls = surveys or any(key.startswith(_OF_STALLS) for key in self._values)
         self.cancels = surveys or any(key.startswith("cancel ") for key in self._values)
@@ -162,7 +181,19 @@ class ReplayedTape(_Counted):
     def pick(self, label: str, bound: int, default: int = 0) -> int:
         """See `ChoiceSource`."""
         value = self._value(f"{label} {self._count(label)}", below=bound)
+        if self._of_the_seed and self._seeded is not None:
+            key = f"{SEEDED}{sort_of(label)}"
+            if key in self._of_the_seed:
+                drawn = self._seeded.pick(label, bound, default)
+                if not value:
+                    self._meet(key)
+                    return drawn
         return (value + default) % bound
+
+    def _meet(self, key: str) -> None:
+        if key not in self._met:
+            self._met.add(key)
+            self.deviations.append((key, 1))
 
     def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""

@@ -66,7 +66,8 @@ class Setup:
 
 def _choices(setup: Setup) -> ChoiceSource:
     if setup.tape is not None:
-        return ReplayedTape(setup.tape, surveys=setup.surveys)
+        seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        return ReplayedTape(setup.tape, seeded, surveys=setup.surveys)
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
     return RecordingTape(strategy) if setup.records_tape else strategy
 

@@ -7,6 +7,12 @@ import re
 from toron.core.choices import WHOLE
 
 _PLACES = re.compile(r"(?P<task>.+)#(?P<which>\d+)/(?P<step>\d+)(?P<woken>\+?)(?P<rest>.*)")
+_SORTS = {
+    "net.latency": "the delays of packets",
+    "net.loss": "losses of packets",
+    "net.split": "the packets that a write is split into",
+    "disk.time": "the times that the disk takes",
+}
 
 
 def words_of(key: str, value: int) -> str:
@@ -34,6 +40,8 @@ def words_of(key: str, value: int) -> str:
             kind, _, number = entity.partition(" ")
             short = "" if value == WHOLE else f", for {value / WHOLE:.1%} of its planned time"
             return f"fault {number} of kind {kind} takes place{short}"
+        case "seeded", _:
+            return f"{_SORTS.get(entity, entity)} are what the seed draws"
         case "data", _:
             return f"the program draws {value} more than the simplest for {detail or entity}"
         case _:

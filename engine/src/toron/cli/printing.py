@@ -45,6 +45,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     print_failure(outcome)
     print(f"  digest  {outcome.trace_digest}")
     print(f"  replay  toron replay {outcome.token}")
+    print(f"  trace   toron trace {outcome.token} --format html")
 
 
 def property_line(name: str, counts: dict[str, Any]) -> str:
@@ -60,6 +61,7 @@ def print_failure(outcome: Outcome) -> None:
     if failure is None:
         return
     print(f"  {failure.kind} at {failure.virtual_ns / SECOND_NS:.6f} virtual s")
-    print(f"    {failure.message}")
+    for line in failure.message.splitlines():
+        print(f"    {line}")
     if failure.where:
         print(f"    {failure.where}")

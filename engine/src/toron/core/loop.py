@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
-from toron.core.choices import LATE_MAX, ChoiceSource, Moment
+from toron.core.choices import LATE_MAX, STALL_NS_MAX, ChoiceSource, Moment
 from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
 from toron.core.process import CURRENT, Process
 from toron.core.selector import Descriptors, SimSelector
@@ -461,7 +461,7 @@ class SimLoop(asyncio.SelectorEventLoop):
                 due_ns - base_ns,
             )
             for timer in timers
-            if (due_ns := _due_ns(timer)) > base_ns and timer.delay_ns
+            if base_ns < (due_ns := _due_ns(timer)) <= base_ns + STALL_NS_MAX and timer.delay_ns
         ]
         if arrival_ns is not None and arrival_ns > base_ns:
             late = (arrival_ns - base_ns) / min(delay_ns, _ARRIVAL_NEAR_NS)

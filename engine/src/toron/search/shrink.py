@@ -229,7 +229,8 @@ class Shrinker:
         """What still hangs on the seeds (random numbers, what faults are planned): seeds 0."""
         best = self._best
         for request in (
-            replace(best, sim_seed=0, chaos_seed=0),
+            replace(best, sim_seed=0, chaos_seed=0, reseeds=()),
+            replace(best, reseeds=()),
             replace(best, sim_seed=0),
             replace(best, chaos_seed=0),
         ):
@@ -256,6 +257,7 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         token.chaos_seed,
         strategy=token.strategy,
         tape=token.tape,
+        reseeds=token.reseeds,
     )
     with WorkerLanes() as lanes:
 

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Protocol
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from toron.core.clock import SECOND_NS, Clock
 from toron.core.loop import Shared
 from toron.core.trace import Trace
-from toron.core.values import canonical, dumps
+from toron.core.values import brief, canonical, dumps
+from toron.errors import RunRejected
 from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
 from toron.world.net import Net
 from toron.world.network import Network
 
+if TYPE_CHECKING:  # the layer above, which implements `PropertyLedger`
+    from hypothesis.strategies import SearchStrategy
+
+    from toron.checks.history import History
+    from toron.checks.models import Model
+    from toron.checks.serializability import Level
+
 MAIN_HOST = "main"
 OUTPUTS_MAX = 10_000
+REJECTED = "the run was rejected: its data were not wanted"
+"""The property that counts the runs which `World.assume` or a filter of a draw has ended."""
 
+T = TypeVar("T")
 Condition = Callable[[], object] | bool
 
 
@@ -43,6 +56,26 @@ class PropertyLedger(Protocol):
 
     def reachable(self, name: str) -> None:
         """See `World.reachable`."""
+        ...
+
+    def history(self, name: str) -> History:
+        """See `World.history`."""
+        ...
+
+    def linearizable(
+        self, name: str, history: History, model: Model, steps_max: int | None
+    ) -> None:
+        """See `World.linearizable`."""
+        ...
+
+    def serializable(
+        self, name: str, history: History, level: Level, steps_max: int | None
+    ) -> None:
+        """See `World.serializable`."""
+        ...
+
+    def forbid_leaks(self) -> None:
+        """See `World.forbid_leaks`."""
         ...
 
 
@@ -184,6 +217,44 @@ class World:
         """No run may get here."""
         self._ledger.unreachable(name)
 
+    def history(self, name: str) -> History:
+        """The history called ``name``, made on first use: what clients asked for and were told.
+
+        ``with history.call("c1", "write", 7) as call: await store.write(7); call.ok()``, or
+        ``await history.record("c1", "read", None, store.read())``.
+        """
+        return self._ledger.history(name)
+
+    def linearizable(
+        self, name: str, history: History, model: Model, *, steps_max: int | None = None
+    ) -> None:
+        """``history`` must be linearizable by ``model`` (`toron.models`) when the run has ended.
+
+        One that cannot be judged in ``steps_max`` steps makes the run inconclusive.
+        """
+        self._ledger.linearizable(name, history, model, steps_max)
+
+    def serializable(
+        self,
+        name: str,
+        history: History,
+        *,
+        level: Level = "serializable",
+        steps_max: int | None = None,
+    ) -> None:
+        """The transactions of ``history`` must keep what ``level`` promises.
+
+        Judged when the run has ended; see `toron.check_serializable`.
+        """
+        self._ledger.serializable(name, history, level, steps_max)
+
+    def forbid_leaks(self) -> None:
+        """Fail the run for tasks that the kernel leaves pending, and for what nobody awaited.
+
+        Like ``@toron.kernel(leaks=True)``, from here on; `toron.checks.leaks` says what counts.
+        """
+        self._ledger.forbid_leaks()
+
     def record(self, name: str, value: Any) -> None:
         """Make ``value`` an output of the run, part of its snapshot; a later one replaces it.
 
@@ -194,3 +265,66 @@ class World:
         stored = canonical(value, name)
         self.outputs[name] = stored
         self._trace.add("record", f"{name} {dumps(stored)}")
+
+    # Data
+
+    def choose(self, name: str, options: Sequence[T]) -> T:
+        """One of ``options``, chosen by the seed; the first is the simplest one.
+
+        The choice is on the tape beside those of the schedule: it is replayed and shrunk with them.
+        """
+        if not isinstance(options, Sequence):
+            raise TypeError(
+                f"choose({name!r}) takes a list or another sequence, not a "
+                f"{type(options).__name__}: the order of the options is part of the choice"
+            )
+        if not options:
+            raise ValueError(f"choose({name!r}) has no options to choose from")
+        position = self._shared.choices.pick(_data_label(name), len(options))
+        self._trace.add("choose", f"{name} {position} {brief(options[position])}")
+        return options[position]
+
+    def draw(self, strategy: SearchStrategy[T], label: str = "draw") -> T:
+        """A value of a strategy of Hypothesis, made of choices of this run.
+
+        Equal seeds give equal values; shrinking a failure shrinks them with its schedule. A filter
+        that finds nothing ends the run as `assume` does. RuntimeError without Hypothesis.
+        """
+        try:
+            from toron.world.draw import draw_from
+        except ImportError as error:
+            raise RuntimeError(
+                f"world.draw needs Hypothesis 6.140 or newer ({error}); install it (pip install "
+                "hypothesis), or use world.choose, which needs nothing"
+            ) from error
+
+        choices, on_tape = self._shared.choices, _data_label(label)
+        value: T
+        value, digest = draw_from(strategy, lambda bound: choices.pick(on_tape, bound))
+        self._trace.add("draw", f"{label} {brief(value)} {digest}")
+        return value
+
+    def assume(self, condition: object, why: str = "an assumption does not hold") -> None:
+        """End the run here unless ``condition`` is true: it passes, and says nothing.
+
+        Runs that end so are counted in the properties; an exploration in which all do is
+        inconclusive.
+        """
+        if not condition:
+            raise RunRejected(why)
+
+
+def _data_label(name: str) -> str:
+    return "data." + "_".join(name.split())
+
+
+def prepare_draws() -> None:
+    """Let Hypothesis load what it needs to draw, if the program has imported it.
+
+    A Hypothesis that cannot is no matter for kernels that draw nothing; `World.draw` will say why.
+    """
+    if sys.modules.get("hypothesis") is not None:
+        with contextlib.suppress(Exception):
+            from toron.world.draw import warm
+
+            warm()

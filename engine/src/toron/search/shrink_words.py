@@ -19,7 +19,7 @@ def words_of(key: str, value: int) -> str:
     """One deviation of a tape as a sentence."""
     label, _, entity = key.partition(" ")
     entity, _, count = entity.partition("~")
-    again = f" (time {count} that it is asked)" if count else ""
+    again = f" (number {count} of that name)" if count else ""
     family, _, detail = label.partition(".")
     match family, detail:
         case "schedule", "io":
@@ -31,8 +31,8 @@ def words_of(key: str, value: int) -> str:
         case "schedule", _:
             return f"{_step(entity)} runs {_places(value)} later than its turn{again}"
         case "stall", _:
-            until = "a packet arrives" if entity == "arrival" else f"{_step(entity)} is due"
-            return f"the process stands still until {until}{again}"
+            what = "the next arrival" if entity == "arrival" else f"the timer of {_step(entity)}"
+            return f"the process stands still for {value / 1e6:g} ms, until {what}{again}"
         case "cancel", _:
             what = "is cancelled" if value == 1 else f"meets its timeout number {value - 1}"
             return f"{_step(entity)} {what}"

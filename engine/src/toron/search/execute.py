@@ -78,7 +78,8 @@ class Setup:
 def _choices(setup: Setup) -> tuple[ChoiceSource, Reseedable | None]:
     """What chooses, and where another strategy can take over if the run may become a branch."""
     if setup.tape is not None:
-        return ReplayedTape(setup.tape, surveys=setup.surveys), None
+        seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        return ReplayedTape(setup.tape, seeded, surveys=setup.surveys), None
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
     reseedable = Reseedable(strategy) if setup.reseeds or setup.forks else None
     source: ChoiceSource = strategy if reseedable is None else reseedable

@@ -255,9 +255,10 @@ class ReplayDiffers(ToronError):
     is not deterministic or a library below it has changed. ``outcome`` is what happened now.
     """
 
-    def __init__(self, message: str, outcome: Outcome, *, code_changed: bool) -> None:
+    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.execution = execution
+        self.outcome = execution.outcome
         self.code_changed = code_changed
 
 
@@ -275,6 +276,11 @@ def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") 
 
 def replay(token: str) -> Outcome:
     """Execute again what ``token`` stands for; ReplayDiffers when it behaves otherwise now."""
+    return replayed(token).outcome
+
+
+def replayed(token: str, *, level: str = "digest") -> Execution:
+    """`replay`, with what is kept of the trace at ``level``."""
     decoded = Token.decode(token)
     path = Path(decoded.file).resolve()
     if not path.is_file():
@@ -282,7 +288,8 @@ def replay(token: str) -> Outcome:
             f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
         )
     reference = KernelRef(path, decoded.name)
-    outcome = execute_token(decoded, reference).outcome
+    execution = execute_token(decoded, reference, level=level)
+    outcome = execution.outcome
     if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
         changed = source_digest(path) != decoded.source
         why = (
@@ -292,6 +299,6 @@ def replay(token: str) -> Outcome:
         )
         if decoded.digest:
             raise ReplayDiffers(
-                f"the replay behaves differently: {why}", outcome, code_changed=changed
+                f"the replay behaves differently: {why}", execution, code_changed=changed
             )
-    return outcome
+    return execution

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
@@ -131,6 +131,14 @@ class Generators:
         return iter([generator for generator in alive if generator is not None])
 
 
+class Follower(Protocol):
+    """Notes beside the trace what a loop schedules, and when."""
+
+    def follow(self, loop: SimLoop) -> None:
+        """Follow ``loop`` from now on."""
+        ...
+
+
 class Shared:
     """What all event loops of a run have in common; a program's threads may run loops too."""
 
@@ -172,6 +180,8 @@ class Shared:
         self.failed_threads: list[tuple[str, BaseException, int]] = []
         """Threads that an exception ended, as `threading.excepthook` learned it, and when."""
         self.loops: list[SimLoop] = []
+        self.causes: Follower | None = None
+        """Who notes what led to each step; nobody, unless somebody will look at the run."""
 
     def all_tasks(self) -> list[SimTask]:
         """The unfinished tasks of all loops, in the order in which they were made."""
@@ -201,6 +211,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         super().__init__(self._toron_selector)
         self._clock_resolution = 1e-9
         self._asyncgens = Generators()
+        if shared.causes is not None:
+            shared.causes.follow(self)
         self._toron_selector.is_busy = lambda: bool(self._ready)  # type: ignore[attr-defined]
         shared.loops.append(self)
 
@@ -328,7 +340,9 @@ class SimLoop(asyncio.SelectorEventLoop):
             name=None if name is None else str(name),
             context=context,
         )
-        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})")
+        on = process.name if process is not None else ""
+        note = "" if name is None else str(name)
+        self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", on=on, note=note)
         return task
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
@@ -458,19 +472,11 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def _permute(self, batch: list[Any]) -> None:
         """Reorder each maximal run of handles whose mutual order asyncio leaves open."""
-        start = 0
-        while start < len(batch):
-            kind = _lane(batch[start])
-            end = start + 1
-            if kind is not None:
-                while end < len(batch) and _lane(batch[end]) == kind:
-                    end += 1
-                if end - start > 1:
-                    run = batch[start:end]
-                    order = self._toron.choices.order("schedule", run, _handle_name)
-                    if order is not None:
-                        batch[start:end] = [run[position] for position in order]
-            start = end
+        for start, end in open_order(batch):
+            run = batch[start:end]
+            order = self._toron.choices.order("schedule", run, _handle_name)
+            if order is not None:
+                batch[start:end] = [run[position] for position in order]
 
     def _step(self, handle: Any) -> None:
         process = handle._context.get(CURRENT)
@@ -500,7 +506,8 @@ class SimLoop(asyncio.SelectorEventLoop):
     def _ended(self, task: SimTask, where: str) -> None:
         """Record how a task ended; ``where`` is where it last waited, the nearest known place."""
         if task.cancelled():
-            self._toron_trace.add("end", f"task#{task.toron_number} cancelled", where)
+            text = f"task#{task.toron_number} cancelled"
+            self._toron_trace.add("end", text, where, note="cancelled")
             return
         error = task._exception
         if error is not None:
@@ -508,7 +515,8 @@ class SimLoop(asyncio.SelectorEventLoop):
                 raise error  # the task that met the end of the run is not its cause
             self._toron.failed_tasks.append((task, self._toron_clock.now_ns))
         text = brief(error if error is not None else task._result)  # type: ignore[attr-defined]
-        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where)
+        note = "returned" if error is None else "failed"
+        self._toron_trace.add("end", f"task#{task.toron_number} {text}", where, note=note)
 
     def _guard(self) -> None:
         shared = self._toron
@@ -584,6 +592,20 @@ def _lane(handle: Any) -> object:
     if isinstance(getattr(handle._callback, "__self__", None), asyncio.Task):
         return "task"
     return None
+
+
+def open_order(batch: list[Any]) -> Iterator[tuple[int, int]]:
+    """Each maximal run of handles whose mutual order asyncio leaves open: its start and end."""
+    start = 0
+    while start < len(batch):
+        kind = _lane(batch[start])
+        end = start + 1
+        if kind is not None:
+            while end < len(batch) and _lane(batch[end]) == kind:
+                end += 1
+            if end - start > 1:
+                yield start, end
+        start = end
 
 
 def _handle_name(handle: Any) -> str:

@@ -4,7 +4,8 @@ Every event is one line of text: virtual time, host, kind, detail. The digest is
 all lines, so two runs with one digest had the same steps, the same bytes on the wire, the same
 results, draws, exceptions and recorded outputs. Levels change what is *kept*, never what is hashed:
 ``digest`` keeps the last lines only, ``events`` keeps every line with its place in the program, and
-``full`` keeps notes of the program's own lines between them (see `lines`).
+``full`` keeps notes of the program's own lines between them (see `lines`). Which event led to
+another, and on which host, is kept beside the text for those who look at a run, and never hashed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
@@ -26,6 +27,8 @@ TAIL_EVENTS = 40
 FULL_EVENTS_MAX = 500_000
 _FLUSH_LINES = 512
 
+Turn = tuple[int, int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -34,6 +37,14 @@ class Event:
     number: int
     text: str
     where: str
+    cause: int = 0
+    """The number of the event that led to it, where that is known."""
+    on: str = ""
+    """The host on which it takes effect, where the text has only who acts (``net``)."""
+    note: str = ""
+    """What the text does not say: how a task ended, the name that the program gave it."""
+    turn: Turn | None = None
+    """For what a schedule ordered: its place, among how many, and asyncio's own place for it."""
 
 
 class Trace:
@@ -51,13 +62,29 @@ class Trace:
         self.events: list[Event] = []
         self.host = "main"
         """The host that acts now; set by the loop before each step."""
+        self.next_cause = 0
+        """What led to the next event, unless it says so itself (see `causes`); never hashed."""
+        self.next_note = ""
+        self.next_turn: Turn | None = None
 
     def place_of(self, stack: Sequence[FrameType]) -> str:
         """The place of the program in ``stack``, given innermost first."""
         return self._place.of_stack(stack)
 
-    def add(self, kind: str, detail: str, where: str = "") -> None:
-        """Record one event; ``where`` is where the program stands, else the caller's place."""
+    def add(
+        self,
+        kind: str,
+        detail: str,
+        where: str = "",
+        *,
+        cause: int = 0,
+        on: str = "",
+        note: str = "",
+    ) -> None:
+        """Record one event; ``where`` is where the program stands, else the caller's place.
+
+        ``cause``, ``on`` and ``note`` are kept beside the text (see `Event`), and not hashed.
+        """
         line = f"{self._clock.now_ns} {self.host} {kind} {detail}\n"
         self.count += 1
         self._pending.append(line)
@@ -66,7 +93,10 @@ class Trace:
         if self._keeps and not self.is_full():
             place = self._place
             where = where or place.of_frame(sys._getframe(1))
-            self.events.append(Event(self.count, line[:-1], where))
+            cause, note = cause or self.next_cause, note or self.next_note
+            event = Event(self.count, line[:-1], where, cause, on, note, self.next_turn)
+            self.events.append(event)
+            self.forget_next()
 
     def add_bytes(self, kind: str, detail: str, payload: bytes) -> None:
         """Record bytes that crossed a boundary: their number and their own digest."""
@@ -76,6 +106,24 @@ class Trace:
     def here(self) -> str:
         """The place of the program that is calling."""
         return self._place.of_frame(sys._getframe(1))
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time."""
+        return self._clock.now_ns
+
+    def forget_next(self) -> None:
+        """What was said of the next event is not true of any other."""
+        self.next_cause, self.next_note, self.next_turn = 0, "", None
+
+    def last_of(self, kinds: Container[str]) -> int:
+        """The number of the last event, if it has just happened and is of ``kinds``; else 0."""
+        if not self.events:
+            return 0
+        last = self.events[-1]
+        at_ns, _, kind, _ = last.text.split(" ", 3)
+        is_now = last.number == self.count and at_ns == str(self._clock.now_ns)
+        return last.number if is_now and kind in kinds else 0
 
     def is_full(self) -> bool:
         """Whether no more events are kept."""

@@ -14,6 +14,7 @@ from typing import Any
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
+from toron.core.causes import Causes, Noting
 from toron.core.choices import ChoiceSource
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
@@ -79,7 +80,7 @@ class Run:
         self.choices = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
         self.lines = LineRecorder(self.trace, places.is_followed)
-        self.descriptors = Descriptors()
+        self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
         self.network = Network(
             clock=self.clock,
             agenda=self.agenda,
@@ -102,6 +103,8 @@ class Run:
             resolver=self.network.resolve,
             after_step=self.ledger.after_step,
         )
+        if setup.level != "digest":
+            self.shared.causes = Causes(self.trace, self.descriptors)
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -92,6 +93,14 @@ class TraceEvent:
     number: int
     text: str
     where: str
+    cause: int = 0
+    """The number of the event that led to it; 0 when none is known."""
+    on: str = ""
+    """The host on which it takes effect, where the text has only who acts."""
+    note: str = ""
+    """What the text does not say: how a task ended, the name that the program gave it."""
+    turn: Sequence[int] | None = None
+    """For what a schedule ordered: its place, among how many, and asyncio's own place for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +111,7 @@ class Execution:
     events: list[TraceEvent]
     tail: list[str]
     stderr: str
+    count: int = 0
+    """How many events there were; those that are kept may be fewer."""
     tape: list[tuple[str, int]] = field(default_factory=list)
     """What deviated from the harmless run, when it was asked for; see `toron.core.tape`."""

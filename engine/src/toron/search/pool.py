@@ -248,6 +248,7 @@ class Worker:
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
+            count=answer["count"],
             tape=[(key, value) for key, value in answer["tape"]],
         )
 

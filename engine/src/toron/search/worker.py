@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def perform(
     return {
         "kind": "outcome",
         "outcome": outcome.to_json(),
-        "events": [[event.number, event.text, event.where] for event in run.trace.events],
+        "events": [astuple(event) for event in run.trace.events],
+        "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
         "tape": run.deviations,

@@ -40,6 +40,8 @@ class Segment:
 
     payload: bytes | None
     arrives_ns: int
+    sent: int
+    """The number of the event that sent it, for those who look at the trace."""
 
 
 @dataclass(slots=True)
@@ -83,6 +85,8 @@ class Endpoint:
         self.pumping = False
         self.on_change: Callable[[], None] = _nothing
         self._path = ""
+        self.asked = 0
+        """The number of the event that asked for the connection."""
 
     # What a socket asks
 
@@ -186,7 +190,7 @@ class Endpoint:
         network = self.network
         arrives = max(self.last_arrival_ns, network.arrival_ns(self, len(payload or b"")))
         self.last_arrival_ns = arrives
-        self.outbox.append(Segment(payload, arrives))
+        self.outbox.append(Segment(payload, arrives, network.trace.count))
         self._schedule_pump(arrives)
 
     def _schedule_pump(self, at_ns: int) -> None:
@@ -207,13 +211,14 @@ class Endpoint:
                     self._back_off(now_ns)
                 return
             self.rto_ns, self.blocked_since_ns = RTO_MIN_NS, None
-            payload = self.outbox.popleft().payload
+            segment = self.outbox.popleft()
+            payload = segment.payload
             if payload is _RST:
-                peer.on_reset(errno.ECONNRESET)
+                peer.on_reset(errno.ECONNRESET, segment.sent)
             elif peer.process.alive and peer.state == "open" and not peer.closed:
-                peer.on_segment(payload)
+                peer.on_segment(payload, segment.sent)
             elif payload and self.state == "open":
-                self._refused()
+                self._refused(segment.sent)
                 return
         if self.outbox:
             self._schedule_pump(self.outbox[0].arrives_ns)
@@ -227,23 +232,26 @@ class Endpoint:
         self._schedule_pump(now_ns + self.rto_ns)
         self.rto_ns = min(self.rto_ns * 2, RTO_MAX_NS)
 
-    def _refused(self) -> None:
+    def _refused(self, sent: int) -> None:
         """The other end no longer exists: its host answers data with a reset."""
         self.state = "resetting"
         self.outbox.clear()
-        self.network.after_latency(self, lambda: self.on_reset(errno.ECONNRESET))
+        self.network.after_latency(self, lambda: self.on_reset(errno.ECONNRESET, sent))
 
-    def on_segment(self, payload: bytes | None) -> None:
-        """Bytes, or the end of the stream, arrived here."""
+    def on_segment(self, payload: bytes | None, sent: int = 0) -> None:
+        """Bytes, or the end of the stream, arrived here; event ``sent`` put them on their way."""
         self.heard_ns = self.network.clock.now_ns
         if not payload:
             self.saw_end = True
         elif not self.saw_end:  # else this end has shut its reading, and throws them away
             self.received += payload
-        self.network.trace.add("deliver", f"{self._path or self.path()} {len(payload or b'')}")
+        size = len(payload or b"")
+        self.network.trace.add(
+            "deliver", f"{self._path or self.path()} {size}", cause=sent, on=self.process.name
+        )
         self.on_change()
 
-    def on_reset(self, number: int) -> None:
+    def on_reset(self, number: int, sent: int = 0) -> None:
         """The connection is gone; the program learns it at its next call."""
         if self.state in ("dead", "reset"):
             return
@@ -251,7 +259,8 @@ class Endpoint:
         self.outbox.clear()
         if not self.closed:
             self.error = number
-            self.network.trace.add("reset", f"{self.path()} {errno.errorcode[number]}")
+            text = f"{self.path()} {errno.errorcode[number]}"
+            self.network.trace.add("reset", text, cause=sent, on=self.process.name)
             self.on_change()
 
     def _acknowledge(self, size: int) -> None:
@@ -332,7 +341,7 @@ class LocalEndpoint(Endpoint):
             self.state = "dead"
             raise error(errno.EPIPE)
 
-    def on_segment(self, payload: bytes | None) -> None:
+    def on_segment(self, payload: bytes | None, sent: int = 0) -> None:
         """Bytes, or the end of the stream, were written by the other end."""
         if not payload:
             self.saw_end = True
@@ -424,6 +433,7 @@ class Connect:
         client.state = "connecting"
         client.remote = target
         network.trace.add("connect", client.path())
+        client.asked = network.trace.count
         self._send_syn()
 
     def _send_syn(self) -> None:
@@ -475,6 +485,7 @@ class Connect:
         assert client.remote is not None
         server.remote = client.local
         server.peer, client.peer = client, server
+        server.asked = client.asked
         server.state = "open"
         server.send_buffer, server.receive_buffer = listener.send_buffer, listener.receive_buffer
         server.size_window()
@@ -489,7 +500,7 @@ class Connect:
             if client.state == "connecting":
                 client.state = "open"
                 network.established(client)
-                network.trace.add("open", client.path())
+                network.trace.add("open", client.path(), cause=client.asked, on=client.process.name)
                 client.on_change()
 
         def accepted() -> None:
@@ -509,7 +520,12 @@ class Connect:
         if client.state == "connecting" and client.process.alive:
             client.state = "new"
             client.error = number
-            client.network.trace.add("refused", f"{client.path()} {errno.errorcode[number]}")
+            client.network.trace.add(
+                "refused",
+                f"{client.path()} {errno.errorcode[number]}",
+                cause=client.asked,
+                on=client.process.name,
+            )
             client.on_change()
 
 

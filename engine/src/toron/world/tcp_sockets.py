@@ -132,7 +132,7 @@ class TcpSocket(InternetDescription):
         connection = TcpSocket(self.network, self.family, self.proto, process=self.process, end=end)
         connection.options.copy_from(self.options)
         connection._apply_keep_alive()
-        self.network.trace.add("accept", end.path())
+        self.network.trace.add("accept", end.path(), cause=end.asked)
         remote = end.remote
         assert remote is not None
         return connection, self.shape(remote)

@@ -55,6 +55,8 @@ class Datagram:
     payload: bytes
     source: Address
     target: Address
+    sent: int = 0
+    """The number of the event that sent it, for those who look at the trace."""
 
 
 class UdpSocket(InternetDescription):
@@ -143,9 +145,9 @@ class UdpSocket(InternetDescription):
             raise error(errno.EINVAL)
         self._check_broadcast(ip)
         ip = {ANY_V4: LOOPBACK[0], ANY_V6: LOOPBACK[1]}.get(ip, ip)
-        datagram = Datagram(payload, self._source_for(ip), (ip, port))
-        path = _path(datagram)
-        self.network.trace.add_bytes("udp", path, payload)
+        source, trace = self._source_for(ip), self.network.trace
+        trace.add_bytes("udp", f"{joined(source)}>{joined((ip, port))}", payload)
+        datagram = Datagram(payload, source, (ip, port), trace.count)
         if is_multicast(ip) or ip in BROADCAST:
             self._send_to_many(datagram)
         else:
@@ -178,7 +180,7 @@ class UdpSocket(InternetDescription):
             source.host.name, host.name, len(datagram.payload), network.clock.now_ns
         )
         if not arrivals:
-            network.trace.add("lost", _path(datagram))
+            network.trace.add("lost", _path(datagram), cause=datagram.sent)
         for at_ns in arrivals:
             network.agenda.at(at_ns, lambda: self._arrive(datagram, host.name))
 
@@ -190,7 +192,9 @@ class UdpSocket(InternetDescription):
             if socket_there.accepts(datagram):
                 self._one_of(target, datagram).deliver(datagram)
                 return
-        self.network.trace.add("icmp", f"{_path(datagram)} port unreachable")
+        self.network.trace.add(
+            "icmp", f"{_path(datagram)} port unreachable", cause=datagram.sent, on=host_name
+        )
         back_ns = self.network.latency_ns(target, self.process)
         at_ns = self.network.clock.now_ns + back_ns
         self.network.agenda.at(at_ns, lambda: self._unreachable(datagram, target))
@@ -298,11 +302,18 @@ class UdpSocket(InternetDescription):
         cost = len(datagram.payload) + _OVERHEAD_BYTES
         limit = self.options.buffer(socket.SO_RCVBUF)
         if self.queued_bytes + cost > (BUFFER_MAX if limit is None else 2 * limit):
-            self.network.trace.add("drop", f"{_path(datagram)} buffer full")
+            self.network.trace.add(
+                "drop", f"{_path(datagram)} buffer full", cause=datagram.sent, on=self.process.name
+            )
             return
         self.queue.append(datagram)
         self.queued_bytes += cost
-        self.network.trace.add("deliver", f"{_path(datagram)} {len(datagram.payload)}")
+        self.network.trace.add(
+            "deliver",
+            f"{_path(datagram)} {len(datagram.payload)}",
+            cause=datagram.sent,
+            on=self.process.name,
+        )
         self.touch()
 
     def receive(self, size: int, peek: bool) -> bytes:

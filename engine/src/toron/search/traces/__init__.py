@@ -1,0 +1,1 @@
+"""What one run did, for people: lanes, messages, faults and causes, as text, data or a page."""

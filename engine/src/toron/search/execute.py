@@ -25,6 +25,7 @@ from toron.core.selector import Descriptors
 from toron.core.tape import Deviation, RecordingTape, ReplayedTape
 from toron.core.trace import Level, Trace
 from toron.core.values import canonical, dumps, strip_addresses
+from toron.core.wakes import Wakes
 from toron.errors import (
     Deadlock,
     EscapeError,
@@ -79,6 +80,7 @@ class Run:
         self.agenda = Agenda()
         self.choices = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
+        self.wakes: Wakes | None = None
         self.lines = LineRecorder(self.trace, places.is_followed)
         self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
         self.network = Network(
@@ -104,7 +106,8 @@ class Run:
             after_step=self.ledger.after_step,
         )
         if setup.level != "digest":
-            self.shared.causes = Causes(self.trace, self.descriptors)
+            self.wakes = Wakes(Causes(self.trace, self.descriptors), self.trace)
+            self.shared.causes = self.wakes
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from toron.core.wakes import Stall, Wake
 from toron.errors import BadKernel, ToronError, WorkerDied
 from toron.search import watchdog
 from toron.search.frames import read_frame, write_frame
@@ -250,6 +251,8 @@ class Worker:
             stderr=answer["stderr"],
             count=answer["count"],
             tape=[(key, value) for key, value in answer["tape"]],
+            wakes=[Wake(*wake) for wake in answer["wakes"]],
+            stalls=[Stall(*stall) for stall in answer["stalls"]],
         )
 
     def _token(self, request: Request, digest: str) -> str:

@@ -131,6 +131,8 @@ def perform(
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
         "tape": run.deviations,
+        "wakes": [] if run.wakes is None else [astuple(wake) for wake in run.wakes.notes],
+        "stalls": [] if run.wakes is None else [astuple(stall) for stall in run.wakes.stalls],
     }
 
 

@@ -1,0 +1,104 @@
+"""Says of a failure whether stock asyncio could fail so.
+
+Stalls of the process, latencies, the order of arrivals and of ready descriptors, which thread goes
+on, timers of one tick: all of that is any machine's right, and a failure that needs nothing else is
+``legal``. An order of task steps is legal when asyncio leaves it open, which `order` decides from
+how the steps came on the loop; else stock asyncio never takes it, and the failure of that run is
+``beyond``. A cancellation that only the search delivers is beyond as well.
+
+A failure is more than one run of it. When the run is beyond, others are asked: the same without
+what is beyond, the harmless one, and runs of asyncio's own order with stalls. If one of them fails
+from the same cause, that is the proof, and its token is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from toron.core.tape import Deviation as TapeDeviation
+from toron.search.explain.deviations import Deviation
+from toron.search.outcome import Execution, Failure, Outcome
+
+LEGAL, BEYOND = "legal", "beyond"
+_ORDERS = ("schedule ",)
+_CANCELLATIONS = ("cancel ", "cancel.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Legality:
+    """The label of a failure."""
+
+    text: str
+    witness: Execution | None = None
+    """Another run that fails so and is legal, when the one that was asked about is not."""
+
+    @property
+    def is_legal(self) -> bool:
+        """Whether stock asyncio could fail so."""
+        return self.text.startswith(LEGAL)
+
+
+def legality_of(deviations: Sequence[Deviation]) -> Legality:
+    """The label of one run by itself."""
+    broken = [deviation for deviation in deviations if not deviation.is_legal]
+    if broken:
+        return Legality(f"{BEYOND}: stock asyncio always runs {broken[0].broken_promise}")
+    reasons = sorted({_REASONS[deviation.kind] for deviation in deviations})
+    if not reasons:
+        return Legality(f"{LEGAL}: it happens in asyncio's own order, without any deviation")
+    return Legality(f"{LEGAL}: stock asyncio may do so, given {' and '.join(reasons)}")
+
+
+_REASONS = {
+    "order": "an order of steps that it leaves open",
+    "timers": "an order of timers of one tick, as a pause between their settings makes it",
+    "stall": "a process that stands still for a moment",
+    "world": "that network, those threads and faults",
+}
+
+
+def same_cause(a: Outcome, b: Outcome) -> bool:
+    """Whether two runs fail from one cause, as far as kind, property and place tell."""
+    if a.failure is None or b.failure is None or b.verdict != "fail":
+        return False
+    return _cause(a.failure) == _cause(b.failure)
+
+
+def _cause(failure: Failure) -> tuple[str, str | None, str]:
+    return failure.kind, failure.property, failure.where
+
+
+def is_order(key: str) -> bool:
+    """Whether a key of a tape is one of the order of steps, or of a cancellation by the search."""
+    return key.startswith((*_ORDERS, *_CANCELLATIONS))
+
+
+def candidates(
+    tape: Sequence[TapeDeviation],
+    run: Callable[[Sequence[TapeDeviation]], Execution],
+    run_seeds: Callable[[int], Iterator[Execution]],
+    *,
+    runs: int,
+) -> Iterator[Execution]:
+    """Runs that deviate in no order of steps, the likeliest to fail alike first."""
+    without = [(key, value) for key, value in tape if not is_order(key)]
+    if len(without) < len(tape):
+        yield run(without)
+    if without:
+        yield run([])
+    yield from run_seeds(runs)
+
+
+def proven(
+    failing: Outcome, label: Legality, tried: Iterator[Execution], *, runs: int
+) -> Legality:
+    """``label``, or a legal one with the first of ``tried`` that fails alike."""
+    for execution in tried:
+        if same_cause(failing, execution.outcome):
+            return Legality(
+                f"{LEGAL}: this run is not, but one in asyncio's own order fails alike "
+                f"(seed {execution.outcome.sim_seed})",
+                execution,
+            )
+    return Legality(f"{label.text}; no run of {runs} in asyncio's own order failed so")

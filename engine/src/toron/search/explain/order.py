@@ -1,0 +1,61 @@
+"""Whether asyncio promises the order of two steps.
+
+Handles that are put on a loop run first-in first-out. So the order of two that are ready together
+is the order in which they were put there, and it is promised as far back as that order is:
+
+- put there in one step (`gather` starts tasks in order, `Event.set` wakes waiters in order): promised;
+- put there by two steps whose own order is promised: promised, and so on backwards;
+- put there, directly or by way of others, by two *timers*: promised only if the first was also set
+  before the second, by steps whose order is promised, and was due earlier. A machine may stand
+  still between the settings, which makes the second later and never the first. Timers that are due
+  at the very same instant have no order (the documentation of `loop.call_later` says so);
+- by a timer, and by a step before which that timer had not been set: the step comes first;
+- by bytes that arrived, by a thread, on different hosts: open. Latency, the order in which the
+  kernel reports descriptors and the moment at which a thread goes on are nobody's promise.
+
+One that follows from the other comes after it, whatever the way.
+"""
+
+from __future__ import annotations
+
+from toron.search.explain.steps import Step
+
+
+def is_promised(first: Step, second: Step) -> bool:
+    """Whether asyncio always runs ``first`` before ``second``, given that it did here."""
+    while True:
+        if follows(second, first):
+            return True
+        if first.event.host != second.event.host or _was_other_way_round(first, second):
+            return False
+        ways = first.wake.way, second.wake.way
+        if ways == ("timer", "timer"):
+            if first.wake.due_ns >= second.wake.due_ns:
+                return False
+            if first.by is second.by:
+                return first.wake.timer < second.wake.timer
+        elif ways not in (("soon", "soon"), ("soon", "timer")):
+            return False
+        elif first.by is second.by:
+            return True
+        if first.by is None or second.by is None:
+            return first.by is None  # put there before the first step of all
+        first, second = first.by, second.by
+        if first.number > second.number:
+            return False
+
+
+def follows(later: Step, earlier: Step) -> bool:
+    """Whether ``later`` was caused by ``earlier``, over whatever way."""
+    step: Step | None = later
+    while step is not None and step.number > earlier.number:
+        step = step.by
+    return step is earlier
+
+
+def _was_other_way_round(first: Step, second: Step) -> bool:
+    """Whether a deviation of the same tick has put ``first`` before ``second``."""
+    mine, other = first.event.turn, second.event.turn
+    if mine is None or other is None or first.wake.tick != second.wake.tick:
+        return False
+    return mine[1] == other[1] and mine[2] > other[2] and mine[0] < other[0]

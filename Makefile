@@ -85,9 +85,14 @@ compat: $(STAMP)  ## the acceptance matrix of Toron: PROGRAMS="s01 s02" SEEDS=20
 	@$(call finish,$(PY) engine/tests/conformance/matrix.py $(PROGRAMS) \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(ON),--python $(ON)) $(if $(WIDE),--wide))
 
+.PHONY: zoo
+zoo: $(STAMP)  ## real bugs in pinned versions, and their fixed twins: BUG="id id" RUNS=2000 SEEDS=from:to STRATEGY=
+	@$(call finish,$(PY) engine/tests/bug_zoo/zoo.py $(BUG) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(STRATEGY),--strategy $(STRATEGY)) $(if $(JOBS),--jobs $(JOBS)))
+
 .PHONY: clean
 clean:  ## remove the environment and everything that a run leaves behind
-	@$(call finish,rm -rf $(VENV) .venv-compat-3.* .venv-wide-3.* .venv-bench-3.* snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
+	@$(call finish,rm -rf $(VENV) .venv-compat-3.* .venv-wide-3.* .venv-bench-3.* .venv-zoo-* snapshots/dev snapshots/runs snapshots/run-*.tar.gz snapshots/.[!.]* \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage \
 		&& find reports -mindepth 1 ! -name README.md -delete 2>/dev/null || true)
 

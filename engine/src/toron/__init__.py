@@ -13,6 +13,9 @@ __version__ = "2.5.2"
 ENGINE_VERSION = "toron-v2.5H+.2"
 
 if TYPE_CHECKING:
+    from toron.checks import models
+    from toron.checks.history import History
+    from toron.checks.linearizability import check_linearizable
     from toron.errors import BadKernel, EscapeError, ToronError
     from toron.search.explore import Exploration
     from toron.search.outcome import Execution, Failure, Outcome
@@ -29,6 +32,7 @@ _HOMES = {
     "Execution": "toron.search.outcome",
     "Exploration": "toron.search.explore",
     "Failure": "toron.search.outcome",
+    "History": "toron.checks.history",
     "Host": "toron.world.hosts",
     "KernelRef": "toron.search.references",
     "Outcome": "toron.search.outcome",
@@ -36,6 +40,7 @@ _HOMES = {
     "ToronError": "toron.errors",
     "Verification": "toron.search.verify",
     "World": "toron.world.world",
+    "check_linearizable": "toron.checks.linearizability",
     "execute": "toron.testing",
     "explore": "toron.testing",
     "kernel": "toron.testing",
@@ -52,6 +57,7 @@ __all__ = [
     "Execution",
     "Exploration",
     "Failure",
+    "History",
     "Host",
     "KernelRef",
     "Outcome",
@@ -60,9 +66,11 @@ __all__ = [
     "Verification",
     "World",
     "__version__",
+    "check_linearizable",
     "execute",
     "explore",
     "kernel",
+    "models",
     "replay",
     "run",
     "verify",
@@ -72,6 +80,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "models":
+        return importlib.import_module("toron.checks.models")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'toron' has no attribute {name!r}")

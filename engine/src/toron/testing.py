@@ -204,8 +204,12 @@ def explore(
     chaos_seed: int = 0,
     jobs: int = 1,
     strategy: str = DEFAULT_STRATEGY,
+    beyond: bool = False,
 ) -> _explore.Exploration:
-    """Execute a kernel under many seeds; failures come grouped by cause."""
+    """Execute a kernel under many seeds; failures come grouped by cause.
+
+    ``beyond`` also searches what stock asyncio would not do, where the strategy can.
+    """
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
     if seeds is None:
         seeds = range(
@@ -213,9 +217,9 @@ def explore(
         )
     checked = [parse_seed(seed, "seeds") for seed in seeds]
     if reference is not None:
-        return _explore.explore(
-            reference, checked, chaos_seed, jobs=jobs, strategy=check_strategy(strategy)
-        )
+        check_strategy(strategy, explores=True)
+        search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
+        return _explore.explore(search)
     assert not isinstance(function, KernelRef)
     exploration = _explore.Exploration(function.__name__, chaos_seed)
     with exploration.timed():

@@ -225,7 +225,7 @@ def test_a_failure_is_told_to_a_person_with_the_command_that_replays_it(
     told = "\n".join(rest)
     assert "ValueError: no such account" in told
     assert "kernels.py:37 in raises" in told
-    command = next(line.split() for line in rest if "toron replay t1-" in line)[-3:]
+    command = next(line.split() for line in rest if "toron replay t2-" in line)[-3:]
     assert toron(*command[1:]).code == 1
 
 

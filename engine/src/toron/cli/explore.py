@@ -18,9 +18,10 @@ from toron.cli.options import (
     seeds_of,
 )
 from toron.cli.printing import print_failure, property_line
-from toron.search.explore import Exploration, explore
+from toron.search.explore import Exploration, Search, explore
 from toron.search.outcome import Execution
 from toron.search.references import KernelRef
+from toron.search.strategies import EXPLORED
 
 
 def add(verbs: Any) -> None:
@@ -28,7 +29,12 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "explore", _explore, "execute a kernel under many seeds")
     add_kernel(verb)
     add_seeds(verb)
-    add_strategy(verb)
+    add_strategy(verb, EXPLORED)
+    verb.add_argument(
+        "--beyond",
+        action="store_true",
+        help="also what stock asyncio would not do (cancellation: tasks that nobody cancels)",
+    )
 
 
 def _explore(options: argparse.Namespace) -> int:
@@ -42,14 +48,8 @@ def _explore(options: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(f"\r{done}/{len(seeds)} seeds", end="", file=sys.stderr, flush=True)
 
-    exploration = explore(
-        reference,
-        seeds,
-        chaos_seed,
-        jobs=options.jobs,
-        strategy=options.strategy,
-        on_execution=progress,
-    )
+    search = Search(reference, seeds, chaos_seed, options.jobs, options.strategy, options.beyond)
+    exploration = explore(search, progress)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     if options.json:
@@ -71,6 +71,8 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
         verdict = "INTERRUPTED"
     counts = f"{exploration.seeds_run} seeds, {failing} failing, {unclear} inconclusive"
     print(f"{verdict}  {reference}  {counts}  ({rate:g} seeds/s)")
+    if exploration.bound is not None:
+        print(f"  {exploration.strategy}: {exploration.bound}")
     for name, counted in exploration.properties.items():
         print(f"  {property_line(name, counted)}")
     for number, cluster in enumerate(exploration.failures, 1):

@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from toron.core.choices import SEED_MAX
@@ -47,11 +48,11 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
 
 
-def add_strategy(parser: argparse.ArgumentParser) -> None:
+def add_strategy(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(STRATEGIES)) -> None:
     """What chooses the schedule."""
     parser.add_argument(
         "--strategy",
-        choices=list(STRATEGIES),
+        choices=list(names),
         default=DEFAULT_STRATEGY,
         help=f"what chooses the schedule (default {DEFAULT_STRATEGY})",
     )

@@ -1,10 +1,11 @@
 """Says how every choice of a run is asked for, and draws them from the pair of seeds.
 
-There are three kinds of choice, and a run asks for nothing else. A *number* below a bound: a
-latency, a fault, what a program draws. An *order* of things that are ready at once: steps of tasks,
-descriptors, timers. A *stall*: until when the process stands still, as a busy machine makes it, so
-that what was due at different moments is met in one tick. Each has a harmless answer, which is what
-asyncio does by itself on an idle machine with a perfect network; all other answers are deviations.
+There are five kinds of choice, and a run asks for nothing else. A *number* below a bound: a
+latency, a fault, what a program draws. Whether something planned is *kept*. An *order* of things
+that are ready at once: steps of tasks, descriptors, timers. A *stall*: until when the process
+stands still, as a busy machine makes it, so that what was due at different moments is met in one
+tick. A *cancellation* of a task that waits. Each has a harmless answer, which is what asyncio does
+by itself on an idle machine with a perfect network; all other answers are deviations.
 
 The engine asks a `ChoiceSource` and knows nothing of how it decides (Shuttle's cut: the engine runs
 one schedule, a strategy chooses it). Strategies are in `toron.search.strategies`; a `Tape` stands
@@ -53,11 +54,17 @@ class ChoiceSource(Protocol):
 
     stalls: bool
     """Whether it ever wants a stall; if not, it is never asked."""
+    cancels: bool
+    """Whether it ever wants a cancellation; if not, it is never asked."""
     wants_names: bool
     """Whether moments need names."""
 
     def pick(self, label: str, bound: int, default: int = 0) -> int:
         """Return a whole number from 0 to ``bound`` - 1; ``default`` is the harmless one."""
+        ...
+
+    def keeps(self, key: str) -> bool:
+        """Whether the planned fault ``key`` takes place; only a tape ever says no."""
         ...
 
     def order(
@@ -74,11 +81,20 @@ class ChoiceSource(Protocol):
         """
         ...
 
+    def cancel(self, point: str, timers: int) -> int:
+        """What befalls the task that waits at ``point``: 0 nothing; 1 it is cancelled.
+
+        1 + n: the n-th of the ``timers`` that it has set is due at once, as if all that it did
+        since had taken so long: how a timeout arrives at this await.
+        """
+        ...
+
 
 class SeededChoices:
     """Numbers and orders drawn from the pair of seeds, and no stalls."""
 
     stalls = False
+    cancels = False
     wants_names = False
 
     def __init__(self, sim_seed: int, chaos_seed: int) -> None:
@@ -100,6 +116,10 @@ class SeededChoices:
         assert bound > 0, f"choice {label} has nothing to choose from"
         return (self.stream(label).getrandbits(53) * bound) >> 53
 
+    def keeps(self, key: str) -> bool:
+        """All of it."""
+        return True
+
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
     ) -> list[int] | None:
@@ -111,6 +131,10 @@ class SeededChoices:
     def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
         """Never."""
         return None
+
+    def cancel(self, point: str, timers: int) -> int:
+        """Never."""
+        return 0
 
 
 def shuffle(choices: SeededChoices, label: str, items: list[T]) -> None:

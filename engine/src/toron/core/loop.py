@@ -68,10 +68,18 @@ class SimTask(asyncio.Task[Any]):
         self.toron_name = stable_name
         """Its coroutine function and which of that name it is: moves less than its number."""
         self.toron_steps = 0
+        self.toron_cancelled: dict[str, None] | None = None
+        """Where to note that the program cancels it; None when nobody asks."""
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
         return self.toron_number
+
+    def cancel(self, msg: Any = None) -> bool:
+        """As asyncio's; a search wants to know whom the program cancels."""
+        if self.toron_cancelled is not None:
+            self.toron_cancelled[self.toron_name] = None
+        return super().cancel(msg)
 
 
 def coroutine_name(coro: object) -> str:
@@ -168,6 +176,12 @@ class Shared:
         self.names: dict[str, int] = {}
         """How many tasks were made of each coroutine function."""
         self.timers = 0
+        self.kernel: asyncio.Task[Any] | None = None
+        """The task of the kernel itself, which nobody cancels but the kernel."""
+        self.injected = 0
+        """How many cancellations came from the search and not from the program."""
+        self.cancelled: dict[str, None] = {}
+        """The tasks that the program, or a timeout of its, has cancelled."""
         self.steps = 0
         self.busy_since = 0
         self.jumps_seen = 0
@@ -340,6 +354,8 @@ class SimLoop(asyncio.SelectorEventLoop):
             name=None if name is None else str(name),
             context=context,
         )
+        if self._toron.choices.cancels:
+            task.toron_cancelled = self._toron.cancelled
         on = process.name if process is not None else ""
         note = "" if name is None else str(name)
         self._toron_trace.add("spawn", f"{task.toron_label}({_arguments(coro)})", on=on, note=note)
@@ -491,6 +507,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
+            if shared.choices.cancels:
+                self._cancel_as_it_wakes(task, handle)
             task.toron_steps += 1
             # As text: a frame that is kept keeps what its variables refer to from being closed.
             where = trace.place_of(suspended_stack(task)) if trace.level != "digest" else ""
@@ -498,10 +516,40 @@ class SimLoop(asyncio.SelectorEventLoop):
             handle._run()
             if task.done():
                 self._ended(task, where)
+            elif shared.choices.cancels:
+                self._cancel_as_it_waits(task)
         else:
             trace.add("call", callback_name(callback))
             handle._run()
         shared.after_step()
+
+    def _cancel_as_it_waits(self, task: SimTask) -> None:
+        """A cancellation, or one of its own timeouts, meets a task at the await it has come to."""
+        if task is self._toron.kernel:
+            return
+        own = f"{task.toron_name}/"
+        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        timers = sorted(
+            (timer for timer in scheduled if timer.name.startswith(own) and _is_timeout(timer)),
+            key=lambda timer: timer.number,
+        )
+        value = self._toron.choices.cancel(f"{own}{task.toron_steps}", len(timers))
+        if value == 1:
+            self._inject(task)
+        elif value > 1:
+            timers[value - 2]._when = self.time()
+            heapq.heapify(scheduled)
+
+    def _cancel_as_it_wakes(self, task: SimTask, handle: Any) -> None:
+        """A cancellation meets a task that has its result, and has not gone on yet."""
+        woken = bool(handle._args) and task.toron_steps and task is not self._toron.kernel
+        if woken and self._toron.choices.cancel(f"{task.toron_name}/{task.toron_steps}+", 0):
+            self._inject(task)
+
+    def _inject(self, task: SimTask) -> None:
+        self._toron.injected += 1
+        self._toron_trace.add("cancel", task.toron_label)
+        asyncio.Task.cancel(task)
 
     def _ended(self, task: SimTask, where: str) -> None:
         """Record how a task ended; ``where`` is where it last waited, the nearest known place."""
@@ -623,6 +671,12 @@ def _timer_name(timer: Any) -> str:
 
 def _can_be_late(timer: Any) -> bool:
     return not timer._cancelled and isinstance(timer, SimTimer) and timer._when < math.inf
+
+
+def _is_timeout(timer: Any) -> bool:
+    """Whether it ends something, as a timeout does; a sleep that ended early would be a lie."""
+    sleeps = "futures._set_result_unless_cancelled"
+    return _can_be_late(timer) and not callback_name(timer._callback).endswith(sleeps)
 
 
 def _outcome(arguments: Any) -> str:

@@ -6,7 +6,8 @@ and code that is edited elsewhere leaves it valid. Hypothesis' choice sequence i
 one is positional, which suits a program that draws in one order, and not one of many tasks.
 
 Values: of a number its distance from the default; of an order, for each thing, how many places of
-delay it got (things are sorted by delay, then by their own order); of a stall, 1.
+delay it got (things are sorted by delay, then by their own order); of a stall and of a planned
+fault that takes place, 1; of a cancellation what `ChoiceSource.cancel` says.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class RecordingTape(_Counted):
     def __init__(self, strategy: ChoiceSource) -> None:
         super().__init__()
         self._strategy = strategy
-        self.stalls = strategy.stalls
+        self.stalls, self.cancels = strategy.stalls, strategy.cancels
         self.deviations: list[Deviation] = []
 
     def _keep(self, key: str, value: int) -> None:
@@ -71,6 +72,12 @@ class RecordingTape(_Counted):
         value = self._strategy.pick(label, bound, default)
         self._keep(f"{label} {self._count(label)}", (value - default) % bound)
         return value
+
+    def keeps(self, key: str) -> bool:
+        """See `ChoiceSource`."""
+        kept = self._strategy.keeps(key)
+        self._keep(self._unique(key), int(kept))
+        return kept
 
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
@@ -92,6 +99,12 @@ class RecordingTape(_Counted):
             self._keep(keys[near.index(chosen)], 1)
         return chosen
 
+    def cancel(self, point: str, timers: int) -> int:
+        """See `ChoiceSource`."""
+        value = self._strategy.cancel(point, timers)
+        self._keep(f"cancel {point}", value)
+        return value
+
 
 class ReplayedTape(_Counted):
     """Deviates where the tape says so, and is harmless everywhere else.
@@ -99,15 +112,21 @@ class ReplayedTape(_Counted):
     A value that is out of bounds now, because the program was edited, becomes the largest one.
     """
 
-    def __init__(self, deviations: Iterable[Deviation]) -> None:
+    def __init__(self, deviations: Iterable[Deviation], *, surveys: bool = False) -> None:
         super().__init__()
         self._values: Mapping[str, int] = dict(deviations)
-        self.stalls = any(key.startswith(_OF_STALLS) for key in self._values)
+        self._surveys = surveys
+        self.stalls = surveys or any(key.startswith(_OF_STALLS) for key in self._values)
+        self.cancels = surveys or any(key.startswith("cancel ") for key in self._values)
         self.deviations: list[Deviation] = []
         """Those that were met: a tape of other code may hold some that are not."""
+        self.offers: list[Deviation] = []
+        """In a survey, where the run could deviate, and by how much at most; numbers left out."""
 
-    def _value(self, key: str) -> int:
+    def _value(self, key: str, most: int = 0) -> int:
         value = self._values.get(key, 0)
+        if most and self._surveys:
+            self.offers.append((key, most))
         if value:
             self.deviations.append((key, value))
         return value
@@ -117,11 +136,15 @@ class ReplayedTape(_Counted):
         value = min(self._value(f"{label} {self._count(label)}"), bound - 1)
         return (value + default) % bound
 
+    def keeps(self, key: str) -> bool:
+        """See `ChoiceSource`."""
+        return self._value(self._unique(key)) > 0
+
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
     ) -> list[int] | None:
         """See `ChoiceSource`."""
-        delays = [self._value(key) for key in self._keys(label, things, name_of)]
+        delays = [self._value(key, 1) for key in self._keys(label, things, name_of)]
         if not any(delays):
             return None
         return sorted(range(len(things)), key=lambda position: (delays[position], position))
@@ -131,9 +154,13 @@ class ReplayedTape(_Counted):
         near = moments()
         chosen = None
         for moment, key in zip(near, self._keys("stall", near, _name_of), strict=True):
-            if self._value(key):
+            if self._value(key, 1):
                 chosen = moment
         return chosen
+
+    def cancel(self, point: str, timers: int) -> int:
+        """See `ChoiceSource`."""
+        return min(self._value(f"cancel {point}", 1 + timers), 1 + timers)
 
 
 def _name_of(moment: Moment) -> str:

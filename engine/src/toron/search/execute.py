@@ -60,11 +60,13 @@ class Setup:
     tape: tuple[Deviation, ...] | None = None
     """What deviates from the harmless run; None: what the strategy and the seeds choose."""
     records_tape: bool = False
+    surveys: bool = False
+    """Whether to note where a run of a tape could deviate."""
 
 
 def _choices(setup: Setup) -> ChoiceSource:
     if setup.tape is not None:
-        return ReplayedTape(setup.tape)
+        return ReplayedTape(setup.tape, surveys=setup.surveys)
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
     return RecordingTape(strategy) if setup.records_tape else strategy
 
@@ -160,6 +162,7 @@ class Run:
         main: asyncio.Task[Any] | None = None
         try:
             main = self.loop.create_task(self._call_kernel())
+            self.shared.kernel = main
             result = self.loop.run_until_complete(main)
             if result is not None:
                 plain = _plain_or_name(result)
@@ -170,6 +173,8 @@ class Run:
         except StopRun as stop:
             return self._stopped(stop)
         except asyncio.CancelledError as error:
+            if self.shared.injected:  # what the kernel awaits was cancelled, and it says so
+                return None
             return self._failure("exception", "the kernel was cancelled", error)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (it is the result)
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
@@ -276,6 +281,11 @@ class Run:
             faults=self.planner.plan,
             strategy=self.setup.strategy,
         )
+
+    @property
+    def offers(self) -> list[Deviation]:
+        """Where the run could have deviated, when it was a survey."""
+        return self.choices.offers if isinstance(self.choices, ReplayedTape) else []
 
     @property
     def deviations(self) -> list[Deviation]:

@@ -12,7 +12,13 @@ from typing import Any, Self
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
 from toron.search.references import KernelRef
-from toron.search.strategies import DEFAULT_STRATEGY
+from toron.search.strategies import (
+    DEFAULT_STRATEGY,
+    DRIVERS,
+    SWARM,
+    Driver,
+    chaos_seed_for,
+)
 
 
 @dataclass(slots=True)
@@ -33,6 +39,7 @@ class Exploration:
 
     kernel: str
     chaos_seed: int
+    strategy: str = DEFAULT_STRATEGY
     seeds_run: int = 0
     failing_seeds: list[int] = field(default_factory=list)
     inconclusive_seeds: list[int] = field(default_factory=list)
@@ -42,6 +49,8 @@ class Exploration:
     interrupted: bool = False
     runs_to_first_failure: int | None = None
     """How many seeds, in order, until the first failed; None when none did."""
+    bound: str | None = None
+    """What a strategy that enumerates has covered, as a sentence."""
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -54,8 +63,9 @@ class Exploration:
         finally:
             self.elapsed_s += time.perf_counter() - begin
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
+    def add(self, outcome: Outcome, seed: int | None = None) -> None:
+        """Count one outcome, as that of ``seed``."""
+        seed = outcome.sim_seed if seed is None else seed
         self.seeds_run += 1
         for name, counts in outcome.properties.items():
             known = self.properties.setdefault(
@@ -65,20 +75,20 @@ class Exploration:
             known["fail"] += counts["fail"]
             known["never_reached"] = known["never_reached"] and counts["never_reached"]
         if outcome.verdict == "inconclusive":
-            self.inconclusive_seeds.append(outcome.sim_seed)
+            self.inconclusive_seeds.append(seed)
         elif outcome.verdict == "fail":
-            self.failing_seeds.append(outcome.sim_seed)
+            self.failing_seeds.append(seed)
             self.runs_to_first_failure = self.runs_to_first_failure or self.seeds_run
         if outcome.failure is not None:
-            self._cluster(outcome)
+            self._cluster(outcome, seed)
 
-    def _cluster(self, outcome: Outcome) -> None:
+    def _cluster(self, outcome: Outcome, seed: int) -> None:
         cause = _cause(outcome)
         for cluster in self.failures:
             if _cause(cluster.outcome) == cause:
-                cluster.seeds.append(outcome.sim_seed)
+                cluster.seeds.append(seed)
                 return
-        self.failures.append(Cluster(outcome, [outcome.sim_seed]))
+        self.failures.append(Cluster(outcome, [seed]))
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -86,6 +96,8 @@ class Exploration:
         return {
             "kernel": self.kernel,
             "chaos_seed": self.chaos_seed,
+            "strategy": self.strategy,
+            "bound": self.bound,
             "seeds_run": self.seeds_run,
             "failing_seeds": self.failing_seeds,
             "inconclusive_seeds": self.inconclusive_seeds,
@@ -146,40 +158,87 @@ class WorkerLanes:
         return worker
 
 
-def run_many(
-    reference: KernelRef,
-    seeds: Sequence[int],
-    chaos_seed: int,
-    *,
-    jobs: int = 1,
-    strategy: str = DEFAULT_STRATEGY,
-) -> Iterator[Execution]:
+_BATCH = 16
+"""So many runs are handed out before the driver learns from them, however many go on at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to explore, and how."""
+
+    reference: KernelRef
+    seeds: Sequence[int]
+    chaos_seed: int
+    jobs: int = 1
+    strategy: str = DEFAULT_STRATEGY
+    beyond: bool = False
+    """Whether to search what stock asyncio would not do, where the strategy can."""
+
+
+def run_many(search: Search) -> Iterator[Execution]:
     """Execute every seed, results in the order of the seeds."""
+    first, rest = list(search.seeds[:1]), list(search.seeds[1:])
+    name = search.reference.name
+    swarms = search.strategy == SWARM
+    strategy = DEFAULT_STRATEGY if swarms else search.strategy
 
     def work(seed: int, lane: int) -> Execution:
-        worker = lanes.get(lane, reference.path, "only")
-        return worker.execute(Request(reference.name, seed, chaos_seed, strategy=strategy))
+        worker = lanes.get(lane, search.reference.path, "only")
+        chaos_seed = search.chaos_seed
+        if swarms and seed % 2:
+            chaos_seed = chaos_seed_for(seed, chaos_seed)
+        return worker.execute(Request(name, seed, chaos_seed, strategy=strategy))
 
     with WorkerLanes() as lanes:
-        yield from in_parallel(list(seeds), work, jobs=jobs)
+        for execution in in_parallel(first, work, jobs=1):
+            # A portfolio has a share for the faults, of a kernel that has any.
+            swarms = swarms or bool(strategy == DEFAULT_STRATEGY and execution.outcome.faults)
+            yield execution
+        yield from in_parallel(rest, work, jobs=search.jobs)
 
 
-def explore(
-    reference: KernelRef,
-    seeds: Sequence[int],
-    chaos_seed: int,
-    *,
-    jobs: int = 1,
-    strategy: str = DEFAULT_STRATEGY,
-    on_execution: Callable[[Execution], None] | None = None,
-) -> Exploration:
-    """Execute every seed and group the failures. Ctrl-C ends early with what was learned."""
-    exploration = Exploration(reference.name, chaos_seed)
+def drive(search: Search, driver: Driver) -> Iterator[Execution]:
+    """Execute what ``driver`` hands out, at most one run for each seed; the first seed counts."""
+
+    def work(tape: tuple[tuple[str, int], ...], lane: int) -> Execution:
+        worker = lanes.get(lane, search.reference.path, "only")
+        return worker.execute(
+            Request(
+                search.reference.name,
+                search.seeds[0],
+                search.chaos_seed,
+                strategy=search.strategy,
+                tape=tape,
+                surveys=driver.surveys,
+            )
+        )
+
+    left = len(search.seeds)
+    with WorkerLanes() as lanes:
+        while tapes := driver.next_tapes(min(left, _BATCH)):
+            left -= len(tapes)
+            results = in_parallel(tapes, work, jobs=search.jobs)
+            for tape, execution in zip(tapes, results, strict=True):
+                driver.learn(tape, execution)
+                yield execution
+
+
+def explore(search: Search, on_execution: Callable[[Execution], None] | None = None) -> Exploration:
+    """Execute every seed and group the failures. Ctrl-C ends early with what was learned.
+
+    A strategy that enumerates takes as many runs as there are seeds, all under the first seed; its
+    runs are counted from the first seed on.
+    """
+    exploration = Exploration(search.reference.name, search.chaos_seed, search.strategy)
+    make_driver = DRIVERS.get(search.strategy)
+    driver = None if make_driver is None else make_driver(search.beyond)
+    executions = run_many(search) if driver is None else drive(search, driver)
     with exploration.timed():
-        for execution in run_many(reference, seeds, chaos_seed, jobs=jobs, strategy=strategy):
-            exploration.add(execution.outcome)
+        for number, execution in enumerate(executions):
+            exploration.add(execution.outcome, search.seeds[number])
             if on_execution is not None:
                 on_execution(execution)
+    exploration.bound = driver.bound() if driver is not None else None
     return exploration
 
 

@@ -120,3 +120,7 @@ class Execution:
     wakes: list[Wake] = field(default_factory=list)
     """How each step came to its place, at level ``events`` and above."""
     stalls: list[Stall] = field(default_factory=list)
+    offers: list[tuple[str, int]] = field(default_factory=list)
+    """Where a run of a tape could have deviated, when a survey was asked for."""
+    cancelled: list[str] = field(default_factory=list)
+    """The tasks that the program itself cancelled, in a run that was searched for cancellations."""

@@ -77,6 +77,8 @@ class Request:
     """Deviations from the harmless run; None: the strategy and the seeds choose."""
     records_tape: bool = False
     """Whether the execution comes with its deviations."""
+    surveys: bool = False
+    """Whether the execution of a tape says where it could have deviated."""
 
     def to_json(self, wall_limit_s: float) -> dict[str, Any]:
         """What a worker is sent."""
@@ -253,6 +255,8 @@ class Worker:
             tape=[(key, value) for key, value in answer["tape"]],
             wakes=[Wake(*wake) for wake in answer["wakes"]],
             stalls=[Stall(*stall) for stall in answer["stalls"]],
+            offers=[(key, most) for key, most in answer["offers"]],
+            cancelled=answer["cancelled"],
         )
 
     def _token(self, request: Request, digest: str) -> str:

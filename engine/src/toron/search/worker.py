@@ -118,6 +118,7 @@ def perform(
         strategy=request.get("strategy", DEFAULT_STRATEGY),
         tape=_tape(request.get("tape")),
         records_tape=request.get("records_tape", False),
+        surveys=request.get("surveys", False),
     )
     run = Run(setup, edge, places)
     outcome = run.execute()
@@ -133,6 +134,8 @@ def perform(
         "tape": run.deviations,
         "wakes": [] if run.wakes is None else [astuple(wake) for wake in run.wakes.notes],
         "stalls": [] if run.wakes is None else [astuple(stall) for stall in run.wakes.stalls],
+        "offers": run.offers,
+        "cancelled": list(run.shared.cancelled),
     }
 
 

@@ -35,6 +35,7 @@ Effect = tuple[str, Callable[[], None], Callable[[], None]]
 class Fault:
     """One fault: from when to when, in virtual seconds, and what it does."""
 
+    kind: str
     begin_s: float
     end_s: float
     text: str
@@ -70,6 +71,8 @@ class FaultPlanner:
                 host = hosts[self._choices.pick(_LABEL, len(hosts))]
                 pair = pairs[self._choices.pick(_LABEL, len(pairs))] if pairs else (host, host)
                 faults.append(self._fault(kind, begin_s, end_s, host, pair))
+        counts: dict[str, int] = {}
+        faults = [fault for fault in faults if self._takes_place(fault, counts)]
         faults.sort(key=lambda fault: (fault.begin_s, fault.end_s, fault.text))
         for fault in faults:
             self._schedule(fault)
@@ -77,6 +80,11 @@ class FaultPlanner:
         lines = [f"{fault.begin_s:.3f}-{fault.end_s:.3f} s {fault.text}" for fault in faults]
         self.plan += lines
         return lines
+
+    def _takes_place(self, fault: Fault, counts: dict[str, int]) -> bool:
+        """Whether a shrunk run still has it: each fault of a plan can be left out alone."""
+        count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
+        return self._choices.keeps(f"chaos.fault {fault.kind} {count}")
 
     def _window(self, horizon_s: float) -> tuple[float, float]:
         begin_s = horizon_s * 0.8 * self._choices.pick(_LABEL, _MILLI) / _MILLI
@@ -107,7 +115,7 @@ class FaultPlanner:
         text, start, stop = self._effect(kind, share, end_s, host, pair)
         if kind in _AT_ONCE:
             end_s = begin_s
-        return Fault(begin_s, end_s, text, start, stop)
+        return Fault(kind, begin_s, end_s, text, start, stop)
 
     def _effect(
         self, kind: str, share: float, end_s: float, host: Host, pair: tuple[Host, Host]

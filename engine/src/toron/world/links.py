@@ -214,7 +214,7 @@ class Links:
         """
         way = self._ways.get((source, target)) or self._way(source, target)
         loss = way.link.loss + (way.added_loss if sent_ns < way.added_loss_until_ns else 0.0)
-        return loss > 0 and self._choices.pick(way.loss_label, _RESOLUTION) < loss * _RESOLUTION
+        return loss > 0 and self._drawn(way.loss_label) < loss * _RESOLUTION
 
     def transmission_ns(self, source: str, target: str, size: int, now_ns: int) -> int:
         """When a packet of ``size`` bytes has left ``source``, given the link's bandwidth."""
@@ -247,7 +247,11 @@ class Links:
         return [arrives_ns]
 
     def _happens(self, label: str, share: float) -> bool:
-        return share > 0 and self._choices.pick(label, _RESOLUTION) < share * _RESOLUTION
+        return share > 0 and self._drawn(label) < share * _RESOLUTION
+
+    def _drawn(self, label: str) -> int:
+        """Draw what is compared with the share of packets to which something happens."""
+        return self._choices.pick(label, _RESOLUTION, default=_RESOLUTION - 1)
 
 
 def _nothing(_source: str, _target: str) -> None:

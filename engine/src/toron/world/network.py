@@ -239,7 +239,7 @@ class Network:
         assert sender.peer is not None
         if len(payload) < 2 or sender.process.host is sender.peer.process.host:
             return [payload]
-        if self.choices.pick("net.split", _SPLIT_ONE_IN):
+        if self.choices.pick("net.split", _SPLIT_ONE_IN, default=1):
             return [payload]
         at = 1 + self.choices.pick("net.split", len(payload) - 1)
         return [payload[:at], payload[at:]]

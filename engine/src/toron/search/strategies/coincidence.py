@@ -42,6 +42,7 @@ class Coincidence:
     """A strategy for orders and numbers, with stalls."""
 
     stalls = True
+    cancels = False
 
     def __init__(self, inner: ChoiceSource, seeded: SeededChoices, stalls: Stalls) -> None:
         self._inner = inner
@@ -53,6 +54,10 @@ class Coincidence:
         """What the inner strategy picks."""
         return self._inner.pick(label, bound, default)
 
+    def keeps(self, key: str) -> bool:
+        """What the inner strategy keeps."""
+        return self._inner.keeps(key)
+
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
     ) -> list[int] | None:
@@ -60,6 +65,10 @@ class Coincidence:
         if label == "schedule.timer":
             return self._seeded.order(label, things, name_of)
         return self._inner.order(label, things, name_of)
+
+    def cancel(self, point: str, timers: int) -> int:
+        """What the inner strategy says."""
+        return self._inner.cancel(point, timers)
 
     def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
         """One of the near moments, now and then."""

@@ -16,6 +16,8 @@ from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search import explore as _explore
 from toron.search import verify as _verify
+from toron.search.explain import explain as _explain
+from toron.search.explain.explanation import Explanation
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import WALL_LIMIT_S, Request, Worker
@@ -306,3 +308,19 @@ def replayed(token: str, *, level: str = "digest") -> Execution:
                 f"the replay behaves differently: {why}", execution, code_changed=changed
             )
     return execution
+
+
+def explain(
+    failed: str | Outcome, *, shrink: bool = True, script: Path | None = None
+) -> Explanation:
+    """Why the run of a token, or of an outcome, failed; see `toron explain`.
+
+    ``script`` is where the program that fails on stock asyncio is written, where there can be one.
+    """
+    decoded = Token.decode(failed if isinstance(failed, str) else failed.token)
+    path = Path(decoded.file).resolve()
+    if not path.is_file():
+        raise BadKernel(
+            f"{decoded.file}: no such file from {Path.cwd()}; explain where the token was made"
+        )
+    return _explain.explain(decoded, path, _explain.Wanted(shrinks=shrink, script=script))

@@ -91,7 +91,7 @@ class Wakes:
 
     def _follow_cancellations(self) -> None:
         """For the class: this process executes one run, and nothing after it."""
-        cancel, known, trace = asyncio.Task.cancel, self._cancelled, self._trace
+        cancel, known, trace = SimTask.cancel, self._cancelled, self._trace
 
         def noting(task: SimTask, msg: Any = None) -> bool:
             was_cancelled: bool = cancel(task, msg)

@@ -118,7 +118,7 @@ class Worker:
         answers, write_end = os.pipe()
         command = [sys.executable, "-P", "-X", "utf8", "-m", "toron.search.worker"]
         stuck = watchdog.report_file()
-        command += [str(write_end), str(stuck), str(self.path), str(self._root())]
+        command += [str(write_end), str(stuck), str(self.path), str(self.root)]
         command += self._readable
         with _spawning, _addresses(self.conditions.random_addresses):
             if self._closed:
@@ -150,7 +150,8 @@ class Worker:
             raise BadKernel(message["message"])
         self.kernels = message["kernels"]
 
-    def _root(self) -> Path:
+    @property
+    def root(self) -> Path:
         """What file names in results are relative to."""
         working = Path.cwd().resolve()
         return working if self.path.is_relative_to(working) else project_root(self.path)

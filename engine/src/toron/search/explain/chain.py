@@ -14,7 +14,8 @@ from toron.search.explain.sources import is_pythons, short_place
 from toron.search.explain.steps import Account, Step
 from toron.search.traces.events import Wait
 
-LINKS_MAX = 12
+LINKS_MAX = 6
+_OF_CHILDREN = ("TaskGroup.__aexit__", "TaskGroup._wait")
 _MS = 1_000_000
 
 
@@ -28,26 +29,30 @@ class Link:
     """Where the program stood when it was caused."""
 
 
-def chain_of(account: Account, since: int) -> list[Link]:
-    """The causes of the failure, the last first, back to event ``since`` or `LINKS_MAX` links."""
+def chain_of(focus: Step | None, since: int) -> list[Link]:
+    """The causes of a step, the last first, back to event ``since`` or `LINKS_MAX` links.
+
+    A step that was woken and then cancelled has two.
+    """
     links: list[Link] = []
-    step = account.focus()
-    while step is not None and len(links) < LINKS_MAX:
+    waiting = {} if focus is None else {focus.number: focus}
+    while waiting and len(links) < LINKS_MAX:
+        step = waiting.pop(max(waiting))
         links.append(Link(step, *why(step)))
-        if step.number <= since:
-            break
-        step = _origin(step)
+        if step.number > since:
+            waiting |= {origin.number: origin for origin in _origins(step)}
     return links
 
 
-def _origin(step: Step) -> Step | None:
-    """The step of a task, or the timer, that caused ``step``; callbacks between are passed over."""
-    origin = step.canceller if step.canceller is not None else step.by
-    while origin is not None and not origin.is_task and origin.wake.way == "soon":
-        origin = origin.by
-    if origin is not None and origin.is_sleep:
-        return origin.by
-    return origin
+def _origins(step: Step) -> Iterator[Step]:
+    """The steps of tasks, and the timers, that caused ``step``; callbacks are passed over."""
+    for origin in (step.by, step.canceller):
+        while origin is not None and not origin.is_task and origin.wake.way == "soon":
+            origin = origin.by
+        if origin is not None and origin.is_sleep:
+            origin = origin.by
+        if origin is not None:
+            yield origin
 
 
 def why(step: Step) -> tuple[str, str]:
@@ -71,12 +76,14 @@ def why(step: Step) -> tuple[str, str]:
 def _why_cancelled(step: Step) -> tuple[str, str]:
     by = step.canceller or step.by
     place = _program(step.wake.cancelled_at) or _program(step.wake.place)
+    if by is not None and by.wake.way == "timer":
+        place = _program(by.wake.place) or place
     woken = ""
     if step.result != "cancelled" and step.by is not None and step.by is not by:
         woken = f"woken by {told(step.by)}, but before it ran "
     if by is None:
         return f"{woken}cancelled", place
-    name = told(by)
+    name = told(by, with_place=False)
     if not by.is_task and by.who == step.who:
         name = name.replace(f" of {by.who}", "").replace("the ", "its own ", 1)
     return f"{woken}cancelled by {name}", place
@@ -143,48 +150,122 @@ class Lost:
 def lost_wakeups(account: Account) -> Iterator[Lost]:
     """Of every task that waits for nobody in particular, who could have woken it last."""
     for wait in account.story.waits:
-        if not wait.holders:
+        if not wait.holders and not wait.what.endswith(_OF_CHILDREN):
             found = _lost(account, wait)
             if found is not None:
                 yield found
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """From when to when a task waited at one place, and what befell it there."""
+
+    place: str
+    within: set[str]
+    begin: int
+    steps: list[Step]
+    """Those with which it was woken there, in order; the last of them may have left the place."""
+
+    def given(self) -> Step | None:
+        """The last time that another woke it on purpose."""
+        woken = [step for step in self.steps if _is_given(step)]
+        return woken[-1] if woken else None
+
+    def cancelled(self) -> Step | None:
+        """The step in which it was cancelled there."""
+        return next((step for step in self.steps if step.is_cancelled), None)
 
 
 def _lost(account: Account, wait: Wait) -> Lost | None:
     mine = account.of_lane(wait.lane)
     if not mine or not mine[-1].wake.within:
         return None
-    within, began = mine[-1].wake.within, mine[-1].number
-    woken = list(_woken_from(account, within))
-    swallowed = [step for step in woken if step.is_cancelled and _was_given(step)]
-    cancelled = [step for step in woken if step.is_cancelled and _since(step, began)]
-    given = [step for step in woken if not step.is_cancelled]
-    best = (swallowed or cancelled or given)[-1:]
-    if not best:
-        return Lost(wait.lane, within, "nobody was ever woken from there", ())
-    step = best[0]
+    within = mine[-1].wake.within
+    began, place = _began(mine), mine[-1].wake.then
+    others = [
+        visit
+        for visit in _visits(account)
+        if visit.steps
+        and visit.steps[-1].number > began
+        and (within in visit.within or visit.place == place)
+        and visit.steps[0].lane.index != wait.lane
+    ]
+    swallowed = [visit for visit in others if visit.given() and visit.cancelled()]
+    cancelled = [visit for visit in others if visit.cancelled()]
+    if swallowed:
+        return _swallowed(wait, within, swallowed[-1])
+    if cancelled:
+        return _left(wait, within, min(cancelled, key=lambda visit: visit.steps[-1].number))
+    given = [step for visit in others if (step := visit.given()) is not None]
+    if not given:
+        return Lost(wait.lane, within, "nobody was woken there since it began to wait", ())
+    last = max(given, key=lambda step: step.number)
+    text = f"the last one who was woken there was {last.who}, {_reason(last)}"
+    return Lost(wait.lane, within, text, _with_origins(last))
+
+
+def _swallowed(wait: Wait, within: str, visit: _Visit) -> Lost:
+    given, cancelled = visit.given(), visit.cancelled()
+    assert given is not None
+    assert cancelled is not None
+    if given is cancelled:
+        text = f"its wake-up went to {given.who}, which was {_reason(given)}"
+    else:
+        text = f"its wake-up went to {given.who}, {_reason(given)}, and {cancelled.who} was "
+        text += f"{_reason(cancelled)} before it had what it waited for"
+    return Lost(wait.lane, within, text, (*_with_origins(given), *_with_origins(cancelled)))
+
+
+def _left(wait: Wait, within: str, visit: _Visit) -> Lost:
+    cancelled = visit.cancelled()
+    assert cancelled is not None
+    text = f"the first to leave the queue since then was {cancelled.who}, {_reason(cancelled)}"
+    return Lost(wait.lane, within, text, _with_origins(cancelled))
+
+
+def _reason(step: Step) -> str:
     reason, place = why(step)
-    at = f" at {short_place(place)}" if short_place(place) else ""
-    text = f"the last one in question was {step.who}, {reason}{at}"
-    origins = [origin for origin in (step.by, step.canceller) if origin is not None]
-    return Lost(wait.lane, within, text, (*origins, step))
+    return f"{reason} ({short_place(place)})" if short_place(place) else reason
 
 
-def _woken_from(account: Account, within: str) -> Iterator[Step]:
-    """The steps with which tasks left a wait in the function ``within``."""
-    last: dict[int, Step] = {}
+def _with_origins(step: Step) -> tuple[Step, ...]:
+    return (*_origins(step), step)
+
+
+def _began(steps: Sequence[Step]) -> int:
+    """When a task came to the place at which it waits for good."""
+    place, began = steps[-1].wake.then, steps[-1]
+    for step in reversed(steps):
+        if step.wake.then != place:
+            break
+        began = step
+    return began.number
+
+
+def _visits(account: Account) -> Iterator[_Visit]:
+    """All waits of all tasks at places of the program."""
+    open_visits: dict[int, _Visit] = {}
     for step in account.steps:
         if not step.is_task:
             continue
-        before = last.get(step.lane.index)
-        if before is not None and before.wake.within == within:
-            yield step
-        last[step.lane.index] = step
+        visit, place = open_visits.get(step.lane.index), step.wake.then
+        if visit is not None:
+            visit.steps.append(step)
+        if visit is not None and visit.place == place:
+            visit.within.add(step.wake.within)
+            continue
+        if visit is not None:
+            yield open_visits.pop(step.lane.index)
+        if place:
+            open_visits[step.lane.index] = _Visit(place, {step.wake.within}, step.number, [])
+    yield from open_visits.values()
 
 
-def _was_given(step: Step) -> bool:
-    """Whether a cancelled step had been woken before: the one who woke it relied on it."""
-    return step.result != "cancelled" and step.canceller is not None and step.by is not step.canceller
-
-
-def _since(step: Step, number: int) -> bool:
-    return step.number >= number or (step.by is not None and step.by.number <= number)
+def _is_given(step: Step) -> bool:
+    """Whether another woke the task on purpose, also when it was cancelled before it ran."""
+    by = step.by
+    if by is None or (step.is_cancelled and step.result == "cancelled"):
+        return False
+    while not by.is_task and by.wake.way == "soon" and by.by is not None:
+        by = by.by
+    return by.is_task and by.who != step.who

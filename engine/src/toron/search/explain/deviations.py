@@ -6,7 +6,7 @@ its tape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from toron.core.clock import SECOND_NS
@@ -14,9 +14,11 @@ from toron.core.wakes import Stall
 from toron.search.explain.order import is_promised
 from toron.search.explain.sources import short_place
 from toron.search.explain.steps import Account, Step
+from toron.search.traces.events import short
 
 _LISTED = 4
 _MS = 1_000_000
+CANCEL = "cancel "
 SILENT = ("disk.order.", "disk.time.", "net.split", "net.reuseport")
 """Choices that are made in every run, and of which no other is asyncio's own."""
 
@@ -41,9 +43,14 @@ class Deviation:
         return not self.broken_promise
 
 
-def deviations_of(account: Account) -> list[Deviation]:
-    """All of them, in the order of the run."""
-    found = [*_orders(account), *_stalls(account), *_of_the_tape(account)]
+def deviations_of(account: Account, cancelled: Container[str] = ()) -> list[Deviation]:
+    """All of them, in the order of the run; ``cancelled`` are tasks that the program cancels."""
+    found = [
+        *_orders(account),
+        *_stalls(account),
+        *_cancellations(account, cancelled),
+        *_of_the_tape(account),
+    ]
     return sorted(found, key=lambda deviation: deviation.at_ns)
 
 
@@ -102,10 +109,10 @@ def _moved_step(group: list[Step], own: Sequence[int], at: int) -> Deviation:
     kind = "timer of one tick" if step.wake.way == "timer" else "step"
     if overtaken:
         text = f"{told(step)} ran before {_listed(overtaken)}"
-        text += f" (asyncio would have run {told(overtaken[0])} first)"
+        text += f" (asyncio would have run {told(overtaken[0], with_place=False)} first)"
     else:
         text = f"{told(step)} ran after {_listed(overtaking)}"
-        text += f" (asyncio would have run {told(step)} first)"
+        text += f" (asyncio would have run {told(step, with_place=False)} first)"
     keys = tuple(one.key for one in (step, *overtaken, *overtaking) if one.is_task)
     involved = (step, *overtaken, *overtaking)
     return Deviation("order" if kind == "step" else "timers", step.event.at_ns, text, broken, keys, involved)
@@ -127,7 +134,7 @@ def _listed(steps: Sequence[Step]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def told(step: Step) -> str:
+def told(step: Step, *, with_place: bool = True) -> str:
     """A step or a call, as a person would name it."""
     if step.is_task:
         return step.who
@@ -138,7 +145,7 @@ def told(step: Step) -> str:
         is_deadline = "timeout" in name.lower() or "deadline" in name.lower()
         what = "the timeout" if is_deadline else f"the timer {name.rpartition('.')[2]}"
         place = short_place(step.wake.place)
-        return f"{what} of {step.who or 'the loop'}" + (f" ({place})" if place else "")
+        return f"{what} of {step.who or 'the loop'}" + (f" ({place})" if place and with_place else "")
     return f"the callback {name.rpartition('.')[2]}"
 
 
@@ -166,6 +173,34 @@ def met_in(account: Account, stall: Stall) -> list[Step]:
     ]
 
 
+# Cancellations
+
+
+def _cancellations(account: Account, cancelled: Container[str]) -> Iterator[Deviation]:
+    for key, value in account.execution.tape:
+        if not key.startswith(CANCEL):
+            continue
+        who, _, ordinal = key.removeprefix(CANCEL).rpartition("/")
+        as_it_woke, number = ordinal.endswith("+"), ordinal.rstrip("+")
+        step = _step_of(account, who, int(number) if number.isdecimal() else 0)
+        at = f" at {short_place(step.wake.then)}" if step and short_place(step.wake.then) else ""
+        at_ns = step.event.at_ns if step is not None else 0
+        involved = () if step is None else (step,)
+        if value > 1:
+            text = f"a timeout of {short(who)} expired while it waited{at}, as if that took so long"
+            yield Deviation("timeout", at_ns, text, keys=(key,), steps=involved)
+            continue
+        when = "when it had its result and had not gone on yet" if as_it_woke else "while it waited"
+        broken = "" if who in cancelled else f"cancelled {short(who)}, which the program never does"
+        text = f"{short(who)} was cancelled {when}{at}"
+        yield Deviation("cancellation", at_ns, text, broken, (key,), involved)
+
+
+def _step_of(account: Account, who: str, ordinal: int) -> Step | None:
+    name = short(who)
+    return next((one for one in account.steps if one.who == name and one.ordinal == ordinal), None)
+
+
 # Everything else
 
 
@@ -173,7 +208,7 @@ def _of_the_tape(account: Account) -> Iterator[Deviation]:
     by_label: dict[str, list[tuple[str, int]]] = {}
     for key, value in account.execution.tape:
         label, _, which = key.rpartition(" ")
-        if key.startswith(("schedule ", "schedule.timer ", "stall ", *SILENT)):
+        if key.startswith(("schedule ", "schedule.timer ", "stall ", CANCEL, *SILENT)):
             continue
         by_label.setdefault(label, []).append((which, value))
     at_ns = account.execution.outcome.virtual_ns

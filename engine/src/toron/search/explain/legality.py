@@ -34,6 +34,11 @@ class Legality:
     """Another run that fails so and is legal, when the one that was asked about is not."""
 
     @property
+    def token(self) -> str | None:
+        """The token of the legal run that proves it, when it is another."""
+        return self.witness.outcome.token if self.witness is not None else None
+
+    @property
     def is_legal(self) -> bool:
         """Whether stock asyncio could fail so."""
         return self.text.startswith(LEGAL)
@@ -43,7 +48,8 @@ def legality_of(deviations: Sequence[Deviation]) -> Legality:
     """The label of one run by itself."""
     broken = [deviation for deviation in deviations if not deviation.is_legal]
     if broken:
-        return Legality(f"{BEYOND}: stock asyncio always runs {broken[0].broken_promise}")
+        always = "the search " if broken[0].kind == "cancellation" else "stock asyncio always runs "
+        return Legality(f"{BEYOND}: {always}{broken[0].broken_promise}")
     reasons = sorted({_REASONS[deviation.kind] for deviation in deviations})
     if not reasons:
         return Legality(f"{LEGAL}: it happens in asyncio's own order, without any deviation")
@@ -53,6 +59,8 @@ def legality_of(deviations: Sequence[Deviation]) -> Legality:
 _REASONS = {
     "order": "an order of steps that it leaves open",
     "timers": "an order of timers of one tick, as a pause between their settings makes it",
+    "timeout": "an await that takes longer",
+    "cancellation": "a cancellation that the program makes at another moment",
     "stall": "a process that stands still for a moment",
     "world": "that network, those threads and faults",
 }
@@ -97,8 +105,8 @@ def proven(
     for execution in tried:
         if same_cause(failing, execution.outcome):
             return Legality(
-                f"{LEGAL}: this run is not, but one in asyncio's own order fails alike "
-                f"(seed {execution.outcome.sim_seed})",
+                f"{LEGAL}: a run in asyncio's own order fails alike (seed "
+                f"{execution.outcome.sim_seed}); this one is {label.text}",
                 execution,
             )
     return Legality(f"{label.text}; no run of {runs} in asyncio's own order failed so")

@@ -1,7 +1,7 @@
-"""The passing run that is nearest to a failing one: of those with one deviation less.
+"""The passing run that is nearest to a failing one: it has one deviation less, or one more.
 
-Nearest is the one that is the same run for the longest. Without a deviation to take away, or when
-each neighbour fails too, it is a run of the same seed under another strategy.
+Nearest is the one that is the same run for the longest. When no run with less passes, as when there
+is nothing to take away, single deviations are added, the latest first.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from toron.search.outcome import Execution
 from toron.search.traces.diff import difference
 
 _NEIGHBOURS_MAX = 16
-_STRATEGIES = ("random", "portfolio", "pct", "coincidence")
+_ADDED_MAX = 60
 
 Tape = Sequence[Deviation]
 RunTape = Callable[[Tape, str], Execution]
 """Executes a tape at a level of the trace."""
-RunStrategy = Callable[[str, str], Execution]
+Survey = Callable[[Tape], Sequence[str]]
+"""Says where a run of a tape could deviate, as keys in the order of the run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,35 +29,38 @@ class Passing:
     """A run that passes, and how long it is the failing one."""
 
     account: Account
-    without: str
-    """What it does not have, as a key of the tape; empty: it is another run of the seed."""
+    change: str
+    """What is otherwise in it."""
     alike: int
     """How many events both have in common."""
 
 
-def nearest_passing(
-    failing: Account, tape: Tape, run: RunTape, run_strategy: RunStrategy
-) -> Passing | None:
+def nearest_passing(failing: Account, tape: Tape, run: RunTape, survey: Survey) -> Passing | None:
     """The nearest run that passes, or None when none of those that were tried does."""
-    found: list[Passing] = []
-    for without, execution in _neighbours(tape, run):
-        if execution.outcome.ok:
-            found.append(_passing(failing, without, execution))
-    if not found:
-        for strategy in _STRATEGIES:
-            execution = run_strategy(strategy, "events")
-            if execution.outcome.ok:
-                found.append(_passing(failing, "", execution))
-    return max(found, key=lambda passing: passing.alike, default=None)
+    found = [
+        _passing(failing, change, execution)
+        for change, execution in _with_less(tape, run)
+        if execution.outcome.ok
+    ]
+    if found:
+        return max(found, key=lambda passing: passing.alike)
+    for key in [key for key in reversed(survey(tape)) if _may_be_added(key)][:_ADDED_MAX]:
+        if run([*tape, (key, 1)], "digest").outcome.ok:
+            return _passing(failing, f"with `{key}`", run([*tape, (key, 1)], "events"))
+    return None
 
 
-def _neighbours(tape: Tape, run: RunTape) -> Iterator[tuple[str, Execution]]:
+def _may_be_added(key: str) -> bool:
+    return key.startswith(("schedule ", "stall ", "schedule.timer "))
+
+
+def _with_less(tape: Tape, run: RunTape) -> Iterator[tuple[str, Execution]]:
     for at, (key, _) in enumerate(tape[:_NEIGHBOURS_MAX]):
-        yield key, run([*tape[:at], *tape[at + 1 :]], "events")
+        yield f"without `{key}`", run([*tape[:at], *tape[at + 1 :]], "events")
     if len(tape) > 1:
-        yield "all deviations", run([], "events")
+        yield "in asyncio's own order", run([], "events")
 
 
-def _passing(failing: Account, without: str, execution: Execution) -> Passing:
+def _passing(failing: Account, change: str, execution: Execution) -> Passing:
     account = account_of(execution)
-    return Passing(account, without, difference(failing.story, account.story).alike)
+    return Passing(account, change, difference(failing.story, account.story).alike)

@@ -25,7 +25,12 @@ class Sources:
         path = None if match is None else self._path(match["file"])
         if match is None or path is None:
             return ""
-        return linecache.getline(str(path), int(match["line"])).strip()
+        number = int(match["line"])
+        code = linecache.getline(str(path), number).strip()
+        while code.startswith("@"):  # a function begins at its decorators
+            number += 1
+            code = linecache.getline(str(path), number).strip()
+        return code
 
     def _path(self, name: str) -> Path | None:
         if name.startswith(_OF_PYTHON):

@@ -101,6 +101,8 @@ def account_of(execution: Execution) -> Account:
     counts: dict[int, int] = {}
     for wake in execution.wakes:
         event = story.event(wake.number)
+        if event is not None and event.kind == "cancel":
+            event = story.event(wake.number + 1)  # of the search, as the task woke
         if event is None or event.kind not in ("step", "call"):
             continue  # of a host that was paused or down, or beyond what is kept
         lane = story.lanes[event.lane]

@@ -1,0 +1,229 @@
+"""Finds out why a run failed: shrinks it, looks at it, and compares it with runs that pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from toron.core.tape import Deviation as TapeDeviation
+from toron.errors import BadKernel
+from toron.search.explain import legality as _legality
+from toron.search.explain.chain import Link, Lost, chain_of, cycle_of, lost_wakeups
+from toron.search.explain.deviations import CANCEL, Deviation, deviations_of
+from toron.search.explain.explanation import Explanation
+from toron.search.explain.legality import Legality, legality_of, same_cause
+from toron.search.explain.neighbours import nearest_passing
+from toron.search.explain.reproduce import Reproduction, reproduced
+from toron.search.explain.script import is_scriptable, obstacle
+from toron.search.explain.sources import Sources
+from toron.search.explain.steps import Account, account_of
+from toron.search.outcome import Execution, Outcome
+from toron.search.pool import Request, Worker
+from toron.search.references import Token
+
+WITNESS_RUNS = 100
+"""How many runs in asyncio's own order are tried for a failure that came by a beyond one."""
+_WAITERS_SHOWN = 4
+_DEVIATIONS_SHOWN = 12
+
+Tape = Sequence[TapeDeviation]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much is to be found out."""
+
+    shrinks: bool = True
+    script: Path | None = None
+    reproduces: bool = True
+    """Whether to write and run a script for stock asyncio."""
+    witness_runs: int = WITNESS_RUNS
+
+
+class Runs:
+    """Executes runs of one kernel and one pair of seeds."""
+
+    def __init__(self, worker: Worker, token: Token) -> None:
+        self.path = worker.path
+        self._worker = worker
+        self._token = token
+
+    def turn_to(self, outcome: Outcome) -> None:
+        """Execute tapes under the seeds of ``outcome`` from now on."""
+        self._token = replace(
+            self._token, sim_seed=outcome.sim_seed, chaos_seed=outcome.chaos_seed
+        )
+
+    def original(self, level: str = "events") -> Execution:
+        """The run of the token, with its tape."""
+        request = self._request(level)
+        return self._worker.execute(
+            replace(
+                request, strategy=self._token.strategy, tape=self._token.tape, records_tape=True
+            )
+        )
+
+    def tape(self, tape: Tape, level: str = "digest") -> Execution:
+        """The run with these deviations."""
+        return self._worker.execute(replace(self._request(level), tape=tuple(tape)))
+
+    def survey(self, tape: Tape) -> list[str]:
+        """Where a run could deviate, as keys in the order of the run."""
+        request = replace(self._request("digest"), tape=tuple(tape), surveys=True)
+        return list(dict.fromkeys(key for key, _ in self._worker.execute(request).offers))
+
+    def strategy(self, name: str, level: str = "digest", seed: int | None = None) -> Execution:
+        """A run that a strategy chooses."""
+        seed = self._token.sim_seed if seed is None else seed
+        request = replace(self._request(level), strategy=name, sim_seed=seed, records_tape=True)
+        return self._worker.execute(request)
+
+    def legal(self, runs: int) -> Iterator[Execution]:
+        """Runs in asyncio's own order with stalls: of this seed, then of others."""
+        seeds = (self._token.sim_seed, *range(runs))
+        for seed in dict.fromkeys(seeds):
+            yield self.strategy("legal", seed=seed)
+
+    def _request(self, level: str) -> Request:
+        token = self._token
+        return Request(token.name, token.sim_seed, token.chaos_seed, level)
+
+
+def explain(token: Token, path: Path, wanted: Wanted) -> Explanation:
+    """The explanation of the run of ``token``, whose kernel is in ``path``."""
+    with Worker(path) as worker:
+        runs = Runs(worker, token)
+        execution = runs.original()
+        if execution.outcome.failure is None:
+            raise BadKernel("this run passes, so there is no failure to explain; see toron trace")
+        if execution.outcome.was_cut_short:
+            raise BadKernel(
+                f"this run was cut short ({execution.outcome.failure.message}), and nothing is "
+                "known of what it did"
+            )
+        return _explained(execution, runs, wanted, Sources(worker.root))
+
+
+def _explained(execution: Execution, runs: Runs, wanted: Wanted, sources: Sources) -> Explanation:
+    tape, is_shrunk = execution.tape, False
+    account = account_of(execution)
+    deviations = deviations_of(account, _program_cancels(runs, tape))
+    label = legality_of(deviations)
+    if not label.is_legal:
+        label = _prove(execution.outcome, label, tape, runs, wanted)
+    lost = list(lost_wakeups(account))
+    focus = next((one.steps[-1] for one in lost if one.steps), account.focus())
+    chain = chain_of(focus, _first_of(deviations))
+    failure = execution.outcome.failure
+    assert failure is not None
+    return Explanation(
+        outcome=replace(execution.outcome, failure=replace(failure, legality=label.text)),
+        account=account,
+        sources=sources,
+        tape=tape,
+        is_shrunk=is_shrunk,
+        deviations=deviations,
+        legality=label,
+        chain=chain,
+        cycle=cycle_of(account.story.waits),
+        lost=lost,
+        passing=nearest_passing(account, tape, runs.tape, runs.survey),
+        relevant=_relevant(account, deviations, chain, lost),
+        reproduction=(
+            _reproduction(account, tape, label, runs, wanted) if wanted.reproduces else None
+        ),
+    )
+
+
+def _scriptable(
+    failing: Account, tape: Tape, witness: Execution | None, runs: Runs, wanted: Wanted
+) -> Account | None:
+    """A run that fails alike and deviates by stalls alone, with as few as possible."""
+    for candidate in _candidates(tape, witness, runs, wanted):
+        stalls = [deviation for deviation in candidate if is_scriptable([deviation])]
+        if same_cause(failing.execution.outcome, runs.tape(stalls).outcome):
+            found = _fewest(failing.execution.outcome, stalls, runs)
+            return account_of(runs.tape(found, "events"))
+    return None
+
+
+def _candidates(
+    tape: Tape, witness: Execution | None, runs: Runs, wanted: Wanted
+) -> Iterator[Tape]:
+    yield tape
+    if witness is not None:
+        runs.turn_to(witness.outcome)
+        yield witness.tape
+        return
+    for execution in runs.legal(wanted.witness_runs):
+        if execution.outcome.verdict == "fail":
+            runs.turn_to(execution.outcome)
+            yield execution.tape
+
+
+def _fewest(failing: Outcome, stalls: Tape, runs: Runs) -> Tape:
+    """``stalls`` without those that the failure does not need."""
+    left, size = list(stalls), max(1, len(stalls) // 2)
+    while size and left:
+        at = 0
+        while at < len(left):
+            fewer = left[:at] + left[at + size :]
+            if same_cause(failing, runs.tape(fewer).outcome):
+                left = fewer
+            else:
+                at += size
+        size //= 2
+    return left
+
+
+def _reproduction(
+    account: Account, tape: Tape, label: Legality, runs: Runs, wanted: Wanted
+) -> Reproduction:
+    why_not = obstacle(account)
+    if why_not:
+        return Reproduction(why_not)
+    if not label.is_legal:
+        return Reproduction("not possible: stock asyncio keeps the order that this failure needs")
+    found = _scriptable(account, tape, label.witness, runs, wanted)
+    if found is None:
+        return Reproduction(
+            "not possible: no run was found that needs nothing but a process that stands still; "
+            "the order of arrivals and of timers of one tick cannot be forced from outside"
+        )
+    name = f"reproduce-{account.execution.outcome.kernel}-{found.execution.outcome.sim_seed}.py"
+    return reproduced(found, runs.path, wanted.script or Path(name))
+
+
+def _prove(failing: Outcome, label: Legality, tape: Tape, runs: Runs, wanted: Wanted) -> Legality:
+    tried = _legality.candidates(tape, runs.tape, runs.legal, runs=wanted.witness_runs)
+    return _legality.proven(failing, label, tried, runs=wanted.witness_runs)
+
+
+def _program_cancels(runs: Runs, tape: Tape) -> set[str]:
+    """The tasks that the program cancels by itself, as far as a harmless run shows."""
+    if not any(key.startswith(CANCEL) for key, _ in tape):
+        return set()
+    harmless = account_of(runs.tape([], "events"))
+    return {step.who for step in harmless.steps if step.canceller is not None}
+
+
+def _first_of(deviations: Sequence[Deviation]) -> int:
+    """The first step that a deviation has moved; the end of the run when there is none."""
+    return min((step.number for one in deviations for step in one.steps), default=0)
+
+
+def _relevant(
+    account: Account,
+    deviations: Sequence[Deviation],
+    chain: Sequence[Link],
+    lost: Sequence[Lost],
+) -> frozenset[int]:
+    """The numbers of the steps that matter."""
+    chosen = {step.number for one in deviations[-_DEVIATIONS_SHOWN:] for step in one.steps}
+    chosen |= {link.step.number for link in chain}
+    chosen |= {step.number for one in lost for step in one.steps}
+    for wait in account.story.waits[:_WAITERS_SHOWN]:
+        steps = account.of_lane(wait.lane)
+        chosen |= {step.number for step in steps[-1:]}
+    return frozenset(chosen)

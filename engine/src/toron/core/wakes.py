@@ -50,6 +50,8 @@ class Wake:
     """Where its task waits after it; empty when it has ended."""
     within: str = ""
     """The innermost function of that wait, a library's or Python's own."""
+    thing: int = 0
+    """The object whose method that is (a lock, a queue), by the order in which they were met."""
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Wakes:
         self._put: dict[int, tuple[Way, int, str]] = {}
         """By the address of a handle: the way, the event before it, the place."""
         self._cancelled: dict[SimTask, tuple[int, str]] = {}
+        self._things: dict[int, int] = {}
         self.notes: list[Wake] = []
         self.stalls: list[Stall] = []
         self._follow_cancellations()
@@ -161,15 +164,17 @@ class Wakes:
             if isinstance(task, SimTask) and not task.done():
                 stack = suspended_stack(task)
                 note.then = self._trace.place_of(stack)
-                note.within = _function(stack)
+                note.within, note.thing = self._wait(stack)
 
         return noting
 
-
-def _function(stack: Sequence[FrameType]) -> str:
-    """Where a task waits for good: the innermost coroutine that is not a bare future's."""
-    for frame in stack:
-        name = frame.f_code.co_qualname
-        if not name.startswith("Future."):
-            return name
-    return ""
+    def _wait(self, stack: Sequence[FrameType]) -> tuple[str, int]:
+        """The function in which a task waits for good, and its object, which is not kept."""
+        for frame in stack:
+            name = frame.f_code.co_qualname
+            if not name.startswith("Future."):
+                thing = frame.f_locals.get("self")
+                if thing is None:
+                    return name, 0
+                return name, self._things.setdefault(id(thing), len(self._things) + 1)
+        return "", 0

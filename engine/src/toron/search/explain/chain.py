@@ -162,46 +162,49 @@ class _Visit:
 
     place: str
     within: set[str]
-    begin: int
+    things: set[int]
     steps: list[Step]
     """Those with which it was woken there, in order; the last of them may have left the place."""
-
-    def given(self) -> Step | None:
-        """The last time that another woke it on purpose."""
-        woken = [step for step in self.steps if _is_given(step)]
-        return woken[-1] if woken else None
 
     def cancelled(self) -> Step | None:
         """The step in which it was cancelled there."""
         return next((step for step in self.steps if step.is_cancelled), None)
+
+    def given(self) -> Step | None:
+        """The last time that another woke it on purpose, before it was cancelled if it was."""
+        cancelled = self.cancelled()
+        until = self.steps[-1] if cancelled is None else cancelled
+        woken = [step for step in self.steps if _is_given(step) and step.number <= until.number]
+        return woken[-1] if woken else None
 
 
 def _lost(account: Account, wait: Wait) -> Lost | None:
     mine = account.of_lane(wait.lane)
     if not mine or not mine[-1].wake.within:
         return None
-    within = mine[-1].wake.within
-    began, place = _began(mine), mine[-1].wake.then
+    last, began = mine[-1].wake, _began(mine)
+    within = last.within
     others = [
         visit
         for visit in _visits(account)
         if visit.steps
-        and visit.steps[-1].number > began
-        and (within in visit.within or visit.place == place)
         and visit.steps[0].lane.index != wait.lane
+        and (last.thing in visit.things if last.thing else within in visit.within)
     ]
-    swallowed = [visit for visit in others if visit.given() and visit.cancelled()]
-    cancelled = [visit for visit in others if visit.cancelled()]
+    since = [visit for visit in others if visit.steps[-1].number > began]
+    swallowed = [visit for visit in since if visit.given() and visit.cancelled()]
     if swallowed:
         return _swallowed(wait, within, swallowed[-1])
+    cancelled = [visit for visit in since if visit.cancelled()]
+    cancelled += [visit for visit in reversed(others) if visit.cancelled()]
     if cancelled:
-        return _left(wait, within, min(cancelled, key=lambda visit: visit.steps[-1].number))
+        return _left(wait, within, cancelled[0])
     given = [step for visit in others if (step := visit.given()) is not None]
     if not given:
-        return Lost(wait.lane, within, "nobody was woken there since it began to wait", ())
-    last = max(given, key=lambda step: step.number)
-    text = f"the last one who was woken there was {last.who}, {_reason(last)}"
-    return Lost(wait.lane, within, text, _with_origins(last))
+        return Lost(wait.lane, within, "nobody else was ever woken from there", ())
+    latest = max(given, key=lambda step: step.number)
+    text = f"the last one who was woken there was {latest.who}, {_reason(latest)}"
+    return Lost(wait.lane, within, text, _with_origins(latest))
 
 
 def _swallowed(wait: Wait, within: str, visit: _Visit) -> Lost:
@@ -219,7 +222,7 @@ def _swallowed(wait: Wait, within: str, visit: _Visit) -> Lost:
 def _left(wait: Wait, within: str, visit: _Visit) -> Lost:
     cancelled = visit.cancelled()
     assert cancelled is not None
-    text = f"the first to leave the queue since then was {cancelled.who}, {_reason(cancelled)}"
+    text = f"{cancelled.who}, which waited there too, was {_reason(cancelled)}"
     return Lost(wait.lane, within, text, _with_origins(cancelled))
 
 
@@ -253,11 +256,12 @@ def _visits(account: Account) -> Iterator[_Visit]:
             visit.steps.append(step)
         if visit is not None and visit.place == place:
             visit.within.add(step.wake.within)
+            visit.things.add(step.wake.thing)
             continue
         if visit is not None:
             yield open_visits.pop(step.lane.index)
         if place:
-            open_visits[step.lane.index] = _Visit(place, {step.wake.within}, step.number, [])
+            open_visits[step.lane.index] = _Visit(place, {step.wake.within}, {step.wake.thing}, [])
     yield from open_visits.values()
 
 

@@ -191,8 +191,7 @@ def _reproduction(
             "not possible: no run was found that needs nothing but a process that stands still; "
             "the order of arrivals and of timers of one tick cannot be forced from outside"
         )
-    name = f"reproduce-{account.execution.outcome.kernel}-{found.execution.outcome.sim_seed}.py"
-    return reproduced(found, runs.path, wanted.script or Path(name))
+    return reproduced(found, runs.path, wanted.script)
 
 
 def _prove(failing: Outcome, label: Legality, tape: Tape, runs: Runs, wanted: Wanted) -> Legality:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toron.search.explain.script import script_of
+from toron.errors import BadKernel
+from toron.search.explain.script import is_too_long, script_of
 from toron.search.explain.steps import Account
 from toron.search.outcome import Failure
 
@@ -22,7 +24,10 @@ class Reproduction:
     """What is known of the failure on stock asyncio."""
 
     text: str
+    script: str = ""
+    """The program, when there can be one."""
     path: Path | None = None
+    """Where it was written to, if it was asked for."""
     runs: int = 0
     failed_alike: int = 0
     clock: str = ""
@@ -31,41 +36,52 @@ class Reproduction:
         """All of it as plain data."""
         return {
             "text": self.text,
-            "script": None if self.path is None else str(self.path),
+            "script": self.script or None,
+            "path": None if self.path is None else str(self.path),
             "runs": self.runs,
             "failed_alike": self.failed_alike,
             "clock": self.clock or None,
         }
 
 
-def reproduced(account: Account, kernel: Path, path: Path) -> Reproduction:
-    """Write the script of a run to ``path`` and execute it; with a virtual clock if need be."""
+def reproduced(account: Account, kernel: Path, path: Path | None) -> Reproduction:
+    """Execute the script of a run, with a virtual clock if need be, and write it to ``path``."""
+    best = Reproduction("")
+    for clock in ("real", "virtual"):
+        if clock == "real" and is_too_long(account):
+            continue
+        found = _executed(account, kernel, clock)
+        if found.failed_alike > best.failed_alike or not best.script:
+            best = found
+        if found.failed_alike == RUNS:
+            break
+    if path is None:
+        return best
+    try:
+        path.write_text(best.script, encoding="utf-8")
+    except OSError as error:
+        raise BadKernel(f"--script {path}: {error.strerror}; name a file that can be written") from (
+            error
+        )
+    return replace(best, path=path)
+
+
+def _executed(account: Account, kernel: Path, clock: str) -> Reproduction:
     failure = account.execution.outcome.failure
     assert failure is not None
-    best: Reproduction | None = None
-    for clock in (None, "virtual"):
-        text = script_of(account, kernel, clock=clock)
-        path.write_text(text, encoding="utf-8")
-        found = _executed(path, failure, "virtual" if "CLOCK = 'virtual'" in text else "real")
-        if best is None or found.failed_alike > best.failed_alike:
-            best = found
-        if found.failed_alike == RUNS or found.clock == "virtual":
-            break
-    assert best is not None
-    path.write_text(script_of(account, kernel, clock=best.clock), encoding="utf-8")
-    return best
-
-
-def _executed(path: Path, failure: Failure, clock: str) -> Reproduction:
-    ends = [_end(path) for _ in range(RUNS)]
+    script = script_of(account, kernel, clock=clock)
+    with tempfile.TemporaryDirectory(prefix="toron-explain-") as folder:
+        path = Path(folder) / "reproduce.py"
+        path.write_text(script, encoding="utf-8")
+        ends = [_end(path) for _ in range(RUNS)]
     wanted = _wanted(failure)
     alike = sum(end.startswith(wanted) for end in ends)
-    if not alike:
-        last = ends[-1] or "no line"
-        text = f"did not reproduce: the script ended with `{last}` ({clock} time)"
-    else:
+    if alike:
         text = f"fails by itself in {alike} of {RUNS} runs: {_named(failure, wanted)} ({clock} time)"
-    return Reproduction(text, path, RUNS, alike, clock)
+    else:
+        last = ends[-1] or "no line"
+        text = f"did not reproduce in {RUNS} runs: the script ended with `{last}` ({clock} time)"
+    return Reproduction(text, script, None, RUNS, alike, clock)
 
 
 def _named(failure: Failure, wanted: str) -> str:

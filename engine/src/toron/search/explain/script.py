@@ -67,13 +67,17 @@ def _full_name(account: Account, step: Step) -> str:
     return f"{step.lane.name}#{account.names[step.lane.index].rpartition('#')[2]}"
 
 
-def script_of(account: Account, path: Path, *, clock: str | None = None) -> str:
-    """The program's text; ``clock`` is ``real``, ``virtual``, or what suits the run."""
+def is_too_long(account: Account) -> bool:
+    """Whether nobody wants to wait for a run in real time."""
+    return account.execution.outcome.virtual_ns > _REAL_LIMIT_S * SECOND_NS
+
+
+def script_of(account: Account, path: Path, *, clock: str) -> str:
+    """The program's text; its ``clock`` is ``real`` or ``virtual``."""
     outcome = account.execution.outcome
     failure = outcome.failure
     assert failure is not None
     virtual_s = outcome.virtual_ns / SECOND_NS
-    clock = clock or ("real" if virtual_s <= _REAL_LIMIT_S else "virtual")
     sleeps = list(sleeps_of(account))
     told = textwrap.fill(_header(failure.kind, sleeps, clock), 100)
     parts = {

@@ -16,8 +16,8 @@ from toron.search.traces.text import printable
 
 WIDTH = 100
 _SIDE_BY_SIDE = 8
+_SHOWN = frozenset(("send", "udp", "connect", "record", "broken", "unhandled"))
 _WHO_MAX, _WHAT = 20, 34
-_LINKS_BEFORE = 2
 
 
 def text_of(explanation: Explanation) -> Iterator[str]:
@@ -138,17 +138,20 @@ def _row(time: str, who: str, what: str, code: str, place: str) -> str:
 
 def _effects(step: Step) -> Iterator[tuple[str, str]]:
     """What a step did that others notice: whom it woke, cancelled, started, what it sent."""
-    for other in step.led_to:
+    done: dict[tuple[str, str], list[str]] = {}
+    for other in sorted(step.led_to, key=lambda led: led.lane.spawned):
         if other.who == step.who or not other.is_task:
             continue
         if other.canceller is step:
-            yield f"cancels {other.who}", other.wake.cancelled_at
-        elif other.ordinal == 1:
-            yield f"starts {other.who}", other.wake.place
-        else:
-            yield f"wakes {other.who}", other.wake.place
+            done.setdefault(("cancels", other.wake.cancelled_at), []).append(other.who)
+        elif other.by is step:
+            verb = "starts" if other.ordinal == 1 else "wakes"
+            done.setdefault((verb, other.wake.place), []).append(other.who)
+    for (verb, place), names in done.items():
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        yield f"{verb} {', '.join(names[:2])}{more}", place
     for event in step.inside:
-        if event.kind in ("send", "udp", "connect", "record", "broken", "unhandled"):
+        if event.kind in _SHOWN:
             yield f"{event.kind} {event.detail}", event.where
         elif event.kind == "end":
             yield f"ends: {event.detail.partition(' ')[2]}", ""
@@ -232,6 +235,8 @@ def _reproduction(explanation: Explanation) -> Iterator[str]:
     yield from _wrapped("  ", found.text)
     if found.path is not None:
         yield f"  python {found.path}"
+    elif found.script:
+        yield "  --script FILE keeps the script"
 
 
 def virtual_seconds(ns: int) -> str:

@@ -7,13 +7,12 @@ processor time of this process and its children from outside, so nothing else is
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toron.search.explore import run_many
+from toron.search.explore import Search, run_many
 from toron.search.references import KernelRef
 
 CHAOS_SEED = 0
@@ -23,14 +22,14 @@ KINDS_KEPT = 5
 def hunt(options: argparse.Namespace) -> dict[str, Any]:
     """What the seeds came to; with ``first``, the seeds after the first failure are not run."""
     begin, end = map(int, options.seeds.split(":"))
-    strategy, extra = "random", {}
-    if "strategy" in inspect.signature(run_many).parameters:
-        strategy = extra["strategy"] = options.strategy
     runs = 0
     failing: list[dict[str, Any]] = []
     inconclusive: dict[str, int] = {}
     reference = KernelRef(Path(options.file).resolve(), options.kernel)
-    for execution in run_many(reference, range(begin, end), CHAOS_SEED, jobs=options.jobs, **extra):
+    search = Search(
+        reference, range(begin, end), CHAOS_SEED, jobs=options.jobs, strategy=options.strategy
+    )
+    for execution in run_many(search):
         outcome = execution.outcome
         runs += 1
         if outcome.verdict == "inconclusive":
@@ -38,8 +37,7 @@ def hunt(options: argparse.Namespace) -> dict[str, Any]:
             inconclusive[text] = inconclusive.get(text, 0) + 1
         elif outcome.failure is not None:
             failure = {**asdict(outcome.failure), "seed": outcome.sim_seed, "token": outcome.token}
-            found_by = getattr(outcome, "strategy", strategy)
-            failing.append({**failure, "strategy": found_by, "run": runs})
+            failing.append({**failure, "strategy": outcome.strategy, "run": runs})
             if options.first:
                 break
     return {

@@ -134,9 +134,9 @@ def _write(path: Path, content: str) -> None:
     try:
         path.write_text(content, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise BadKernel(f"--output {path}: {error.strerror}; name a file that can be written") from (
-            error
-        )
+        raise BadKernel(
+            f"--output {path}: {error.strerror}; name a file that can be written"
+        ) from (error)
 
 
 def _report(

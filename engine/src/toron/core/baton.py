@@ -168,6 +168,7 @@ class Baton:
         Not past what another thread waits for, nor past the time limit.
         """
         clock, agenda = self._clock, self._agenda
+        self.current.deadline_ns = None  # of its last wait, which is over
         deadline_ns = self._earliest_deadline()
         until_ns = min(until_ns, self._time_limit_ns)
         if deadline_ns is not None:

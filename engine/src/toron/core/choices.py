@@ -73,11 +73,11 @@ class ChoiceSource(Protocol):
         """In which order to take ``things``, as their positions; None leaves them as they are."""
         ...
 
-    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
-        """Until which of the near moments the process stands still; None lets it go on.
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
+        """Until which of the near ``moments`` the process stands still; None lets it go on.
 
         ``busy`` says that something is ready to run now, else the process waits for the first event
-        anyway, and ``moments`` are those after it. They are only computed when they are asked for.
+        anyway, and the moments are those after it. There is at least one.
         """
         ...
 
@@ -128,7 +128,7 @@ class SeededChoices:
         shuffle(self, label, positions)
         return positions
 
-    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """Never."""
         return None
 

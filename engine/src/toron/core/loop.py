@@ -431,7 +431,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         """
         shared = self._toron
         busy = bool(self._ready or self._stopping)  # type: ignore[attr-defined]
-        moment = shared.choices.stall(lambda: self._moments(busy), busy=busy)
+        moments = self._moments(busy)
+        moment = shared.choices.stall(moments, busy=busy) if moments else None
         if moment is not None:
             self._toron_trace.host = "net"
             shared.baton.stand_still(moment.at_ns)
@@ -441,7 +442,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         """What is near enough to be met together with what is next, the nearest first."""
         timers: list[SimTimer] = [
             timer
-            for timer in heapq.nsmallest(_MOMENTS_MAX, self._scheduled)  # type: ignore[attr-defined]
+            for timer in first_of_heap(self._scheduled, _MOMENTS_MAX)  # type: ignore[attr-defined]
             if _can_be_late(timer)
         ]
         arrival_ns = self._toron.agenda.first_ns()
@@ -604,6 +605,21 @@ class SimLoop(asyncio.SelectorEventLoop):
             for task in sorted(asyncio.all_tasks(self), key=hash)
             if isinstance(task, SimTask) and task.toron_process is process
         )
+
+
+def first_of_heap(heap: list[Any], count: int) -> list[Any]:
+    """The ``count`` least of a heap in their order, without looking at the others."""
+    if not heap:
+        return []
+    found: list[Any] = []
+    frontier = [(heap[0]._when, 0)]
+    while frontier and len(found) < count:
+        _, at = heapq.heappop(frontier)
+        found.append(heap[at])
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < len(heap):
+                heapq.heappush(frontier, (heap[child]._when, child))
+    return found
 
 
 def _signals_here() -> dict[int, Any]:

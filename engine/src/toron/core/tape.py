@@ -90,13 +90,12 @@ class RecordingTape(_Counted):
                 self._keep(key, delay)
         return order
 
-    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """See `ChoiceSource`."""
-        near = moments()
-        keys = self._keys("stall", near, _name_of)
-        chosen = self._strategy.stall(lambda: near, busy=busy)
+        keys = self._keys("stall", moments, _name_of)
+        chosen = self._strategy.stall(moments, busy=busy)
         if chosen is not None:
-            self._keep(keys[near.index(chosen)], 1)
+            self._keep(keys[moments.index(chosen)], 1)
         return chosen
 
     def cancel(self, point: str, timers: int) -> int:
@@ -149,11 +148,10 @@ class ReplayedTape(_Counted):
             return None
         return sorted(range(len(things)), key=lambda position: (delays[position], position))
 
-    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """See `ChoiceSource`."""
-        near = moments()
         chosen = None
-        for moment, key in zip(near, self._keys("stall", near, _name_of), strict=True):
+        for moment, key in zip(moments, self._keys("stall", moments, _name_of), strict=True):
             if self._value(key, 1):
                 chosen = moment
         return chosen

@@ -15,27 +15,24 @@ from typing import Any
 from toron.core.choices import LATE_MAX, ChoiceSource, Moment, SeededChoices
 
 _CHANCES = 64
+_IDLE = (8, 32, 64)
+_BUSY = (0, 4, 16, 32)
+_LATE = (0.01, 0.05, LATE_MAX)
 
 
 @dataclass(frozen=True, slots=True)
 class Stalls:
-    """How often a run stands still, in 64ths of the chances, and how late it makes things."""
+    """How often a run stands still, in 64ths of its chances, and how late it makes things.
+
+    A chance is an iteration of the loop with a moment near enough; so few are busy that a stall
+    should not be sure at the first, or it would always come at the beginning of what is done.
+    """
 
     idle: int
     """When nothing is ready and the next event is waited for."""
     busy: int
     """In the middle of work, before an iteration of the loop."""
     late: float
-
-
-_MODES = (
-    Stalls(16, 2, 0.01),
-    Stalls(32, 8, 0.01),
-    Stalls(16, 4, 0.05),
-    Stalls(48, 16, 0.05),
-    Stalls(16, 4, LATE_MAX),
-    Stalls(48, 1, LATE_MAX),
-)
 
 
 class Coincidence:
@@ -70,18 +67,21 @@ class Coincidence:
         """What the inner strategy says."""
         return self._inner.cancel(point, timers)
 
-    def stall(self, moments: Callable[[], list[Moment]], *, busy: bool) -> Moment | None:
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """One of the near moments, now and then."""
+        near = [moment for moment in moments if moment.late <= self._stalls.late]
         chance = self._stalls.busy if busy else self._stalls.idle
-        if self._seeded.pick("stall", _CHANCES) >= chance:
+        if not near or self._seeded.pick("stall", _CHANCES) >= chance:
             return None
-        near = [moment for moment in moments() if moment.late <= self._stalls.late]
-        return near[self._seeded.pick("stall.until", len(near))] if near else None
+        return near[self._seeded.pick("stall.until", len(near))]
 
 
 def with_stalls(inner: ChoiceSource, seeded: SeededChoices) -> Coincidence:
     """``inner`` with stalls as often, and as long, as the seed says."""
-    return Coincidence(inner, seeded, _MODES[seeded.pick("stall.mode", len(_MODES))])
+    idle, busy, late = (
+        options[seeded.pick("stall.mode", len(options))] for options in (_IDLE, _BUSY, _LATE)
+    )
+    return Coincidence(inner, seeded, Stalls(int(idle), int(busy), late))
 
 
 def coincidence(sim_seed: int, chaos_seed: int) -> Coincidence:

@@ -46,6 +46,7 @@ _HOMES = {
     "kernel": "toron.testing",
     "replay": "toron.testing",
     "run": "toron.testing",
+    "shrink": "toron.testing",
     "verify": "toron.testing",
 }
 
@@ -73,6 +74,7 @@ __all__ = [
     "models",
     "replay",
     "run",
+    "shrink",
     "verify",
 ]
 

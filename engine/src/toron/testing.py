@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from toron import ENGINE_VERSION
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search import explore as _explore
+from toron.search import shrink as _shrink
 from toron.search import verify as _verify
+from toron.search.clusters import mark_of
 from toron.search.explain import explain as _explain
 from toron.search.explain.explanation import Explanation
 from toron.search.frames import read_frame, write_frame
@@ -27,10 +30,8 @@ from toron.search.references import (
     KernelRef,
     Token,
     check_kernel,
-    display_path,
     options_of,
     parse_seed,
-    source_digest,
 )
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
@@ -86,6 +87,9 @@ def _source_file(function: Callable[..., Any]) -> str | None:
 
 def _worker(path: Path) -> Worker:
     known = _workers.get(path)
+    if known is not None and known.is_outdated():
+        _workers.pop(path).stop()
+        known = None
     if known is None:
         while len(_workers) >= _WORKERS_KEPT:
             _workers.pop(next(iter(_workers))).stop()
@@ -130,7 +134,7 @@ def execute(
         seed,
         chaos_seed,
         level,
-        strategy=check_strategy(strategy),
+        strategy=check_strategy(strategy, explores=tape is not None),
         tape=None if tape is None else tuple(tape),
         records_tape=records_tape,
     )
@@ -257,15 +261,19 @@ def verify(
 class ReplayDiffers(ToronError):
     """A token was replayed and the behaviour is not the one it was made from.
 
-    ``code_changed`` tells whether the kernel's file is another than then; if it is not, the program
-    is not deterministic or a library below it has changed. ``outcome`` is what happened now.
+    ``code_changed`` tells whether the program's files (or Python, or Toron) are others than then;
+    if they are not, the program is not deterministic or a library below it has changed. ``outcome``
+    is what happened now, and ``same_failure`` whether it fails as it did.
     """
 
-    def __init__(self, message: str, execution: Execution, *, code_changed: bool) -> None:
+    def __init__(
+        self, message: str, execution: Execution, *, code_changed: bool, same_failure: bool
+    ) -> None:
         super().__init__(message)
         self.execution = execution
         self.outcome = execution.outcome
         self.code_changed = code_changed
+        self.same_failure = same_failure
 
 
 def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") -> Execution:
@@ -288,39 +296,60 @@ def replay(token: str) -> Outcome:
 def replayed(token: str, *, level: str = "digest") -> Execution:
     """`replay`, with what is kept of the trace at ``level``."""
     decoded = Token.decode(token)
-    path = Path(decoded.file).resolve()
-    if not path.is_file():
-        raise BadKernel(
-            f"{decoded.file}: no such file from {Path.cwd()}; replay where the token was made"
-        )
-    reference = KernelRef(path, decoded.name)
+    reference = decoded.kernel()
     execution = execute_token(decoded, reference, level=level)
-    outcome = execution.outcome
-    if not outcome.trace_digest.startswith(decoded.digest) or not decoded.digest:
-        changed = source_digest(path) != decoded.source
-        why = (
-            f"{display_path(path)} has changed since"
-            if changed
-            else "its code has not: a library has, or it is not deterministic (see toron verify)"
-        )
-        if decoded.digest:
-            raise ReplayDiffers(
-                f"the replay behaves differently: {why}", execution, code_changed=changed
-            )
+    if not execution.outcome.trace_digest.startswith(decoded.digest):
+        raise _difference(decoded, execution, _worker(reference.path).source)
     return execution
 
 
+def _difference(token: Token, execution: Execution, source: str) -> ReplayDiffers:
+    """What a replay with another digest means."""
+    failure, cause = execution.outcome.failure, mark_of(execution.outcome.failure)
+    changed = source != token.source or token.engine != ENGINE_VERSION
+    same = bool(cause) and cause == token.cause
+    if not changed:
+        text = (
+            "the replay behaves differently, and the code has not changed: a library has, or the "
+            "program is not deterministic (see toron verify)"
+        )
+    elif same:
+        text = "the code has changed since; the same failure still happens"
+    elif failure is None:
+        was = "it does not fail any more" if token.cause else "it behaves differently"
+        text = f"the code has changed since; {was}"
+    elif token.cause:
+        text = f"the code has changed since; it fails with another cause now: {failure.cause}"
+    else:
+        text = f"the code has changed since; it fails now: {failure.cause}"
+    return ReplayDiffers(text, execution, code_changed=changed, same_failure=same)
+
+
+def shrink(failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1) -> Outcome:
+    """The same failure in a run that deviates as little as possible from the harmless one.
+
+    ``failed`` is a failing `Outcome` or its token; ``budget`` is in runs. The token of the result
+    holds the deviations that are left; see `shrunk` for them as values.
+    """
+    return shrunk(failed, budget=budget, jobs=jobs).outcome
+
+
+def shrunk(
+    failed: Outcome | str, *, budget: int = _shrink.BUDGET_RUNS, jobs: int = 1
+) -> _shrink.Shrunk:
+    """`shrink`, with the deviations that are left and what it took."""
+    if budget < 1 or jobs < 1:
+        raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
+
+
 def explain(
-    failed: str | Outcome, *, shrink: bool = True, script: Path | None = None
+    failed: Outcome | str, *, shrink: bool = True, script: Path | None = None
 ) -> Explanation:
     """Why the run of a token, or of an outcome, failed; see `toron explain`.
 
     ``script`` is where the program that fails on stock asyncio is written, where there can be one.
     """
-    decoded = Token.decode(failed if isinstance(failed, str) else failed.token)
-    path = Path(decoded.file).resolve()
-    if not path.is_file():
-        raise BadKernel(
-            f"{decoded.file}: no such file from {Path.cwd()}; explain where the token was made"
-        )
-    return _explain.explain(decoded, path, _explain.Wanted(shrinks=shrink, script=script))
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return _explain.explain(token, _explain.Wanted(shrinks=shrink, script=script))

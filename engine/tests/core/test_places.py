@@ -51,16 +51,16 @@ def test_names_of_libraries_and_of_python_hold_no_folder_of_the_machine() -> Non
 
 def test_a_library_installed_below_the_project_is_not_the_program() -> None:
     places = Places(Path("/project"))
-    assert places._is_program("/project/app.py")
-    assert not places._is_program("/project/.venv/lib/python3.11/site-packages/anyio/abc.py")
-    assert not places._is_program("/project-two/app.py")
+    assert places.is_program("/project/app.py")
+    assert not places.is_program("/project/.venv/lib/python3.11/site-packages/anyio/abc.py")
+    assert not places.is_program("/project-two/app.py")
 
 
 def test_toron_itself_is_never_the_place() -> None:
     import toron.core.places as own
 
     places = Places(Path(own.__file__).parents[2])
-    assert not places._is_program(own.__file__)
+    assert not places.is_program(own.__file__)
     assert not places.is_followed(own.__file__)
 
 

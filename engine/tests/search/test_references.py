@@ -26,6 +26,10 @@ TOKENS = st.builds(
     chaos_seed=st.integers(0, SEED_MAX),
     digest=st.text("0123456789abcdef"),
     source=st.text("0123456789abcdef"),
+    strategy=st.sampled_from(["random", "portfolio"]),
+    tape=st.none() | st.lists(st.tuples(st.text(), st.integers(1))).map(tuple),
+    reseeds=st.lists(st.tuples(st.integers(0), st.integers(0))).map(tuple),
+    cause=st.text("0123456789abcdef"),
 )
 
 

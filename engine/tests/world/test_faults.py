@@ -46,7 +46,7 @@ def plan_of(
         clock=clock, agenda=agenda, choices=choices, trace=trace, descriptors=Descriptors()
     )
     named: list[Any] = [SimpleNamespace(name=name, crash=None) for name in hosts]
-    return FaultPlanner(clock, agenda, choices, network).draw(kinds, named, within)
+    return FaultPlanner(clock, agenda, choices, choices, network).draw(kinds, named, within)
 
 
 def test_the_plan_that_a_kernel_gets_is_the_plan_of_its_outcome() -> None:

@@ -14,11 +14,11 @@ import traceback
 from collections.abc import Sequence
 
 from toron import ENGINE_VERSION
-from toron.cli import explain, explore, replay, run, trace, verify
+from toron.cli import explain, explore, replay, run, shrink, trace, verify
 from toron.cli.codes import BAD_INPUT, HOLDS, INTERNAL, INTERRUPTED
 from toron.errors import BadKernel, ToronError
 
-_VERBS = (run, explore, verify, replay, trace, explain)
+_VERBS = (run, explore, verify, replay, shrink, trace, explain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,6 +45,11 @@ def add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", metavar="A:B", help="half-open; default: what the kernel asks for"
     )
+    add_jobs(parser)
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """How many processes at a time."""
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time")
 
 

@@ -39,6 +39,10 @@ LATE_MAX = 0.25
 deadline that is missed because a machine stood still for most of it is nobody's bug."""
 
 
+WHOLE = 1_000
+"""A planned fault takes place as it was planned; less is a shorter one."""
+
+
 class Moment(NamedTuple):
     """Something that will happen soon, until which the process might stand still."""
 
@@ -63,8 +67,8 @@ class ChoiceSource(Protocol):
         """Return a whole number from 0 to ``bound`` - 1; ``default`` is the harmless one."""
         ...
 
-    def keeps(self, key: str) -> bool:
-        """Whether the planned fault ``key`` takes place; only a tape ever says no."""
+    def keeps(self, key: str) -> int:
+        """How much of the planned fault ``key`` takes place, 0 to `WHOLE`; a tape may say less."""
         ...
 
     def order(
@@ -116,9 +120,9 @@ class SeededChoices:
         assert bound > 0, f"choice {label} has nothing to choose from"
         return (self.stream(label).getrandbits(53) * bound) >> 53
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """All of it."""
-        return True
+        return WHOLE
 
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]

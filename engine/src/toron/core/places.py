@@ -51,7 +51,7 @@ class Places:
 
     def is_followed(self, name: str) -> bool:
         """Whether a file is the program's or a library's, and not Python's or Toron's own."""
-        return self._is_program(name) or self._is_library(name)
+        return self.is_program(name) or self._is_library(name)
 
     def of_traceback(self, traceback: TracebackType | None) -> str:
         """The innermost frame of the program in ``traceback``."""
@@ -64,13 +64,14 @@ class Places:
 
     def _best(self, stack: list[tuple[str, int, str]]) -> str:
         """Choose from ``stack``, innermost frame first."""
-        for rank in (self._is_program, self._is_library, self._is_outside_toron):
+        for rank in (self.is_program, self._is_library, self._is_outside_toron):
             for name, line, function in stack:
                 if rank(name):
                     return f"{self.name_of(name)}:{line} in {function}"
         return ""
 
-    def _is_program(self, name: str) -> bool:
+    def is_program(self, name: str) -> bool:
+        """Whether a file is the project's own."""
         return name.startswith(self._root) and not self._is_installed(name)
 
     def _is_library(self, name: str) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from toron.core.choices import ChoiceSource, Moment
+from toron.core.choices import WHOLE, ChoiceSource, Moment
 
 Deviation = tuple[str, int]
 _OF_STALLS = ("stall ", "schedule.timer ")
@@ -73,10 +73,10 @@ class RecordingTape(_Counted):
         self._keep(f"{label} {self._count(label)}", (value - default) % bound)
         return value
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
         kept = self._strategy.keeps(key)
-        self._keep(self._unique(key), int(kept))
+        self._keep(self._unique(key), kept)
         return kept
 
     def order(
@@ -122,8 +122,10 @@ class ReplayedTape(_Counted):
         self.offers: list[Deviation] = []
         """In a survey, where the run could deviate, and by how much at most; numbers left out."""
 
-    def _value(self, key: str, most: int = 0) -> int:
+    def _value(self, key: str, most: int = 0, below: int = 0) -> int:
         value = self._values.get(key, 0)
+        if below:
+            value = min(value, below - 1)
         if most and self._surveys:
             self.offers.append((key, most))
         if value:
@@ -132,12 +134,12 @@ class ReplayedTape(_Counted):
 
     def pick(self, label: str, bound: int, default: int = 0) -> int:
         """See `ChoiceSource`."""
-        value = min(self._value(f"{label} {self._count(label)}"), bound - 1)
+        value = self._value(f"{label} {self._count(label)}", below=bound)
         return (value + default) % bound
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """See `ChoiceSource`."""
-        return self._value(self._unique(key)) > 0
+        return self._value(self._unique(key), below=WHOLE + 1)
 
     def order(
         self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
@@ -158,7 +160,7 @@ class ReplayedTape(_Counted):
 
     def cancel(self, point: str, timers: int) -> int:
         """See `ChoiceSource`."""
-        return min(self._value(f"cancel {point}", 1 + timers), 1 + timers)
+        return self._value(f"cancel {point}", 1 + timers, below=2 + timers)
 
 
 def _name_of(moment: Moment) -> str:

@@ -15,7 +15,7 @@ from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
 from toron.core.causes import Causes, Noting
-from toron.core.choices import ChoiceSource
+from toron.core.choices import ChoiceSource, SeededChoices
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
 from toron.core.loop import Shared, SimLoop, SimTask, report_text
@@ -34,6 +34,7 @@ from toron.errors import (
     PropertyFailed,
     StopRun,
 )
+from toron.search import clusters
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
 from toron.search.strategies import DEFAULT_STRATEGY, strategy_of
 from toron.search.waits import stuck, watch_locks
@@ -110,7 +111,8 @@ class Run:
         if setup.level != "digest":
             self.wakes = Wakes(Causes(self.trace, self.descriptors), self.trace)
             self.shared.causes = self.wakes
-        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, self.network)
+        seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        self.planner = FaultPlanner(self.clock, self.agenda, self.choices, seeded, self.network)
         self.disks = Disks(
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
         )
@@ -140,7 +142,7 @@ class Run:
         escapes = self.edge.refusals.escapes
         if escapes:
             what, where = escapes[0]
-            failure = Failure("escape", what, self.clock.now_ns, where)
+            failure = self._told("escape", what, where)
         if failure is not None:
             self.trace.add("failure", f"{failure.kind} {failure.message}")
         return self._outcome(failure)
@@ -207,20 +209,23 @@ class Run:
 
     def _stopped(self, stop: StopRun) -> Failure:
         if isinstance(stop, PropertyFailed):
-            return Failure("property", str(stop), self.clock.now_ns, stop.where, stop.name)
-        if isinstance(stop, Deadlock):
-            waiting, where = self._stuck()
-            return Failure("deadlock", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+            cause = clusters.of_property(stop.name, stop.where)
+            now_ns = self.clock.now_ns
+            return Failure("property", str(stop), now_ns, stop.where, stop.name, cause)
+        now = stuck(self.shared, self.places)
         if isinstance(stop, Livelock):
-            _, where = self._stuck()
-            return Failure("livelock", str(stop), self.clock.now_ns, where)
+            return self._told("livelock", str(stop), now.where)
+        text = f"{stop}; waiting: {now.text}"
+        if isinstance(stop, Deadlock):
+            cause = clusters.of_waits("deadlock", now.roots)
+            return Failure("deadlock", text, self.clock.now_ns, now.where, cause=cause)
         assert isinstance(stop, LimitReached)
-        waiting, where = self._stuck()
-        return Failure("limit", f"{stop}; waiting: {waiting}", self.clock.now_ns, where)
+        cause = clusters.of_text("limit", str(stop), now.where)
+        return Failure("limit", text, self.clock.now_ns, now.where, cause=cause)
 
-    def _stuck(self) -> tuple[str, str]:
-        """Which tasks and threads wait, where, and for what."""
-        return stuck(self.shared, self.places)
+    def _told(self, kind: FailureKind, text: str, where: str) -> Failure:
+        cause = clusters.of_text(kind, text, where)
+        return Failure(kind, text, self.clock.now_ns, where, cause=cause)
 
     def _left_behind(self) -> Failure | None:
         """The first exception that nobody looked at."""
@@ -248,8 +253,7 @@ class Run:
             return None
         at_ns, text, error = min(found, key=lambda item: item[0])
         kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
-        where = self.places.of_traceback(error.__traceback__)
-        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where)
+        return self._failure(kind, text, error, at_ns)
 
     def _children_of_gathers(self) -> set[SimTask]:
         """Tasks whose result a pending `gather` will look at, once all its children are done."""
@@ -257,9 +261,13 @@ class Run:
         children = [getattr(waiter, "_children", ()) for waiter in waiters]
         return {child for group in children for child in group if isinstance(child, SimTask)}
 
-    def _failure(self, kind: FailureKind, text: str, error: BaseException) -> Failure:
+    def _failure(
+        self, kind: FailureKind, text: str, error: BaseException, at_ns: int | None = None
+    ) -> Failure:
         where = self.places.of_traceback(error.__traceback__)
-        return Failure(kind, text[:_MESSAGE_MAX], self.clock.now_ns, where)
+        at_ns = self.clock.now_ns if at_ns is None else at_ns
+        cause = clusters.of_error(error, self.places)
+        return Failure(kind, text[:_MESSAGE_MAX], at_ns, where, cause=cause)
 
     def _outcome(self, failure: Failure | None) -> Outcome:
         if failure is None:

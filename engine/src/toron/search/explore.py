@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from toron.search.clusters import Cluster, Clusters
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
 from toron.search.references import KernelRef
@@ -22,18 +23,6 @@ from toron.search.strategies import (
 
 
 @dataclass(slots=True)
-class Cluster:
-    """Failures with one cause: the first of them, and the seeds of all."""
-
-    outcome: Outcome
-    seeds: list[int]
-
-    def to_json(self) -> dict[str, Any]:
-        """The outcome with the ``seeds`` that fail like it."""
-        return {**self.outcome.to_json(), "seeds": self.seeds}
-
-
-@dataclass(slots=True)
 class Exploration:
     """What many seeds came to."""
 
@@ -43,7 +32,7 @@ class Exploration:
     seeds_run: int = 0
     failing_seeds: list[int] = field(default_factory=list)
     inconclusive_seeds: list[int] = field(default_factory=list)
-    failures: list[Cluster] = field(default_factory=list)
+    clusters: Clusters = field(default_factory=Clusters)
     properties: dict[str, dict[str, Any]] = field(default_factory=dict)
     elapsed_s: float = 0.0
     interrupted: bool = False
@@ -80,15 +69,12 @@ class Exploration:
             self.failing_seeds.append(seed)
             self.runs_to_first_failure = self.runs_to_first_failure or self.seeds_run
         if outcome.failure is not None:
-            self._cluster(outcome, seed)
+            self.clusters.add(outcome, seed)
 
-    def _cluster(self, outcome: Outcome, seed: int) -> None:
-        cause = _cause(outcome)
-        for cluster in self.failures:
-            if _cause(cluster.outcome) == cause:
-                cluster.seeds.append(seed)
-                return
-        self.failures.append(Cluster(outcome, [seed]))
+    @property
+    def failures(self) -> list[Cluster]:
+        """One failure for each cause."""
+        return self.clusters.all()
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -108,13 +94,6 @@ class Exploration:
             "seeds_per_second": round(rate, 1),
             "interrupted": self.interrupted,
         }
-
-
-def _cause(outcome: Outcome) -> tuple[str, str | None, str]:
-    """What two failures must share to count as one: kind, property and place."""
-    failure = outcome.failure
-    assert failure is not None
-    return failure.kind, failure.property, failure.where
 
 
 class WorkerLanes:

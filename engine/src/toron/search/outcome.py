@@ -33,6 +33,8 @@ class Failure:
     virtual_ns: int
     where: str
     property: str | None = None
+    cause: str = ""
+    """What failures of one bug have in common; see `toron.search.clusters`."""
     legality: str | None = None
     """Whether stock asyncio could fail so; None when nobody has asked yet."""
 

@@ -24,10 +24,10 @@ from typing import Any, Self, TypeVar
 
 from toron.core.wakes import Stall, Wake
 from toron.errors import BadKernel, ToronError, WorkerDied
-from toron.search import watchdog
+from toron.search import clusters, watchdog
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
-from toron.search.references import make_token, project_root
+from toron.search.references import make_token, project_root, source_digest
 from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.worker import GO
 
@@ -105,6 +105,8 @@ class Worker:
         self._closed = False
         self._stopping = threading.Lock()
         self.kernels: dict[str, int] = {}
+        self._sources: dict[Path, tuple[int, int]] = {}
+        self._source = ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -149,6 +151,22 @@ class Worker:
             self.stop()
             raise BadKernel(message["message"])
         self.kernels = message["kernels"]
+        files = [Path(file) for file in message["sources"] if Path(file).is_file()]
+        self._sources = {file: _stamp(file) for file in files}
+        self._source = source_digest(self._sources)
+
+    @property
+    def source(self) -> str:
+        """A digest of the program's files as they were imported."""
+        if not self._source and self.path.is_file():
+            self._source = source_digest([self.path])
+        return self._source
+
+    def is_outdated(self) -> bool:
+        """Whether the program was edited since it was imported."""
+        return any(
+            not file.is_file() or _stamp(file) != stamp for file, stamp in self._sources.items()
+        )
 
     @property
     def root(self) -> Path:
@@ -246,9 +264,12 @@ class Worker:
     def execution_from(self, answer: dict[str, Any], request: Request) -> Execution:
         """An answer as a value, with the token that replays it."""
         data = answer["outcome"]
-        data["token"] = self._token(replace(request, name=data["kernel"]), data["trace_digest"])
+        outcome = Outcome.from_json(data)
+        mark = clusters.mark_of(outcome.failure)
+        request = replace(request, name=outcome.kernel)
+        token = self._token(request, outcome.trace_digest, mark)
         return Execution(
-            outcome=Outcome.from_json(data),
+            outcome=replace(outcome, token=token),
             events=[TraceEvent(*event) for event in answer["events"]],
             tail=answer["tail"],
             stderr=answer["stderr"],
@@ -260,15 +281,17 @@ class Worker:
             cancelled=answer["cancelled"],
         )
 
-    def _token(self, request: Request, digest: str) -> str:
+    def _token(self, request: Request, digest: str, cause: str = "") -> str:
         return make_token(
             self.path,
             request.name,
             request.sim_seed,
             request.chaos_seed,
             digest,
+            source=self.source,
             strategy=request.strategy,
             tape=request.tape,
+            cause=cause,
         )
 
     def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
@@ -281,13 +304,18 @@ class Worker:
             trace_digest="",
             outputs={},
             properties={},
-            failure=Failure(kind, text, 0, ""),
+            failure=Failure(kind, text, 0, "", cause=f"{kind} {clusters.template(text)}"),
             steps=0,
             virtual_ns=0,
             token=token,
             strategy=request.strategy,
         )
         return Execution(outcome, [], [], "")
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
 
 
 def _death(status: int) -> str:

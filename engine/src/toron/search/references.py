@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -25,6 +25,14 @@ MARK = "__toron_kernel__"
 _TOKEN_PREFIX = "t2-"  # noqa: S105  (a version mark)
 _FIRST_PREFIX = "t1-"
 _TOKEN_BYTES_MAX = 1 << 24
+_WORDS = (
+    b'["random","pct","coincidence","delay","cancellation",null,[["disk.","data ","stall arrival",'
+    b'["chaos.fault partitions crashes kills pauses clock_drift disk corruption loss slow resets ",'
+    b'["chaos.disk.",["schedule.thread ",["schedule.io fd",["schedule.timer ",["net.loss:",'
+    b'["net.split ",["net.latency:",["cancel ",["stall ",["schedule main#1/.<locals>.",1],'
+    b'["schedule .py","0","2.5.2","portfolio",[["schedule '
+)
+"""What tokens are made of, the most frequent last. Never to be changed: tokens live longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +201,9 @@ def parse_seed_range(text: str, name: str = "--seeds") -> range:
 class Token:
     """What a replay needs: which kernel, what chooses, and which behaviour to expect.
 
-    Version 2 is ``t2-`` and base64 of a CRC-32 and a deflated JSON list. Version 1, which knew
-    seeds only, stays readable: what it stands for is a random walk.
+    Version 2 is ``t2-`` and base64 of a CRC-32 and a JSON list, deflated with `_WORDS` known
+    beforehand. Version 1, which knew seeds only, stays readable: what it stands for is a random
+    walk.
     """
 
     file: str
@@ -209,6 +218,8 @@ class Token:
     """The deviations of a run that no strategy chose, a shrunk one; None: the strategy chooses."""
     reseeds: tuple[tuple[int, int], ...] = ()
     """When (virtual ns) a branch went on under which salt."""
+    cause: str = ""
+    """By what to know the failure again when the code has changed; see `clusters.mark_of`."""
 
     def encode(self) -> str:
         """The token as text without spaces."""
@@ -223,10 +234,21 @@ class Token:
             self.strategy,
             self.tape,
             self.reseeds,
+            self.cause,
         ]
         raw = json.dumps(fields, separators=(",", ":")).encode()
-        packed = zlib.crc32(raw).to_bytes(4, "big") + zlib.compress(raw, 9)
+        deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS, zdict=_WORDS)
+        packed = zlib.crc32(raw).to_bytes(4, "big") + deflater.compress(raw) + deflater.flush()
         return _TOKEN_PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    def kernel(self) -> KernelRef:
+        """The kernel that it was made from; BadKernel when its file is not here."""
+        path = Path(self.file).resolve()
+        if not path.is_file():
+            raise BadKernel(
+                f"{self.file}: no such file from {Path.cwd()}; replay where the token was made"
+            )
+        return KernelRef(path, self.name)
 
     @staticmethod
     def decode(text: str) -> Token:
@@ -245,6 +267,7 @@ class Token:
             tape, reseeds = (fields[8], fields[9]) if len(fields) > 7 else (None, ())
             return replace(
                 Token(*fields[:8]),
+                cause=str(fields[10]) if len(fields) > 10 else "",
                 tape=None if tape is None else tuple((str(key), int(n)) for key, n in tape),
                 reseeds=tuple((int(at_ns), int(salt)) for at_ns, salt in reseeds),
             )
@@ -254,7 +277,7 @@ class Token:
 
 def _inflated(packed: bytes) -> bytes:
     """The JSON of a token; ValueError for one that would fill the memory."""
-    inflater = zlib.decompressobj()
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_WORDS)
     raw = inflater.decompress(packed, _TOKEN_BYTES_MAX)
     if not inflater.eof or inflater.unused_data:
         raise ValueError("cut, longer than it was, or larger than a token can be")
@@ -264,9 +287,14 @@ def _inflated(packed: bytes) -> bytes:
 DIGEST_PREFIX = 16
 
 
-def source_digest(path: Path) -> str:
-    """A short digest of the kernel's file, to tell changed code from nondeterminism."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+def source_digest(paths: Iterable[Path]) -> str:
+    """A short digest of a program's files, to tell changed code from nondeterminism.
+
+    Another Python counts as changed code.
+    """
+    contents = sorted(hashlib.blake2b(path.read_bytes()).digest() for path in paths)
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}".encode()
+    return hashlib.blake2b(b"".join([version, *contents]), digest_size=6).hexdigest()
 
 
 def make_token(
@@ -276,9 +304,11 @@ def make_token(
     chaos_seed: int,
     digest: str,
     *,
+    source: str,
     strategy: str,
     tape: Sequence[tuple[str, int]] | None = None,
     reseeds: Sequence[tuple[int, int]] = (),
+    cause: str = "",
 ) -> str:
     """The token of one execution; the path is relative to the working directory."""
     return Token(
@@ -287,8 +317,9 @@ def make_token(
         sim_seed=sim_seed,
         chaos_seed=chaos_seed,
         digest=digest[:DIGEST_PREFIX],
-        source=source_digest(path) if path.is_file() else "",
+        source=source,
         strategy=strategy,
         tape=None if tape is None else tuple(tape),
         reseeds=tuple(reseeds),
+        cause=cause,
     ).encode()

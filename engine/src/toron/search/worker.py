@@ -59,10 +59,17 @@ def main(arguments: list[str]) -> int:
         write_frame(answers, {"kind": "refused", "message": str(error)})
         return 2
     plain = {name: options_of(getattr(module, name)).seeds for name in names}
-    write_frame(answers, {"kind": "ready", "kernels": plain})
+    sources = [str(path), *_imported(places)]
+    write_frame(answers, {"kind": "ready", "kernels": plain, "sources": sources})
     edge.settle()
     _serve(answers, stuck, edge, places, module, path)
     return 0
+
+
+def _imported(places: Places) -> list[str]:
+    """The files of the project that the program has imported."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return sorted({file for file in files if isinstance(file, str) and places.is_program(file)})
 
 
 def _serve(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:

@@ -9,10 +9,10 @@ hosts are up, so that liveness can be demanded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toron.core.agenda import Agenda
-from toron.core.choices import ChoiceSource
+from toron.core.choices import WHOLE, ChoiceSource, SeededChoices
 from toron.core.clock import Clock, to_ns
 from toron.world.disk.host_disk import draw_fault
 from toron.world.hosts import Host
@@ -44,14 +44,24 @@ class Fault:
 
 
 class FaultPlanner:
-    """Draws and schedules the faults of one run."""
+    """Draws and schedules the faults of one run.
+
+    The plan belongs to the seeds, as the program's entropy does; a tape only says what of it takes
+    place. So a fault is one deviation, and not the eight numbers that describe it.
+    """
 
     def __init__(
-        self, clock: Clock, agenda: Agenda, choices: ChoiceSource, network: Network
+        self,
+        clock: Clock,
+        agenda: Agenda,
+        choices: ChoiceSource,
+        seeded: SeededChoices,
+        network: Network,
     ) -> None:
         self._clock = clock
         self._agenda = agenda
         self._choices = choices
+        self._seeded = seeded
         self._network = network
         self.plan: list[str] = []
         self.over_ns = 0
@@ -61,18 +71,17 @@ class FaultPlanner:
         """Draw a plan for ``hosts`` over the next ``horizon_s`` seconds and schedule it."""
         pairs = [(a, b) for a in hosts for b in hosts if a is not b]
         usable = [kind for kind in kinds if kind in KINDS_OF_HOSTS or pairs]
-        chosen = [kind for kind in usable if self._choices.pick(_LABEL, 2)]
+        chosen = [kind for kind in usable if self._seeded.pick(_LABEL, 2)]
         if usable and not chosen:
-            chosen = [usable[self._choices.pick(_LABEL, len(usable))]]
+            chosen = [usable[self._seeded.pick(_LABEL, len(usable))]]
         faults: list[Fault] = []
         for kind in chosen:
-            for _ in range(1 + self._choices.pick(_LABEL, _WINDOWS_MAX)):
+            for _ in range(1 + self._seeded.pick(_LABEL, _WINDOWS_MAX)):
                 begin_s, end_s = self._window(horizon_s)
-                host = hosts[self._choices.pick(_LABEL, len(hosts))]
-                pair = pairs[self._choices.pick(_LABEL, len(pairs))] if pairs else (host, host)
+                host = hosts[self._seeded.pick(_LABEL, len(hosts))]
+                pair = pairs[self._seeded.pick(_LABEL, len(pairs))] if pairs else (host, host)
                 faults.append(self._fault(kind, begin_s, end_s, host, pair))
-        counts: dict[str, int] = {}
-        faults = [fault for fault in faults if self._takes_place(fault, counts)]
+        faults = self._kept(faults)
         faults.sort(key=lambda fault: (fault.begin_s, fault.end_s, fault.text))
         for fault in faults:
             self._schedule(fault)
@@ -81,16 +90,25 @@ class FaultPlanner:
         self.plan += lines
         return lines
 
-    def _takes_place(self, fault: Fault, counts: dict[str, int]) -> bool:
-        """Whether a shrunk run still has it: each fault of a plan can be left out alone."""
-        count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
-        return self._choices.keeps(f"chaos.fault {fault.kind} {count}")
+    def _kept(self, faults: list[Fault]) -> list[Fault]:
+        """What a shrunk run still has: each fault of a plan can be left out alone, or end early."""
+        counts: dict[str, int] = {}
+        kept: list[Fault] = []
+        for fault in faults:
+            count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
+            share = self._choices.keeps(f"chaos.fault {fault.kind} {count}")
+            if share == WHOLE:
+                kept.append(fault)
+            elif share:
+                length_s = (fault.end_s - fault.begin_s) * share / WHOLE
+                kept.append(replace(fault, end_s=fault.begin_s + length_s))
+        return kept
 
     def _window(self, horizon_s: float) -> tuple[float, float]:
-        begin_s = horizon_s * 0.8 * self._choices.pick(_LABEL, _MILLI) / _MILLI
+        begin_s = horizon_s * 0.8 * self._seeded.pick(_LABEL, _MILLI) / _MILLI
         longest_s = max(_SHORTEST_S, (horizon_s - begin_s) / 2)
         length_s = _SHORTEST_S + (longest_s - _SHORTEST_S) * (
-            self._choices.pick(_LABEL, _MILLI) / _MILLI
+            self._seeded.pick(_LABEL, _MILLI) / _MILLI
         )
         return begin_s, min(begin_s + length_s, horizon_s)
 
@@ -111,7 +129,7 @@ class FaultPlanner:
     def _fault(
         self, kind: str, begin_s: float, end_s: float, host: Host, pair: tuple[Host, Host]
     ) -> Fault:
-        share = self._choices.pick(_LABEL, _MILLI) / _MILLI
+        share = self._seeded.pick(_LABEL, _MILLI) / _MILLI
         text, start, stop = self._effect(kind, share, end_s, host, pair)
         if kind in _AT_ONCE:
             end_s = begin_s
@@ -135,7 +153,7 @@ class FaultPlanner:
             case "disk" | "corruption":
                 fault = draw_fault(
                     host.disk,
-                    lambda bound: self._choices.pick(_LABEL, bound),
+                    lambda bound: self._seeded.pick(_LABEL, bound),
                     corrupts=kind == "corruption",
                 )
                 return fault.text, fault.start, fault.stop
@@ -172,7 +190,7 @@ class FaultPlanner:
     def _clock_fault(self, host: Host, share: float) -> Effect:
         """A wall clock that is set, or both clocks running wrong; corrected when it is over."""
         clock = host.clock
-        if self._choices.pick(_LABEL, 2):
+        if self._seeded.pick(_LABEL, 2):
             seconds = round((share - 0.5) * 2 * _JUMP_MAX_S, 3)
             return (
                 f"set the clock of {host.name} by {seconds:+g} s",

@@ -105,7 +105,9 @@ def _moved_step(group: list[Step], own: Sequence[int], at: int) -> Deviation:
     overtaken = [one for i, one in enumerate(group) if i > at and own[i] < own[at]]
     overtaking = [one for i, one in enumerate(group) if i < at and own[i] > own[at]]
     broken = next((_promise(one, step) for one in overtaken if is_promised(one, step)), "")
-    broken = broken or next((_promise(step, one) for one in overtaking if is_promised(step, one)), "")
+    broken = broken or next(
+        (_promise(step, one) for one in overtaking if is_promised(step, one)), ""
+    )
     kind = "timer of one tick" if step.wake.way == "timer" else "step"
     if overtaken:
         text = f"{told(step)} ran before {_listed(overtaken)}"
@@ -115,7 +117,9 @@ def _moved_step(group: list[Step], own: Sequence[int], at: int) -> Deviation:
         text += f" (asyncio would have run {told(step, with_place=False)} first)"
     keys = tuple(one.key for one in (step, *overtaken, *overtaking) if one.is_task)
     involved = (step, *overtaken, *overtaking)
-    return Deviation("order" if kind == "step" else "timers", step.event.at_ns, text, broken, keys, involved)
+    return Deviation(
+        "order" if kind == "step" else "timers", step.event.at_ns, text, broken, keys, involved
+    )
 
 
 def _promise(first: Step, second: Step) -> str:
@@ -145,7 +149,9 @@ def told(step: Step, *, with_place: bool = True) -> str:
         is_deadline = "timeout" in name.lower() or "deadline" in name.lower()
         what = "the timeout" if is_deadline else f"the timer {name.rpartition('.')[2]}"
         place = short_place(step.wake.place)
-        return f"{what} of {step.who or 'the loop'}" + (f" ({place})" if place and with_place else "")
+        return f"{what} of {step.who or 'the loop'}" + (
+            f" ({place})" if place and with_place else ""
+        )
     return f"the callback {name.rpartition('.')[2]}"
 
 
@@ -155,7 +161,9 @@ def told(step: Step, *, with_place: bool = True) -> str:
 def _stalls(account: Account) -> Iterator[Deviation]:
     for stall in account.execution.stalls:
         met = met_in(account, stall)
-        text = f"the process stood still for {stall.lasted_ns / _MS:.6g} ms before tick {stall.tick}"
+        text = (
+            f"the process stood still for {stall.lasted_ns / _MS:.6g} ms before tick {stall.tick}"
+        )
         if len(met) > 1:
             names = [told(step) for step in met]
             text += ", so " + ", ".join(names[:-1]) + f" and {names[-1]} came in one tick"

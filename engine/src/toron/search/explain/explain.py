@@ -8,11 +8,16 @@ from pathlib import Path
 
 from toron.core.tape import Deviation as TapeDeviation
 from toron.errors import BadKernel
-from toron.search.explain import legality as _legality
 from toron.search.explain.chain import Link, Lost, chain_of, cycle_of, lost_wakeups
 from toron.search.explain.deviations import CANCEL, Deviation, deviations_of
 from toron.search.explain.explanation import Explanation
-from toron.search.explain.legality import Legality, legality_of, same_cause
+from toron.search.explain.legality import (
+    Legality,
+    is_order,
+    legality_of,
+    proven,
+    same_cause,
+)
 from toron.search.explain.neighbours import nearest_passing
 from toron.search.explain.reproduce import Reproduction, reproduced
 from toron.search.explain.script import is_scriptable, obstacle
@@ -21,9 +26,12 @@ from toron.search.explain.steps import Account, account_of
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import Request, Worker
 from toron.search.references import Token
+from toron.search.shrink import shrink
 
 WITNESS_RUNS = 100
 """How many runs in asyncio's own order are tried for a failure that came by a beyond one."""
+SHRINK_RUNS = 300
+_REFINEMENTS = 4
 _WAITERS_SHOWN = 4
 _DEVIATIONS_SHOWN = 12
 
@@ -51,18 +59,15 @@ class Runs:
 
     def turn_to(self, outcome: Outcome) -> None:
         """Execute tapes under the seeds of ``outcome`` from now on."""
-        self._token = replace(
-            self._token, sim_seed=outcome.sim_seed, chaos_seed=outcome.chaos_seed
-        )
+        self._token = replace(self._token, sim_seed=outcome.sim_seed, chaos_seed=outcome.chaos_seed)
 
     def original(self, level: str = "events") -> Execution:
         """The run of the token, with its tape."""
-        request = self._request(level)
-        return self._worker.execute(
-            replace(
-                request, strategy=self._token.strategy, tape=self._token.tape, records_tape=True
-            )
+        token = self._token
+        request = replace(
+            self._request(level), strategy=token.strategy, tape=token.tape, records_tape=True
         )
+        return self._worker.execute(request)
 
     def tape(self, tape: Tape, level: str = "digest") -> Execution:
         """The run with these deviations."""
@@ -90,28 +95,36 @@ class Runs:
         return Request(token.name, token.sim_seed, token.chaos_seed, level)
 
 
-def explain(token: Token, path: Path, wanted: Wanted) -> Explanation:
-    """The explanation of the run of ``token``, whose kernel is in ``path``."""
-    with Worker(path) as worker:
+def explain(token: Token, wanted: Wanted) -> Explanation:
+    """The explanation of the run of ``token``."""
+    reference = token.kernel()
+    with Worker(reference.path) as worker:
         runs = Runs(worker, token)
-        execution = runs.original()
-        if execution.outcome.failure is None:
+        execution = runs.original("events")
+        failure = execution.outcome.failure
+        if failure is None:
             raise BadKernel("this run passes, so there is no failure to explain; see toron trace")
         if execution.outcome.was_cut_short:
             raise BadKernel(
-                f"this run was cut short ({execution.outcome.failure.message}), and nothing is "
-                "known of what it did"
+                f"this run was cut short ({failure.message}), and nothing is known of what it did"
             )
-        return _explained(execution, runs, wanted, Sources(worker.root))
+        if not wanted.shrinks or execution.outcome.verdict != "fail":
+            return _explained(execution, execution.tape, runs, wanted, Sources(worker.root))
+        shrunk = shrink(reference, token, budget=SHRINK_RUNS, jobs=1)
+        smaller = Runs(worker, Token.decode(shrunk.outcome.token))
+        return _explained(
+            smaller.original("events"), execution.tape, smaller, wanted, Sources(worker.root)
+        )
 
 
-def _explained(execution: Execution, runs: Runs, wanted: Wanted, sources: Sources) -> Explanation:
-    tape, is_shrunk = execution.tape, False
+def _explained(
+    execution: Execution, first_tape: Tape, runs: Runs, wanted: Wanted, sources: Sources
+) -> Explanation:
+    """Explain ``execution``; ``first_tape`` is that of the run that was shrunk to it."""
+    tape = execution.tape
     account = account_of(execution)
     deviations = deviations_of(account, _program_cancels(runs, tape))
-    label = legality_of(deviations)
-    if not label.is_legal:
-        label = _prove(execution.outcome, label, tape, runs, wanted)
+    label = labelled(execution.outcome, deviations, [tape, first_tape], runs, wanted.witness_runs)
     lost = list(lost_wakeups(account))
     focus = next((one.steps[-1] for one in lost if one.steps), account.focus())
     chain = chain_of(focus, _first_of(deviations))
@@ -122,7 +135,7 @@ def _explained(execution: Execution, runs: Runs, wanted: Wanted, sources: Source
         account=account,
         sources=sources,
         tape=tape,
-        is_shrunk=is_shrunk,
+        is_shrunk=len(tape) < len(first_tape),
         deviations=deviations,
         legality=label,
         chain=chain,
@@ -134,6 +147,52 @@ def _explained(execution: Execution, runs: Runs, wanted: Wanted, sources: Source
             _reproduction(account, tape, label, runs, wanted) if wanted.reproduces else None
         ),
     )
+
+
+def labelled(
+    failing: Outcome,
+    deviations: Sequence[Deviation],
+    tapes: Sequence[Tape],
+    runs: Runs,
+    witness_runs: int,
+) -> Legality:
+    """The legality of a failure: of its own run, else of others that fail alike.
+
+    ``tapes`` are runs of it from which the deviations that are beyond can be taken away.
+    """
+    label = legality_of(deviations)
+    if label.is_legal:
+        return label
+    return proven(failing, label, _legal_runs(failing, tapes, runs, witness_runs))
+
+
+def _legal_runs(
+    failing: Outcome, tapes: Sequence[Tape], runs: Runs, witness_runs: int
+) -> Iterator[Execution]:
+    """Runs that do nothing beyond, the likeliest to fail alike first."""
+    for tape in dict.fromkeys(tuple(tape) for tape in tapes):
+        found = _without_beyond(failing, tape, runs)
+        if found is not None:
+            yield found
+        yield runs.tape([(key, value) for key, value in tape if not is_order(key)])
+    yield from runs.legal(witness_runs)
+
+
+def _without_beyond(failing: Outcome, tape: Tape, runs: Runs) -> Execution | None:
+    """The run of ``tape`` without what is beyond in it, if it fails alike and is legal then."""
+    for _ in range(_REFINEMENTS):
+        execution = runs.tape(tape, "events")
+        if not same_cause(failing, execution.outcome):
+            return None
+        beyond = [one for one in deviations_of(account_of(execution)) if not one.is_legal]
+        if not beyond:
+            return execution
+        keys = {key for one in beyond for key in one.keys}
+        fewer = [(key, value) for key, value in tape if key not in keys]
+        if len(fewer) == len(tape):
+            return None
+        tape = fewer
+    return None
 
 
 def _scriptable(
@@ -192,11 +251,6 @@ def _reproduction(
             "the order of arrivals and of timers of one tick cannot be forced from outside"
         )
     return reproduced(found, runs.path, wanted.script)
-
-
-def _prove(failing: Outcome, label: Legality, tape: Tape, runs: Runs, wanted: Wanted) -> Legality:
-    tried = _legality.candidates(tape, runs.tape, runs.legal, runs=wanted.witness_runs)
-    return _legality.proven(failing, label, tried, runs=wanted.witness_runs)
 
 
 def _program_cancels(runs: Runs, tape: Tape) -> set[str]:

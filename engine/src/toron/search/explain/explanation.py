@@ -59,15 +59,23 @@ class Explanation:
                 self._step(step) for step in self.account.steps if step.number in self.relevant
             ],
             "chain": [
-                {"event": link.step.number, "who": link.step.who, "why": link.why,
-                 "where": link.place, "code": self.sources.code(link.place)}
+                {
+                    "event": link.step.number,
+                    "who": link.step.who,
+                    "why": link.why,
+                    "where": link.place,
+                    "code": self.sources.code(link.place),
+                }
                 for link in self.chain
             ],
             "waits": [self._wait(lane) for lane in range(len(self.account.story.waits))],
             "cycle": [self.account.names.get(lane, "") for lane in self.cycle],
             "lost_wakeups": [
-                {"who": self.account.names.get(one.waiter, ""), "within": one.within,
-                 "text": one.text}
+                {
+                    "who": self.account.names.get(one.waiter, ""),
+                    "within": one.within,
+                    "text": one.text,
+                }
                 for one in self.lost
             ],
             "nearest_passing": self._passing(),

@@ -13,16 +13,15 @@ from the same cause, that is the proof, and its token is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from toron.core.tape import Deviation as TapeDeviation
+from toron.search.clusters import is_same
 from toron.search.explain.deviations import Deviation
-from toron.search.outcome import Execution, Failure, Outcome
+from toron.search.outcome import Execution, Outcome
 
 LEGAL, BEYOND = "legal", "beyond"
-_ORDERS = ("schedule ",)
-_CANCELLATIONS = ("cancel ", "cancel.")
+_BEYOND_KEYS = ("schedule ", "cancel ")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,47 +65,26 @@ _REASONS = {
 }
 
 
-def same_cause(a: Outcome, b: Outcome) -> bool:
-    """Whether two runs fail from one cause, as far as kind, property and place tell."""
-    if a.failure is None or b.failure is None or b.verdict != "fail":
-        return False
-    return _cause(a.failure) == _cause(b.failure)
-
-
-def _cause(failure: Failure) -> tuple[str, str | None, str]:
-    return failure.kind, failure.property, failure.where
+def same_cause(failing: Outcome, other: Outcome) -> bool:
+    """Whether ``other`` fails from the cause of ``failing``."""
+    assert failing.failure is not None
+    return is_same(other.failure, failing.failure)
 
 
 def is_order(key: str) -> bool:
     """Whether a key of a tape is one of the order of steps, or of a cancellation by the search."""
-    return key.startswith((*_ORDERS, *_CANCELLATIONS))
+    return key.startswith(_BEYOND_KEYS)
 
 
-def candidates(
-    tape: Sequence[TapeDeviation],
-    run: Callable[[Sequence[TapeDeviation]], Execution],
-    run_seeds: Callable[[int], Iterator[Execution]],
-    *,
-    runs: int,
-) -> Iterator[Execution]:
-    """Runs that deviate in no order of steps, the likeliest to fail alike first."""
-    without = [(key, value) for key, value in tape if not is_order(key)]
-    if len(without) < len(tape):
-        yield run(without)
-    if without:
-        yield run([])
-    yield from run_seeds(runs)
-
-
-def proven(
-    failing: Outcome, label: Legality, tried: Iterator[Execution], *, runs: int
-) -> Legality:
+def proven(failing: Outcome, label: Legality, tried: Iterable[Execution]) -> Legality:
     """``label``, or a legal one with the first of ``tried`` that fails alike."""
+    runs = 0
     for execution in tried:
+        runs += 1
         if same_cause(failing, execution.outcome):
             return Legality(
                 f"{LEGAL}: a run in asyncio's own order fails alike (seed "
                 f"{execution.outcome.sim_seed}); this one is {label.text}",
                 execution,
             )
-    return Legality(f"{label.text}; no run of {runs} in asyncio's own order failed so")
+    return Legality(f"{label.text}; none of {runs} runs in asyncio's own order failed so")

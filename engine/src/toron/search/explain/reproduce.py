@@ -60,9 +60,9 @@ def reproduced(account: Account, kernel: Path, path: Path | None) -> Reproductio
     try:
         path.write_text(best.script, encoding="utf-8")
     except OSError as error:
-        raise BadKernel(f"--script {path}: {error.strerror}; name a file that can be written") from (
-            error
-        )
+        raise BadKernel(
+            f"--script {path}: {error.strerror}; name a file that can be written"
+        ) from (error)
     return replace(best, path=path)
 
 
@@ -77,7 +77,9 @@ def _executed(account: Account, kernel: Path, clock: str) -> Reproduction:
     wanted = _wanted(failure)
     alike = sum(end.startswith(wanted) for end in ends)
     if alike:
-        text = f"fails by itself in {alike} of {RUNS} runs: {_named(failure, wanted)} ({clock} time)"
+        text = (
+            f"fails by itself in {alike} of {RUNS} runs: {_named(failure, wanted)} ({clock} time)"
+        )
     else:
         last = ends[-1] or "no line"
         text = f"did not reproduce in {RUNS} runs: the script ended with `{last}` ({clock} time)"

@@ -17,7 +17,7 @@ from toron.core.clock import SECOND_NS
 from toron.core.tape import Deviation as TapeDeviation
 from toron.core.wakes import Stall
 from toron.search.explain.deviations import met_in
-from toron.search.explain.steps import Account, Step
+from toron.search.explain.steps import Account
 
 _TEMPLATE = Path(__file__).with_name("stock_template.py")
 _REAL_LIMIT_S = 20.0
@@ -51,7 +51,7 @@ def sleeps_of(account: Account) -> Iterator[Sleep]:
             after = stall.tick - last.wake.tick - 1
             until = _last_timer(account, stall)
             lasted_s = stall.lasted_ns / SECOND_NS
-            yield _full_name(account, last), last.ordinal, after, until, lasted_s
+            yield last.name, last.ordinal, after, until, lasted_s
 
 
 def _last_timer(account: Account, stall: Stall) -> str:
@@ -60,11 +60,6 @@ def _last_timer(account: Account, stall: Stall) -> str:
         return ""
     last = max(timers, key=lambda step: step.wake.due_ns)
     return f"{last.wake.name} {last.event.detail}"
-
-
-def _full_name(account: Account, step: Step) -> str:
-    """As the loop counts it, with the functions around the coroutine function."""
-    return f"{step.lane.name}#{account.names[step.lane.index].rpartition('#')[2]}"
 
 
 def is_too_long(account: Account) -> bool:

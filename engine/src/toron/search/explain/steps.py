@@ -60,9 +60,14 @@ class Step:
         return bool(self.wake.cancelled_by) or self.result == "cancelled"
 
     @property
+    def name(self) -> str:
+        """Its task as the loop counts it, with the functions around the coroutine function."""
+        return f"{self.lane.name}#{self.who.rpartition('#')[2]}"
+
+    @property
     def key(self) -> str:
-        """``worker#2/14``, as on a tape."""
-        return f"{self.who}/{self.ordinal}"
+        """The key of its place in the order, on a tape."""
+        return f"schedule {self.name}/{self.ordinal}"
 
 
 @dataclass(slots=True)

@@ -33,7 +33,10 @@ def text_of(explanation: Explanation) -> Iterator[str]:
     ):
         lines = list(part)
         if lines:
-            yield from (printable(line) if " t2-" in line else _cut(printable(line), WIDTH) for line in lines)
+            yield from (
+                printable(line) if " t2-" in line else _cut(printable(line), WIDTH)
+                for line in lines
+            )
             yield ""
     yield f"replay  toron replay {explanation.outcome.token}"
 
@@ -124,9 +127,13 @@ def _step_lines(explanation: Explanation, step: Step, who: str) -> Iterator[str]
     if not step.is_task:
         reason = told(step, with_place=False).replace(f" of {step.who}", "")
     place = step.event.where if step.is_task else step.wake.place
-    yield _row(f"{mark} {seconds(step.event.at_ns)}", who, reason, explanation.sources.code(place), place)
+    yield _row(
+        f"{mark} {seconds(step.event.at_ns)}", who, reason, explanation.sources.code(place), place
+    )
     for effect, at in _effects(step):
-        yield _row("", " " * len(who), f"  {effect}", explanation.sources.code(at) if at else "", at)
+        yield _row(
+            "", " " * len(who), f"  {effect}", explanation.sources.code(at) if at else "", at
+        )
 
 
 def _row(time: str, who: str, what: str, code: str, place: str) -> str:
@@ -221,7 +228,9 @@ def _side_by_side(explanation: Explanation, passing: Passing) -> Iterator[str]:
 
 def _after(account: Account, alike: int) -> list[str]:
     steps = [step for step in account.steps if step.number > alike and step.is_task]
-    return [f"{seconds(step.event.at_ns)} {step.who}: {why(step)[0]}" for step in steps[:_SIDE_BY_SIDE]]
+    return [
+        f"{seconds(step.event.at_ns)} {step.who}: {why(step)[0]}" for step in steps[:_SIDE_BY_SIDE]
+    ]
 
 
 # The script

@@ -51,7 +51,7 @@ class Coincidence:
         """What the inner strategy picks."""
         return self._inner.pick(label, bound, default)
 
-    def keeps(self, key: str) -> bool:
+    def keeps(self, key: str) -> int:
         """What the inner strategy keeps."""
         return self._inner.keeps(key)
 

@@ -19,7 +19,7 @@ from toron.core.wakes import Stall
 from toron.search.explain.deviations import met_in
 from toron.search.explain.steps import Account
 
-_TEMPLATE = Path(__file__).with_name("stock_template.py")
+_TEMPLATE = Path(__file__).with_name("stock_template.txt")
 _REAL_LIMIT_S = 20.0
 """A run of more virtual seconds is not waited for: its script has a virtual clock."""
 _GRACE_S = 10.0

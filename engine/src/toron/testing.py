@@ -48,23 +48,31 @@ def kernel(function: Kernel, /) -> Kernel: ...
 
 
 @overload
-def kernel(*, seeds: int = ..., time_limit: float = ...) -> Callable[[Kernel], Kernel]: ...
+def kernel(
+    *, seeds: int = ..., time_limit: float = ..., leaks: bool = ...
+) -> Callable[[Kernel], Kernel]: ...
 
 
 def kernel(
-    function: Kernel | None = None, /, *, seeds: int = 100, time_limit: float = 3600.0
+    function: Kernel | None = None,
+    /,
+    *,
+    seeds: int = 100,
+    time_limit: float = 3600.0,
+    leaks: bool = False,
 ) -> Kernel | Callable[[Kernel], Kernel]:
     """Mark an ``async def`` with one argument (the `World`) or none as a kernel.
 
     ``seeds`` is how many seeds an exploration uses when it is not told; ``time_limit`` is in
-    virtual seconds, and a run that reaches it is inconclusive.
+    virtual seconds, and a run that reaches it is inconclusive. ``leaks=True`` fails a run for tasks
+    that it leaves pending and for what nobody awaited; see `World.forbid_leaks`.
     """
     if seeds < 1 or time_limit <= 0:
         raise BadKernel(f"kernel(seeds={seeds}, time_limit={time_limit}): both must be above 0")
 
     def mark(marked: Kernel) -> Kernel:
         check_kernel(marked, getattr(marked, "__qualname__", repr(marked)))
-        setattr(marked, MARK, KernelOptions(seeds, time_limit))
+        setattr(marked, MARK, KernelOptions(seeds, time_limit, leaks))
         return marked
 
     return mark if function is None else mark(function)

@@ -184,7 +184,9 @@ class Set(Model):
     def step(self, state: State, op: str, arg: Any, result: Any) -> tuple[bool, State]:
         """See `Model.step`."""
         if op == "read":
-            return result is UNKNOWN or frozenset(result) == state, state
+            if result is UNKNOWN:
+                return True, state
+            return len(result) == len(state) and frozenset(result) == state, state
         if op not in ("add", "remove", "contains"):
             raise _unknown(self, op, arg, self._KNOWN)
         has = arg in state

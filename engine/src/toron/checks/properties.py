@@ -1,8 +1,9 @@
-"""Properties of a run: always, eventually, sometimes, reachable, unreachable.
+"""Properties of a run: always, eventually, sometimes, reachable, unreachable, and of histories.
 
 Safety (`always`, `unreachable`) ends the run at the step that breaks it. Liveness (`eventually`)
 ends it at its deadline. `sometimes` and `reachable` are about many runs: in one run they only count
-whether they came true, and an exploration that never saw them says so.
+whether they came true, and an exploration that never saw them says so. Histories (`linearizable`,
+`serializable`) are judged when the run has ended; one that cannot be judged is no pass.
 """
 
 from __future__ import annotations
@@ -11,13 +12,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from toron.checks.history import History
+from toron.checks.leaks import Leaks
+from toron.checks.linearizability import STEPS_MAX as ORDER_STEPS_MAX
+from toron.checks.linearizability import Linearizability, check_linearizable
+from toron.checks.models import Model
+from toron.checks.serializability import STEPS_MAX as CYCLE_STEPS_MAX
+from toron.checks.serializability import Level, Serializability, check_serializable
 from toron.core.agenda import Agenda
 from toron.core.clock import SECOND_NS, Clock, to_ns
 from toron.core.trace import Trace
-from toron.errors import PropertyFailed
+from toron.errors import LimitReached, PropertyFailed
 
-Kind = Literal["always", "eventually", "sometimes", "reachable", "unreachable"]
+Kind = Literal[
+    "always",
+    "eventually",
+    "sometimes",
+    "reachable",
+    "unreachable",
+    "linearizable",
+    "serializable",
+]
 Condition = Callable[[], object] | bool
+Judged = Linearizability | Serializability
 
 
 @dataclass(slots=True)
@@ -48,6 +65,9 @@ class Ledger:
         self._agenda = agenda
         self._trace = trace
         self.properties: dict[str, Property] = {}
+        self.leaks = Leaks(clock)
+        self._histories: dict[str, History] = {}
+        self._judges: dict[str, tuple[Property, History, Callable[[], Judged]]] = {}
         self._always: list[tuple[str, Property, Callable[[], object]]] = []
         self._awaited: dict[str, tuple[Property, Callable[[], object], float, int]] = {}
 
@@ -121,6 +141,59 @@ class Ledger:
             left_s = (deadline_ns - self._clock.now_ns) / SECOND_NS
             reason = f"had not come true when the kernel ended, {left_s:g} s before its deadline"
             self._judge(name, declared, False, reason)
+
+    def history(self, name: str) -> History:
+        """The history called ``name``, made on first use."""
+        known = self._histories.get(name)
+        if known is None:
+            known = self._histories[name] = History(
+                name, now_ns=lambda: self._clock.now_ns, note=self._trace.add
+            )
+        return known
+
+    def linearizable(
+        self, name: str, history: History, model: Model, steps_max: int | None
+    ) -> None:
+        """``history`` must be linearizable by ``model`` when the run has ended."""
+        self._judges[name] = (
+            self._get(name, "linearizable"),
+            history,
+            lambda: check_linearizable(history, model, steps_max=steps_max or ORDER_STEPS_MAX),
+        )
+
+    def serializable(
+        self, name: str, history: History, level: Level, steps_max: int | None
+    ) -> None:
+        """``history`` must keep what ``level`` promises when the run has ended."""
+        self._judges[name] = (
+            self._get(name, "serializable"),
+            history,
+            lambda: check_serializable(
+                history, level=level, steps_max=steps_max or CYCLE_STEPS_MAX
+            ),
+        )
+
+    def judge_histories(self) -> None:
+        """Nothing is recorded any more: what was must be right.
+
+        Raises PropertyFailed for the first that is wrong; when none is, LimitReached for the first
+        that could not be judged. An empty history says nothing and counts as never reached.
+        """
+        unclear: str | None = None
+        for name, (declared, history, judge) in self._judges.items():
+            if not len(history):
+                continue
+            judged = judge()
+            if judged.verdict == "unknown":
+                unclear = unclear or f"{declared.kind} {name!r}: {judged.explanation}"
+            else:
+                self._judge(name, declared, bool(judged), f"does not hold: {judged.explanation}")
+        if unclear is not None:
+            raise LimitReached(unclear)
+
+    def forbid_leaks(self) -> None:
+        """What the kernel leaves behind is a failure from now on."""
+        self.leaks.watch()
 
     def _judge(self, name: str, declared: Property, holds: bool, reason: str) -> None:
         if holds:

@@ -75,6 +75,9 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
         print(f"  {exploration.strategy}: {exploration.bound}")
     for name, counted in exploration.properties.items():
         print(f"  {property_line(name, counted)}")
+    for name in exploration.never_reached:
+        kind = exploration.properties[name]["kind"]
+        print(f"  warning: {kind} {name!r} was not seen in any of {exploration.seeds_run} runs")
     for number, cluster in enumerate(exploration.failures, 1):
         seeds = ", ".join(map(str, cluster.seeds[:8])) + (" …" if len(cluster.seeds) > 8 else "")
         print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}")

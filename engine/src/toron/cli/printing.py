@@ -60,6 +60,7 @@ def print_failure(outcome: Outcome) -> None:
     if failure is None:
         return
     print(f"  {failure.kind} at {failure.virtual_ns / SECOND_NS:.6f} virtual s")
-    print(f"    {failure.message}")
+    for line in failure.message.splitlines():
+        print(f"    {line}")
     if failure.where:
         print(f"    {failure.where}")

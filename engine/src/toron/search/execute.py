@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from toron.checks.leaks import DESTROYED, Leak
+from toron.checks.models import BadHistory
 from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
@@ -18,7 +20,7 @@ from toron.core.causes import Causes, Noting
 from toron.core.choices import ChoiceSource, SeededChoices
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
-from toron.core.loop import Shared, SimLoop, SimTask, report_text
+from toron.core.loop import Shared, SimLoop, SimTask, report_text, suspended_stack
 from toron.core.places import Places
 from toron.core.process import CURRENT
 from toron.core.selector import Descriptors
@@ -36,6 +38,7 @@ from toron.errors import (
 )
 from toron.search import clusters
 from toron.search.outcome import INCONCLUSIVE_KINDS, Failure, FailureKind, Outcome
+from toron.search.references import options_of
 from toron.search.strategies import DEFAULT_STRATEGY, strategy_of
 from toron.search.waits import stuck, watch_locks
 from toron.world.boundary.edge import Edge
@@ -45,6 +48,8 @@ from toron.world.network import Network
 from toron.world.world import MAIN_HOST, World
 
 _MESSAGE_MAX = 2_000
+_ROUNDS_TO_END = 100
+"""How often what is ready is run after the kernel's end, before a task counts as left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,8 @@ class Run:
             what, where = escapes[0]
             failure = self._told("escape", what, where)
         if failure is not None:
-            self.trace.add("failure", f"{failure.kind} {failure.message}")
+            one_line = failure.message.replace("\n", " / ")
+            self.trace.add("failure", f"{failure.kind} {one_line}")
         return self._outcome(failure)
 
     def _execute_in_context(self) -> Failure | None:
@@ -156,6 +162,10 @@ class Run:
         failure = self._run_main()
         if failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
+        if failure is None or failure.kind == "limit":
+            failure = self._history_failure() or failure
+        if failure is None and self.ledger.leaks.watched:
+            failure = self._leak_failure()
         for loop in self.shared.loops:
             loop.fall_silent()
         return failure
@@ -165,11 +175,15 @@ class Run:
         try:
             main = self.loop.create_task(self._call_kernel())
             self.shared.kernel = main
+            if options_of(self.setup.kernel).leaks:
+                self.ledger.forbid_leaks()
             result = self.loop.run_until_complete(main)
             if result is not None:
                 plain = _plain_or_name(result)
                 self.trace.add("result", dumps(plain))
                 self.world.outputs.setdefault("result", plain)
+            if self.ledger.leaks.watched:
+                self._note_pending()
             self._cancel_rest()
             self.ledger.at_end()
         except StopRun as stop:
@@ -182,6 +196,54 @@ class Run:
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
             return self._failure(kind, _describe(error), error)
         return None
+
+    def _history_failure(self) -> Failure | None:
+        """What the histories of the run say, also of one that was cut short."""
+        try:
+            self.ledger.judge_histories()
+        except PropertyFailed as stop:
+            return self._stopped(stop)
+        except LimitReached as stop:
+            return Failure("limit", str(stop)[:_MESSAGE_MAX], self.clock.now_ns, "")
+        except BadHistory as error:
+            return self._failure("exception", _describe(error), error)
+        return None
+
+    def _note_pending(self) -> None:
+        """Tasks that nobody will wait for: the kernel's own, and those of hosts that have ended."""
+        for _ in range(_ROUNDS_TO_END):
+            if not self.loop._ready:  # type: ignore[attr-defined]
+                break
+            self.loop.run_until_complete(asyncio.sleep(0))
+        processes = [host.process for host in self.world.hosts if host.up and host.has_ended]
+        processes.append(self.world.host(MAIN_HOST).process)
+        for task in self.shared.all_tasks():
+            if task.toron_process in (*processes, None) and not task.cancelling():
+                name = task.toron_process.name if task.toron_process is not None else MAIN_HOST
+                where = self.trace.place_of(suspended_stack(task))
+                text = f"{task.toron_label} on {name} is still pending, and nobody waits for it"
+                self.ledger.leaks.found.append(Leak(text, self.clock.now_ns, where))
+
+    def _leak_failure(self) -> Failure | None:
+        """What was left behind, when that is forbidden."""
+        gc.collect()  # what is part of a cycle is only now seen to be lost
+        found = list(self.ledger.leaks.found)
+        for report, at_ns in self.shared.reported:
+            task = report.get("task")
+            if report.get("message") == DESTROYED and isinstance(task, SimTask):
+                text = f"{task.toron_label} was destroyed while it was pending: nobody held it"
+                code: Any = getattr(task.get_coro(), "cr_code", None)
+                origin = (code.co_filename, code.co_firstlineno, code.co_qualname) if code else None
+                found.append(Leak(text, at_ns, "", origin))
+        if not found:
+            return None
+        first = found[0]
+        where = first.where
+        if first.origin is not None:
+            file, line, function = first.origin
+            where = f"{self.places.name_of(file)}:{line} in {function}"
+        more = "".join(f"; {leak.text}" for leak in found[1:])
+        return Failure("leaked_task", (first.text + more)[:_MESSAGE_MAX], first.at_ns, where)
 
     def _call_kernel(self) -> Any:
         takes_world = bool(inspect.signature(self.setup.kernel).parameters)

@@ -76,6 +76,19 @@ class Exploration:
         """One failure for each cause."""
         return self.clusters.all()
 
+    @property
+    def never_reached(self) -> list[str]:
+        """What should have been seen in some run and was seen in none: a warning, no failure.
+
+        Such runs may be green because they never came near what they are about. `unreachable` is
+        meant not to be reached.
+        """
+        return [
+            name
+            for name, counts in self.properties.items()
+            if counts["never_reached"] and counts["kind"] != "unreachable"
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""
         rate = self.seeds_run / self.elapsed_s if self.elapsed_s else 0.0
@@ -91,6 +104,7 @@ class Exploration:
             "failures": [cluster.to_json() for cluster in self.failures],
             "distinct_failures": len(self.failures),
             "properties": self.properties,
+            "never_reached": self.never_reached,
             "seeds_per_second": round(rate, 1),
             "interrupted": self.interrupted,
         }

@@ -37,10 +37,14 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class KernelOptions:
-    """What a kernel asks for: how many seeds by default, and its limit in virtual seconds."""
+    """What a kernel asks for: how many seeds by default, its limit in virtual seconds, and whether
+
+    what it leaves behind is a failure.
+    """
 
     seeds: int = 100
     time_limit: float = 3600.0
+    leaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

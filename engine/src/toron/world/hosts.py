@@ -106,6 +106,11 @@ class Host:
         """Whether its process lives."""
         return self.process.alive
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all that was spawned has ended by itself, so that its process would too."""
+        return bool(self._running) and all(task.done() for task in self._running)
+
     def spawn(self, main: Main, *arguments: Any, **keywords: Any) -> asyncio.Task[Any]:
         """Start ``main(*arguments)`` on this host; it is started again by `restart`.
 

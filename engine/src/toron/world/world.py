@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toron.core.clock import SECOND_NS, Clock
 from toron.core.loop import Shared
@@ -15,6 +15,11 @@ from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
 from toron.world.net import Net
 from toron.world.network import Network
+
+if TYPE_CHECKING:  # the layer above, which implements `PropertyLedger`
+    from toron.checks.history import History
+    from toron.checks.models import Model
+    from toron.checks.serializability import Level
 
 MAIN_HOST = "main"
 OUTPUTS_MAX = 10_000
@@ -43,6 +48,26 @@ class PropertyLedger(Protocol):
 
     def reachable(self, name: str) -> None:
         """See `World.reachable`."""
+        ...
+
+    def history(self, name: str) -> History:
+        """See `World.history`."""
+        ...
+
+    def linearizable(
+        self, name: str, history: History, model: Model, steps_max: int | None
+    ) -> None:
+        """See `World.linearizable`."""
+        ...
+
+    def serializable(
+        self, name: str, history: History, level: Level, steps_max: int | None
+    ) -> None:
+        """See `World.serializable`."""
+        ...
+
+    def forbid_leaks(self) -> None:
+        """See `World.forbid_leaks`."""
         ...
 
 
@@ -183,6 +208,44 @@ class World:
     def unreachable(self, name: str) -> None:
         """No run may get here."""
         self._ledger.unreachable(name)
+
+    def history(self, name: str) -> History:
+        """The history called ``name``, made on first use: what clients asked for and were told.
+
+        ``with history.call("c1", "write", 7) as call: await store.write(7); call.ok()``, or
+        ``await history.record("c1", "read", None, store.read())``.
+        """
+        return self._ledger.history(name)
+
+    def linearizable(
+        self, name: str, history: History, model: Model, *, steps_max: int | None = None
+    ) -> None:
+        """``history`` must be linearizable by ``model`` (`toron.models`) when the run has ended.
+
+        One that cannot be judged in ``steps_max`` steps makes the run inconclusive.
+        """
+        self._ledger.linearizable(name, history, model, steps_max)
+
+    def serializable(
+        self,
+        name: str,
+        history: History,
+        *,
+        level: Level = "serializable",
+        steps_max: int | None = None,
+    ) -> None:
+        """The transactions of ``history`` must keep what ``level`` promises.
+
+        Judged when the run has ended; see `toron.check_serializable`.
+        """
+        self._ledger.serializable(name, history, level, steps_max)
+
+    def forbid_leaks(self) -> None:
+        """Fail the run for tasks that the kernel leaves pending, and for what nobody awaited.
+
+        Like ``@toron.kernel(leaks=True)``, from here on; `toron.checks.leaks` says what counts.
+        """
+        self._ledger.forbid_leaks()
 
     def record(self, name: str, value: Any) -> None:
         """Make ``value`` an output of the run, part of its snapshot; a later one replaces it.

@@ -102,7 +102,8 @@ class Wakes:
                 known[task] = (trace.count, trace.here())
             return was_cancelled
 
-        SimTask.cancel = noting  # type: ignore[method-assign]
+        tasks: Any = SimTask
+        tasks.cancel = noting
 
     def _noting_soon(self, schedule: Any) -> Any:
         def noting(*arguments: Any, **options: Any) -> Any:

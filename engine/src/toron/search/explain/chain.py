@@ -47,7 +47,7 @@ def chain_of(focus: Step | None, since: int) -> list[Link]:
 def _origins(step: Step) -> Iterator[Step]:
     """The steps of tasks, and the timers, that caused ``step``; callbacks are passed over."""
     for origin in (step.by, step.canceller):
-        while origin is not None and not origin.is_task and origin.wake.way == "soon":
+        while origin is not None and not origin.is_task and origin.way == "soon":
             origin = origin.by
         if origin is not None and origin.is_sleep:
             origin = origin.by
@@ -63,12 +63,12 @@ def why(step: Step) -> tuple[str, str]:
     if step.is_task and step.ordinal == 1:
         starter = f"started by {told(by)}" if by is not None else "the kernel began"
         return starter, _program(step.wake.place)
-    if step.wake.way == "timer":
+    if step.way == "timer":
         return f"due after {step.wake.delay_ns / _MS:.6g} ms", _program(step.wake.place)
-    if step.wake.way == "io":
+    if step.way == "io":
         sender = f", sent by {told(by)}" if by is not None else ""
         return f"bytes arrived{sender}", ""
-    if step.wake.way == "thread":
+    if step.way == "thread":
         return "woken by a thread", _program(step.wake.place)
     return _why_woken(step, by)
 
@@ -76,7 +76,7 @@ def why(step: Step) -> tuple[str, str]:
 def _why_cancelled(step: Step) -> tuple[str, str]:
     by = step.canceller or step.by
     place = _program(step.wake.cancelled_at) or _program(step.wake.place)
-    if by is not None and by.wake.way == "timer":
+    if by is not None and by.way == "timer":
         place = _program(by.wake.place) or place
     woken = ""
     if step.result != "cancelled" and step.by is not None and step.by is not by:
@@ -97,8 +97,8 @@ def _why_woken(step: Step, by: Step | None) -> tuple[str, str]:
         return f"its sleep of {by.wake.delay_ns / _MS:.6g} ms was over", _program(by.wake.place)
     if by.is_task and by.who == step.who:
         return "went on at its next turn", place
-    through = "" if by.is_task or by.wake.way == "timer" else f" through {told(by)}"
-    while not by.is_task and by.wake.way == "soon" and by.by is not None:
+    through = "" if by.is_task or by.way == "timer" else f" through {told(by)}"
+    while not by.is_task and by.way == "soon" and by.by is not None:
         place, by = place or _program(by.wake.place), by.by
     return f"woken by {told(by)}{through}", place
 
@@ -145,6 +145,18 @@ class Lost:
     within: str
     text: str
     steps: tuple[Step, ...]
+
+
+def focus_of(account: Account, lost: Sequence[Lost]) -> Step | None:
+    """Where to begin: at a wake-up that was lost, at who waits for nobody, or at the last step."""
+    for one in lost:
+        if one.steps:
+            return one.steps[-1]
+    for wait in account.story.waits:
+        steps = account.of_lane(wait.lane)
+        if steps and not wait.holders and not wait.what.endswith(_OF_CHILDREN):
+            return steps[-1]
+    return account.focus()
 
 
 def lost_wakeups(account: Account) -> Iterator[Lost]:
@@ -201,7 +213,7 @@ def _lost(account: Account, wait: Wait) -> Lost | None:
         return _left(wait, within, cancelled[0])
     given = [step for visit in others if (step := visit.given()) is not None]
     if not given:
-        return Lost(wait.lane, within, "nobody else was ever woken from there", ())
+        return None
     latest = max(given, key=lambda step: step.number)
     text = f"the last one who was woken there was {latest.who}, {_reason(latest)}"
     return Lost(wait.lane, within, text, _with_origins(latest))
@@ -270,6 +282,6 @@ def _is_given(step: Step) -> bool:
     by = step.by
     if by is None or (step.is_cancelled and step.result == "cancelled"):
         return False
-    while not by.is_task and by.wake.way == "soon" and by.by is not None:
+    while not by.is_task and by.way == "soon" and by.by is not None:
         by = by.by
     return by.is_task and by.who != step.who

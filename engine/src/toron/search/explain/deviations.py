@@ -6,6 +6,7 @@ its tape.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from toron.search.traces.events import short
 _LISTED = 4
 _MS = 1_000_000
 CANCEL = "cancel "
+_LATENCY = re.compile(r"net\.latency[.:](.*)")
 SILENT = ("disk.order.", "disk.time.", "net.split", "net.reuseport")
 """Choices that are made in every run, and of which no other is asyncio's own."""
 
@@ -28,7 +30,8 @@ class Deviation:
     """One thing that was done otherwise."""
 
     kind: str
-    """``order``, ``stall``, ``world`` or ``cancellation``."""
+    """``order``, ``timers``, ``stall``, ``cancellation``, ``timeout``, ``network``, ...: see
+    `legality`."""
     at_ns: int
     text: str
     broken_promise: str = ""
@@ -108,7 +111,7 @@ def _moved_step(group: list[Step], own: Sequence[int], at: int) -> Deviation:
     broken = broken or next(
         (_promise(step, one) for one in overtaking if is_promised(step, one)), ""
     )
-    kind = "timer of one tick" if step.wake.way == "timer" else "step"
+    kind = "timer of one tick" if step.way == "timer" else "step"
     if overtaken:
         text = f"{told(step)} ran before {_listed(overtaken)}"
         text += f" (asyncio would have run {told(overtaken[0], with_place=False)} first)"
@@ -145,7 +148,7 @@ def told(step: Step, *, with_place: bool = True) -> str:
     name = step.event.detail
     if step.is_sleep:
         return f"the end of the sleep of {step.who}"
-    if step.wake.way == "timer":
+    if step.way == "timer":
         is_deadline = "timeout" in name.lower() or "deadline" in name.lower()
         what = "the timeout" if is_deadline else f"the timer {name.rpartition('.')[2]}"
         place = short_place(step.wake.place)
@@ -165,8 +168,10 @@ def _stalls(account: Account) -> Iterator[Deviation]:
             f"the process stood still for {stall.lasted_ns / _MS:.6g} ms before tick {stall.tick}"
         )
         if len(met) > 1:
-            names = [told(step) for step in met]
-            text += ", so " + ", ".join(names[:-1]) + f" and {names[-1]} came in one tick"
+            names = list(dict.fromkeys(told(step) for step in met))
+            rest = f", {len(names) - _LISTED} more" if len(names) > _LISTED + 1 else ""
+            first = names[:_LISTED] if rest else names[:-1]
+            text += f", so {', '.join(first)}{rest} and {names[-1]} came in one tick"
         elif met:
             text += f", until {told(met[0])}"
         yield Deviation("stall", stall.at_ns, text, steps=tuple(met))
@@ -177,7 +182,7 @@ def met_in(account: Account, stall: Stall) -> list[Step]:
     return [
         step
         for step in account.steps
-        if step.wake.tick == stall.tick and step.wake.way in ("timer", "io", "")
+        if step.wake.tick == stall.tick and step.way in ("timer", "io", "")
     ]
 
 
@@ -221,24 +226,26 @@ def _of_the_tape(account: Account) -> Iterator[Deviation]:
         by_label.setdefault(label, []).append((which, value))
     at_ns = account.execution.outcome.virtual_ns
     for label, chosen in by_label.items():
-        yield Deviation("world", at_ns, _of_the_world(label, chosen), keys=(label,))
+        kind, text = _of_the_world(label, chosen)
+        yield Deviation(kind, at_ns, text, keys=tuple(f"{label} {which}" for which, _ in chosen))
 
 
-def _of_the_world(label: str, chosen: list[tuple[str, int]]) -> str:
+def _of_the_world(label: str, chosen: list[tuple[str, int]]) -> tuple[str, str]:
     which = ", ".join(number for number, _ in chosen[:_LISTED])
     more = f" and {len(chosen) - _LISTED} more" if len(chosen) > _LISTED else ""
-    kind, _, about = label.partition(".")
-    if label.startswith("net.latency."):
-        return f"packets {which}{more} of {label.removeprefix('net.latency.')} took longer"
+    which += more
+    latency = _LATENCY.match(label)
+    if latency is not None:
+        return "network", f"packets {which} from {latency[1]} took longer"
     if label.startswith("net."):
-        return f"the network: {about} {which}{more}"
+        return "network", f"the network chose otherwise ({label} {which})"
     if label == "schedule.thread":
-        return f"another thread than the first went on (picks {which}{more})"
+        return "threads", f"another thread than the first went on (choices {which})"
     if label.startswith("schedule.io"):
-        return f"descriptors were reported ready in another order ({which}{more})"
-    if kind == "chaos":
-        return f"faults were injected ({about}: {which}{more})"
-    return f"{label}: {which}{more}"
+        return "descriptors", f"descriptors were reported ready in another order ({which})"
+    if label.startswith(("chaos", "fault")):
+        return "faults", f"faults were injected ({label}: {which})"
+    return "other", f"{label}: {which}"
 
 
 def seconds(at_ns: int) -> str:

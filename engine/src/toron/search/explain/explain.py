@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toron.core.tape import Deviation as TapeDeviation
 from toron.errors import BadKernel
-from toron.search.explain.chain import Link, Lost, chain_of, cycle_of, lost_wakeups
+from toron.search.explain.chain import Link, Lost, chain_of, cycle_of, focus_of, lost_wakeups
 from toron.search.explain.deviations import CANCEL, Deviation, deviations_of
 from toron.search.explain.explanation import Explanation
 from toron.search.explain.legality import (
@@ -126,8 +126,7 @@ def _explained(
     deviations = deviations_of(account, _program_cancels(runs, tape))
     label = labelled(execution.outcome, deviations, [tape, first_tape], runs, wanted.witness_runs)
     lost = list(lost_wakeups(account))
-    focus = next((one.steps[-1] for one in lost if one.steps), account.focus())
-    chain = chain_of(focus, _first_of(deviations))
+    chain = chain_of(focus_of(account, lost), _first_of(deviations))
     failure = execution.outcome.failure
     assert failure is not None
     return Explanation(

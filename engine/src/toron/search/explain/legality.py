@@ -49,10 +49,11 @@ def legality_of(deviations: Sequence[Deviation]) -> Legality:
     if broken:
         always = "the search " if broken[0].kind == "cancellation" else "stock asyncio always runs "
         return Legality(f"{BEYOND}: {always}{broken[0].broken_promise}")
-    reasons = sorted({_REASONS[deviation.kind] for deviation in deviations})
+    reasons = [_REASONS[kind] for kind in dict.fromkeys(one.kind for one in deviations)]
     if not reasons:
         return Legality(f"{LEGAL}: it happens in asyncio's own order, without any deviation")
-    return Legality(f"{LEGAL}: stock asyncio may do so, given {' and '.join(reasons)}")
+    given = " and ".join(filter(None, [", ".join(reasons[:-1]), reasons[-1]]))
+    return Legality(f"{LEGAL}: stock asyncio may do so, given {given}")
 
 
 _REASONS = {
@@ -61,7 +62,11 @@ _REASONS = {
     "timeout": "an await that takes longer",
     "cancellation": "a cancellation that the program makes at another moment",
     "stall": "a process that stands still for a moment",
-    "world": "that network, those threads and faults",
+    "network": "such latencies of the network",
+    "threads": "threads that go on in that order",
+    "descriptors": "descriptors that become ready in that order",
+    "faults": "the faults that were injected",
+    "other": "what the machine may choose",
 }
 
 

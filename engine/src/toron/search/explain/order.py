@@ -3,15 +3,16 @@
 Handles that are put on a loop run first-in first-out. So the order of two that are ready together
 is the order in which they were put there, and it is promised as far back as that order is:
 
-- put there in one step (`gather` starts tasks in order, `Event.set` wakes waiters in order): promised;
+- put there in one step (`gather` starts tasks in order, `Event.set` wakes waiters in order):
+  promised;
 - put there by two steps whose own order is promised: promised, and so on backwards;
 - put there, directly or by way of others, by two *timers*: promised only if the first was also set
   before the second, by steps whose order is promised, and was due earlier. A machine may stand
   still between the settings, which makes the second later and never the first. Timers that are due
   at the very same instant have no order (the documentation of `loop.call_later` says so);
 - by a timer, and by a step before which that timer had not been set: the step comes first;
-- by bytes that arrived, by a thread, on different hosts: open. Latency, the order in which the
-  kernel reports descriptors and the moment at which a thread goes on are nobody's promise.
+- by bytes or connections that arrived, by a thread, on different hosts: open. Latency, the order
+  in which the kernel reports descriptors and when a thread goes on are nobody's promise.
 
 One that follows from the other comes after it, whatever the way.
 """
@@ -19,6 +20,9 @@ One that follows from the other comes after it, whatever the way.
 from __future__ import annotations
 
 from toron.search.explain.steps import Step
+
+_IN_TURN = (("soon", "soon"), ("soon", "timer"), ("timer", "timer"))
+"""Ways, of the first and the second, by which the order may be one of what put them there."""
 
 
 def is_promised(first: Step, second: Step) -> bool:
@@ -28,21 +32,26 @@ def is_promised(first: Step, second: Step) -> bool:
             return True
         if first.event.host != second.event.host or _was_other_way_round(first, second):
             return False
-        ways = first.wake.way, second.wake.way
-        if ways == ("timer", "timer"):
-            if first.wake.due_ns >= second.wake.due_ns:
-                return False
-            if first.by is second.by:
-                return first.wake.timer < second.wake.timer
-        elif ways not in (("soon", "soon"), ("soon", "timer")):
-            return False
-        elif first.by is second.by:
-            return True
-        if first.by is None or second.by is None:
-            return first.by is None  # put there before the first step of all
+        known = _by_their_ways(first, second)
+        if known is not None or first.by is None or second.by is None:
+            return bool(known)
         first, second = first.by, second.by
         if first.number > second.number:
             return False
+
+
+def _by_their_ways(first: Step, second: Step) -> bool | None:
+    """Whether the order is promised, as far as the two themselves tell; None: ask their causes."""
+    ways = first.way, second.way
+    if ways not in _IN_TURN:
+        return False
+    if ways == ("timer", "timer") and first.wake.due_ns >= second.wake.due_ns:
+        return False
+    if first.by is second.by:
+        return second.way == "soon" or first.way == "soon" or first.wake.timer < second.wake.timer
+    if first.by is None or second.by is None:
+        return first.by is None  # put there before the first step of all
+    return None
 
 
 def follows(later: Step, earlier: Step) -> bool:

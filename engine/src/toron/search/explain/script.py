@@ -1,9 +1,9 @@
 """Writes a program that fails on stock asyncio as a run failed here.
 
-It imports the user's kernel from its file and runs it on asyncio's own event loop; a stand-in takes
-the place of `toron` in it. All that is forced are moments at which the whole process sleeps, as any
-busy machine may: between two iterations of the loop, until a timer is due. Nothing else of a run can
-be forced legally, so only a run whose deviations are stalls becomes a script.
+It imports the user's kernel from its file and runs it on asyncio's own event loop; a stand-in
+takes the place of `toron` in it. All that is forced are moments at which the whole process sleeps,
+as any busy machine may: between two iterations of the loop, until a timer is due. Nothing else of a
+run can be forced legally, so only a run whose deviations are stalls becomes a script.
 """
 
 from __future__ import annotations
@@ -103,4 +103,5 @@ def _header(kind: str, sleeps: Sequence[Sleep], clock: str) -> str:
     what = forced or "nothing is forced: the order is asyncio's own"
     ends = "It ends with exit code 1 and the line FAILED when it fails, with 0 when it passes."
     time = "Time is real." if clock == "real" else "Nothing is waited for: its clock is virtual."
-    return f"Written by `toron explain`; it needs Python and the program, not Toron. In it {what}. {time} {ends}"
+    needs = "Written by `toron explain`; it needs Python and the program, not Toron."
+    return f"{needs} In it {what}. {time} {ends}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from toron.core.wakes import Wake
+from toron.core.wakes import Wake, Way
 from toron.search.outcome import Execution
 from toron.search.traces.events import Event, Lane, Story, short
 from toron.search.traces.model import story_of
 
+_LOOPS = ("BaseEventLoop.", "BaseSelectorEventLoop.", "SimLoop.")
 _SLEEP_OVER = "futures._set_result_unless_cancelled"
 
 
@@ -26,6 +27,8 @@ class Step:
     lane: Lane
     who: str
     """``worker#2``: the second task made of that coroutine function; of a call, whose timer."""
+    way: Way
+    """How it came on the loop; a task for a connection that was accepted comes by I/O, too."""
     ordinal: int = 0
     """Which step of its task it is, from 1; 0 for a call."""
     by: Step | None = None
@@ -111,7 +114,7 @@ def account_of(execution: Execution) -> Account:
         if event is None or event.kind not in ("step", "call"):
             continue  # of a host that was paused or down, or beyond what is kept
         lane = story.lanes[event.lane]
-        step = Step(event, wake, lane, names.get(lane.index, ""))
+        step = Step(event, wake, lane, names.get(lane.index, ""), wake.way)
         if step.is_task:
             step.ordinal = counts[lane.index] = counts.get(lane.index, 0) + 1
         account.steps.append(step)
@@ -131,7 +134,13 @@ def _names(story: Story) -> Iterator[tuple[int, str]]:
     tasks = [lane for lane in story.lanes if lane.kind == "task"]
     for lane in sorted(tasks, key=lambda lane: lane.spawned or lane.first):
         count = counts[lane.name] = counts.get(lane.name, 0) + 1
-        yield lane.index, f"{short(lane.name)}#{count}"
+        yield lane.index, f"{_plain(lane.name)}#{count}"
+
+
+def _plain(name: str) -> str:
+    """A coroutine function's name, without the functions around it and the loop's own classes."""
+    name = short(name)
+    return name.rpartition(".")[2] if name.startswith(_LOOPS) else name
 
 
 def _join(account: Account, step: Step) -> None:
@@ -139,11 +148,22 @@ def _join(account: Account, step: Step) -> None:
     step.by = account.step(wake.by) if wake.way != "io" else _sender(account, step.event)
     if step.by is step:
         step.by = None
+    if step.ordinal == 1 and step.by is not None and step.by.way == "io":
+        _join_accepted(account, step, step.by)
     step.canceller = account.step(wake.cancelled_by)
     if not step.is_task and wake.way == "timer" and step.by is not None:
         step.who = step.by.who
     for origin in {id(known): known for known in (step.by, step.canceller) if known}.values():
         origin.led_to.append(step)
+
+
+def _join_accepted(account: Account, step: Step, accepting: Step) -> None:
+    """One call accepts what has connected, in the order of arrival, and starts a task for each."""
+    before = [event for event in accepting.inside if event.number < step.lane.spawned]
+    accepted = [event for event in before if event.kind == "accept"]
+    if accepted:
+        step.way = "io"
+        step.by = account.step(accepted[-1].cause) or accepting
 
 
 def _sender(account: Account, event: Event) -> Step | None:

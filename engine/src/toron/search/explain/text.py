@@ -5,16 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from toron.core.clock import SECOND_NS
 from toron.search.explain.chain import why
 from toron.search.explain.deviations import seconds, told
 from toron.search.explain.explanation import Explanation
 from toron.search.explain.neighbours import Passing
 from toron.search.explain.sources import is_pythons, short_place
 from toron.search.explain.steps import Account, Step
+from toron.search.traces.events import Wait
 from toron.search.traces.text import printable
 
 WIDTH = 100
+_MS = 1_000_000
 _SIDE_BY_SIDE = 8
 _SHOWN = frozenset(("send", "udp", "connect", "record", "broken", "unhandled"))
 _WHO_MAX, _WHAT = 20, 34
@@ -46,7 +47,8 @@ def _head(explanation: Explanation) -> Iterator[str]:
     failure = outcome.failure
     assert failure is not None
     seeds = f"seed {outcome.sim_seed}, chaos seed {outcome.chaos_seed}"
-    yield f"{failure.kind.upper()}  {outcome.kernel}  {seeds}  at {seconds(failure.virtual_ns)} virtual s"
+    when = f"at {seconds(failure.virtual_ns)} virtual s"
+    yield f"{failure.kind.upper()}  {outcome.kernel}  {seeds}  {when}"
     yield from _wrapped("  ", failure.message.partition("; waiting: ")[0])
     if failure.where:
         yield f"  {failure.where}"
@@ -102,7 +104,8 @@ def _interleaving(explanation: Explanation) -> Iterator[str]:
             tick = step.wake.tick
             stall = stalls.get(tick)
             if stall is not None:
-                yield f"  {'-' * 11} the process stood still for {stall.lasted_ns / 1e6:.6g} ms, until tick {tick}"
+                lasted_ms = f"{stall.lasted_ns / _MS:.6g} ms"
+                yield f"  {'-' * 10} the process stood still for {lasted_ms}, until tick {tick}"
         yield from _step_lines(explanation, step, _who(step, with_host=hosts).ljust(width))
     if hidden:
         yield _folded(hidden)
@@ -137,7 +140,7 @@ def _step_lines(explanation: Explanation, step: Step, who: str) -> Iterator[str]
 
 
 def _row(time: str, who: str, what: str, code: str, place: str) -> str:
-    at = short_place(place)
+    at, code = short_place(place), "" if is_pythons(place) else code
     number = at.rpartition(":")[2] if code else at
     left = f"  {time:<10} {who}  {_cut(what, _WHAT):<{_WHAT}}"
     return f"{left} {number:>4} {code}".rstrip() if code else f"{left} {at}".rstrip()
@@ -177,7 +180,8 @@ def _chain(explanation: Explanation) -> Iterator[str]:
         at = short_place(link.place)
         code = explanation.sources.code(link.place)
         end = f"  ({at}: {code})" if code else f"  ({at})" if at else ""
-        yield f"  {seconds(link.step.event.at_ns):<11}  {told(link.step, with_place=False)}: {link.why}{end}"
+        who = told(link.step, with_place=False)
+        yield f"  {seconds(link.step.event.at_ns):<10}  {who}: {link.why}{end}"
 
 
 def _deadlock(explanation: Explanation) -> Iterator[str]:
@@ -189,17 +193,23 @@ def _deadlock(explanation: Explanation) -> Iterator[str]:
     names = account.names
     for wait in waits:
         who = names.get(wait.lane, account.story.lanes[wait.lane].label)
-        held = ", ".join(names.get(lane, "?") for lane in wait.holders)
-        what = "the end of " + held if wait.what.startswith("the end of") and held else wait.what
-        held = f", held by {held}" if held and not what.startswith("the end of") else ""
-        at = short_place(wait.where)
-        yield f"  {_cut(who, _WHO_MAX):<{_WHO_MAX}}  waits for {what or 'nothing known'}{held}  {at}  {explanation.sources.code(wait.where)}"
+        at, code = short_place(wait.where), explanation.sources.code(wait.where)
+        yield f"  {_cut(who, _WHO_MAX):<{_WHO_MAX}}  waits for {_awaited(account, wait)}"
+        if at:
+            yield f"  {'':<{_WHO_MAX}}  {at}  {code}".rstrip()
     if explanation.cycle:
         ring = [names.get(lane, "?") for lane in explanation.cycle]
         yield "  a ring: " + " -> ".join([*ring, ring[0]])
     for lost in explanation.lost:
         text = f"nobody will wake {names.get(lost.waiter, '?')} in {lost.within}: {lost.text}"
         yield from _wrapped("  ", text, "    ")
+
+
+def _awaited(account: Account, wait: Wait) -> str:
+    held = ", ".join(account.names.get(lane, "?") for lane in wait.holders)
+    if wait.what.startswith("the end of"):
+        return f"the end of {held}" if held else wait.what
+    return (wait.what or "nothing known") + (f", held by {held}" if held else "")
 
 
 # The nearest run that passes
@@ -210,8 +220,8 @@ def _passing(explanation: Explanation) -> Iterator[str]:
     if passing is None:
         yield "No run near it passes"
         return
-    text = f"The nearest run that passes, {passing.change}, is the same for {passing.alike} events; then"
-    yield from _wrapped("", text)
+    text = f"The nearest run that passes, {passing.change}, is the same for {passing.alike} events"
+    yield from _wrapped("", f"{text}; then")
     yield from _side_by_side(explanation, passing)
 
 
@@ -246,8 +256,3 @@ def _reproduction(explanation: Explanation) -> Iterator[str]:
         yield f"  python {found.path}"
     elif found.script:
         yield "  --script FILE keeps the script"
-
-
-def virtual_seconds(ns: int) -> str:
-    """For a sentence."""
-    return f"{ns / SECOND_NS:.6g} s"

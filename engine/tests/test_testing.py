@@ -31,6 +31,10 @@ async def with_options(world: toron.World) -> None:
     await world.sleep(1)
 
 
+# Explored by the tests below, and not by the plugin of pytest.
+in_this_file.__test__ = with_options.__test__ = False
+
+
 async def plain() -> int:
     await asyncio.sleep(1)
     return 42

@@ -34,6 +34,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     # Without them a run would have no page, and say so in a warning that nobody reads.
     templates = ROOT / "src" / "testops" / "reports" / "templates"
     assert {f"testops/reports/templates/{path.name}" for path in templates.iterdir()} <= {*inside}
+    page = ROOT / "engine" / "src" / "toron" / "search" / "traces" / "page"
+    of_toron = zipfile.ZipFile(found[1]).namelist()
+    assert {f"toron/search/traces/page/{path.name}" for path in page.iterdir()} <= {*of_toron}
     return found
 
 

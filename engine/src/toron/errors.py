@@ -61,3 +61,7 @@ class PropertyFailed(StopRun):
         super().__init__(message)
         self.name = name
         self.where = where
+
+
+class RunRejected(StopRun):
+    """The data that were drawn are none that the kernel wants: the run ends and says nothing."""

@@ -10,17 +10,18 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from toron import ENGINE_VERSION
+from toron.core.clock import to_ns
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
+from toron.search import branch as _branch
 from toron.search import explore as _explore
+from toron.search import inevitable as _inevitable
 from toron.search import shrink as _shrink
 from toron.search import verify as _verify
 from toron.search.clusters import mark_of
-from toron.search.explain import explain as _explain
-from toron.search.explain.explanation import Explanation
 from toron.search.frames import read_frame, write_frame
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import WALL_LIMIT_S, Request, Worker
@@ -32,14 +33,21 @@ from toron.search.references import (
     check_kernel,
     options_of,
     parse_seed,
+    parse_seed_range,
 )
 from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 from toron.search.worker import perform
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
+
+if TYPE_CHECKING:
+    from toron.search.explain.explanation import Explanation
+    from toron.search.traces.events import Story
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _WORKERS_KEPT = 4
+_SECONDS_MAX = 1e9
 _workers: dict[Path, Worker] = {}
 
 
@@ -121,6 +129,7 @@ def execute(
     strategy: str = DEFAULT_STRATEGY,
     tape: Sequence[tuple[str, int]] | None = None,
     records_tape: bool = False,
+    reseeds: Sequence[tuple[int, int]] = (),
 ) -> Execution:
     """`run`, with the trace, what deviated from the harmless run, and what the program printed.
 
@@ -145,6 +154,7 @@ def execute(
         strategy=check_strategy(strategy, explores=tape is not None),
         tape=None if tape is None else tuple(tape),
         records_tape=records_tape,
+        reseeds=tuple(reseeds),
     )
     if here is not None:
         return _execute_here(here, request)
@@ -174,6 +184,7 @@ def _path_of(function: Callable[..., Any]) -> Path:
 
 def _execute_here(function: Callable[..., Any], request: Request) -> Execution:
     path = _path_of(function)
+    prepare_draws()
     answers, write_end = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of the caller stay behind
@@ -209,6 +220,93 @@ def _answer_and_exit(function: Callable[..., Any], path: Path, fd: int, request:
     except BaseException as error:  # noqa: BLE001  (reported to the parent, then the process ends)
         write_frame(fd, {"kind": "error", "message": f"{type(error).__name__}: {error}"})
     os._exit(0)
+
+
+def branches_of(count: int | None, numbers: str | None = None) -> list[int]:
+    """The numbers of branches: the first ``count``, or those of a range ``A:B``."""
+    if numbers is not None:
+        if count is not None:
+            raise BadKernel("--branches and --seeds exclude each other")
+        wanted = parse_seed_range(numbers)
+        if wanted[-1] > _branch.SALT_MAX:
+            raise BadKernel(f"--seeds {numbers}: branches have numbers up to 2^53")
+        return list(wanted)
+    if count is None or count < 1:
+        raise BadKernel(f"--branches {count} must be at least 1")
+    return list(range(count))
+
+
+def branch(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seed: int,
+    at: float,
+    branches: int | Iterable[int] = 100,
+    chaos_seed: int = 0,
+    jobs: int = 1,
+    on_branch: Callable[[int, Outcome], None] | None = None,
+) -> _branch.Branching:
+    """Fork a run at ``at`` virtual seconds; each copy goes on under its own number.
+
+    ``branches`` is how many, or their numbers. Branch 0 is the run itself; in every other one all
+    that chance decides from that moment on is new: schedule, network, the program's entropy, faults
+    that have not begun.
+    """
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if reference is None:
+        raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be branched")
+    salts = branches_of(branches) if isinstance(branches, int) else list(dict.fromkeys(branches))
+    if not salts:
+        raise BadKernel("branch(branches=[]): name at least one")
+    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    return _branch.branch(
+        _worker(reference.path),
+        base,
+        _moment(at),
+        [parse_seed(salt, "branches") for salt in salts],
+        jobs=_at_least_one(jobs),
+        on_branch=on_branch,
+    )
+
+
+def inevitable(
+    function: Callable[..., Any] | KernelRef,
+    *,
+    seed: int,
+    chaos_seed: int = 0,
+    points: int = 12,
+    branches: int = 20,
+    jobs: int = 1,
+    on_point: Callable[[_inevitable.Point], None] | None = None,
+) -> _inevitable.Inevitability:
+    """Of a run that fails: the failure rate of branches over time, and from when on all fail."""
+    reference = function if isinstance(function, KernelRef) else _reference_of(function)
+    if reference is None:
+        raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be branched")
+    if points < 1 or branches < 1:
+        raise BadKernel(f"--points {points} and --branches {branches} must both be at least 1")
+    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    return _inevitable.inevitable(
+        _worker(reference.path),
+        base,
+        points=points,
+        branches=branches,
+        jobs=_at_least_one(jobs),
+        on_point=on_point,
+    )
+
+
+def _moment(at: float) -> int:
+    """A virtual time in whole nanoseconds; BadKernel for what is none."""
+    if not 0 <= at < _SECONDS_MAX:
+        raise BadKernel(f"--at {at!r} must be 0 or more virtual seconds")
+    return to_ns(at)
+
+
+def _at_least_one(jobs: int) -> int:
+    if jobs < 1:
+        raise BadKernel(f"--jobs {jobs} must be at least 1")
+    return jobs
 
 
 def explore(
@@ -293,6 +391,7 @@ def execute_token(token: Token, reference: KernelRef, *, level: str = "digest") 
         level=level,
         strategy=token.strategy,
         tape=token.tape,
+        reseeds=token.reseeds,
     )
 
 
@@ -352,6 +451,37 @@ def shrunk(
     return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
 
 
+def told(run: str | Outcome) -> Story:
+    """What a run did, event by event; of a replay that behaves otherwise now, what it did now."""
+    from toron.search.traces.model import story_of  # a program under test has no use for it
+
+    token = run if isinstance(run, str) else run.token
+    try:
+        return story_of(replayed(token, level="events"))
+    except ReplayDiffers as differs:
+        return story_of(
+            differs.execution, differs=str(differs), is_unstable=not differs.code_changed
+        )
+
+
+def trace(
+    run: str | Outcome,
+    *,
+    format: str = "text",  # noqa: A002  (as the option of the command is called)
+    against: str | Outcome | None = None,
+) -> str:
+    """What a run did, by its token or outcome: ``text``, ``html``, ``perfetto`` or ``ndjson``.
+
+    ``against`` is a second run: text and page then show where the two differ. The run is executed
+    again; when it behaves otherwise now, the trace is of what happened now, and says so.
+    """
+    from toron.search.traces.formats import check_format, lines_of
+
+    form = check_format(format, of_two=against is not None)
+    other = told(against) if against is not None else None
+    return "".join(f"{line}\n" for line in lines_of(told(run), form, against=other))
+
+
 def explain(
     failed: Outcome | str, *, shrink: bool = True, script: Path | None = None
 ) -> Explanation:
@@ -359,5 +489,8 @@ def explain(
 
     ``script`` is where the program that fails on stock asyncio is written, where there can be one.
     """
+    from toron.search.explain.explain import Wanted
+    from toron.search.explain.explain import explain as explained
+
     token = Token.decode(failed if isinstance(failed, str) else failed.token)
-    return _explain.explain(token, _explain.Wanted(shrinks=shrink, script=script))
+    return explained(token, Wanted(shrinks=shrink, script=script))

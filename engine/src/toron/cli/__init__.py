@@ -14,27 +14,30 @@ import traceback
 from collections.abc import Sequence
 
 from toron import ENGINE_VERSION
-from toron.cli import explain, explore, replay, run, shrink, trace, verify
-from toron.cli.codes import BAD_INPUT, HOLDS, INTERNAL, INTERRUPTED
-from toron.errors import BadKernel, ToronError
+from toron.cli import branch, explain, explore, replay, run, shrink, trace, verify
+from toron.cli.codes import BAD_INPUT, HOLDS, INCONCLUSIVE, INTERNAL, INTERRUPTED
+from toron.errors import BadKernel, ToronError, WorkerDied
 
-_VERBS = (run, explore, verify, replay, shrink, trace, explain)
+_VERBS = (run, explore, verify, replay, shrink, branch, trace, explain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    code: int = HOLDS
     try:
-        code: int = options.verb(options)
+        code = options.verb(options)
         sys.stdout.flush()  # a reader that went away is met here, and not when Python exits
     except BadKernel as error:
         return _complain(options, str(error), BAD_INPUT)
+    except WorkerDied as error:
+        return _complain(options, str(error), INCONCLUSIVE)
     except KeyboardInterrupt:
         return _complain(options, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return HOLDS
+        return code
     except Exception as error:  # noqa: BLE001  (the door: whatever is left is a bug of ours)
         detail = traceback.format_exc() if os.environ.get("TORON_DEBUG") else ""
         kind = "" if isinstance(error, ToronError) else f"{type(error).__name__}: "

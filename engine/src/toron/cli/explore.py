@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
+from toron.cli import progress
 from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE, INTERRUPTED
 from toron.cli.options import (
     add_kernel,
@@ -18,8 +18,8 @@ from toron.cli.options import (
     seeds_of,
 )
 from toron.cli.printing import print_failure, property_line
+from toron.errors import BadKernel
 from toron.search.explore import Exploration, Search, explore
-from toron.search.outcome import Execution
 from toron.search.references import KernelRef
 from toron.search.strategies import EXPLORED
 
@@ -35,24 +35,26 @@ def add(verbs: Any) -> None:
         action="store_true",
         help="also what stock asyncio would not do (cancellation: tasks that nobody cancels)",
     )
+    verb.add_argument(
+        "--stream",
+        action="store_true",
+        help="JSON, an event a line as it happens: run, failure (a new cause), end",
+    )
 
 
 def _explore(options: argparse.Namespace) -> int:
     reference, default = reference_of(options, asks_for_seeds=options.seeds is None)
     seeds, chaos_seed = seeds_of(options, default), chaos_seed_of(options)
-    done = 0
-
-    def progress(execution: Execution) -> None:
-        nonlocal done
-        done += 1
-        if sys.stderr.isatty():
-            print(f"\r{done}/{len(seeds)} seeds", end="", file=sys.stderr, flush=True)
-
+    if options.json and options.stream:
+        raise BadKernel("--json is one object, --stream many lines: give one of them")
     search = Search(reference, seeds, chaos_seed, options.jobs, options.strategy, options.beyond)
-    exploration = explore(search, progress)
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
-    if options.json:
+    exploration = explore(
+        search, progress.as_events if options.stream else progress.on_terminal(len(seeds))
+    )
+    progress.clear_terminal()
+    if options.stream:
+        progress.emit("end", **exploration.to_json())
+    elif options.json:
         print(json.dumps(exploration.to_json()))
     else:
         _print_exploration(exploration, reference)
@@ -60,13 +62,15 @@ def _explore(options: argparse.Namespace) -> int:
         return INTERRUPTED
     if exploration.failing_seeds:
         return FAILED
-    return INCONCLUSIVE if exploration.inconclusive_seeds else HOLDS
+    unclear = exploration.inconclusive_seeds or exploration.learned_nothing
+    return INCONCLUSIVE if unclear else HOLDS
 
 
 def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
     failing, unclear = len(exploration.failing_seeds), len(exploration.inconclusive_seeds)
     rate = exploration.to_json()["seeds_per_second"]
-    verdict = "FAIL" if failing else "INCONCLUSIVE" if unclear else "PASS"
+    is_unclear = unclear or exploration.learned_nothing
+    verdict = "FAIL" if failing else "INCONCLUSIVE" if is_unclear else "PASS"
     if exploration.interrupted:
         verdict = "INTERRUPTED"
     counts = f"{exploration.seeds_run} seeds, {failing} failing, {unclear} inconclusive"
@@ -83,3 +87,4 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
         print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}")
         print_failure(cluster.outcome)
         print(f"    replay: toron replay {cluster.outcome.token}")
+        print(f"    trace:  toron trace {cluster.outcome.token} --format html")

@@ -45,6 +45,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     print_failure(outcome)
     print(f"  digest  {outcome.trace_digest}")
     print(f"  replay  toron replay {outcome.token}")
+    print(f"  trace   toron trace {outcome.token} --format html")
 
 
 def property_line(name: str, counts: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ import argparse
 import json
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from toron.cli.options import (
     seed_of,
 )
 from toron.errors import BadKernel
+from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.traces.events import Story
 from toron.search.traces.formats import FORMATS, SUFFIXES, Format, check_format, lines_of
 from toron.search.traces.model import story_of
 from toron.search.traces.text import Window
-from toron.testing import ReplayDiffers, execute, replayed
+from toron.testing import execute, told
 
 _TO_A_FILE: tuple[Format, ...] = ("html", "perfetto")
 """Formats that nobody reads on a terminal: they get a file of their own unless told otherwise."""
@@ -47,73 +47,69 @@ def add(verbs: Any) -> None:
         "--chaos-seed", help="without a token: " + SEED_HELP.format(variable="CHAOS_SEED")
     )
     add_strategy(verb)
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A run, and whether it is another than the token stands for although the code is the same."""
-
-    story: Story
-    is_unstable: bool = False
+    verb.set_defaults(strategy=None)  # so that one beside a token is noticed
 
 
 def _trace(options: argparse.Namespace) -> int:
     form = check_format(options.format, of_two=options.against is not None)
-    told = _told(options)
-    other = _told_of_token(options.against) if options.against is not None else None
-    against = other.story if other is not None else None
-    window = _window(options, told.story)
-    lines = lines_of(told.story, form, against=against, window=window)
-    path = _path(options, form, told.story)
+    _check_together(options, form)
+    story = _story(options)
+    against = told(options.against) if options.against is not None else None
+    lines = lines_of(story, form, against=against, window=_window(options, story))
+    path = _path(options, form, story)
     content = "".join(line + "\n" for line in lines)
     if path is not None:
         _write(path, content)
-    _report(options, form, told.story, path, content)
-    for one in (told, other):
-        if one is not None and one.story.differs:
-            print(f"toron: {one.story.differs}", file=sys.stderr)
-    if not told.story.events:
+    _report(options, form, story, path, content)
+    shown = [story] if against is None else [story, against]
+    for one in shown:
+        if one.differs:
+            print(f"toron: {one.differs}", file=sys.stderr)
+    if not all(one.events for one in shown):
         return INCONCLUSIVE
-    return NONDETERMINISM if told.is_unstable or (other and other.is_unstable) else HOLDS
+    return NONDETERMINISM if any(one.is_unstable for one in shown) else HOLDS
 
 
-def _told(options: argparse.Namespace) -> _Told:
-    """The run that is asked for, by its token or by a kernel and its seeds."""
-    if "::" not in options.kernel and not options.kernel.endswith(".py"):
-        for flag in ("seed", "chaos_seed"):
+def _check_together(options: argparse.Namespace, form: Format) -> None:
+    """BadKernel for an option that would do nothing beside the others."""
+    if _is_token(options.kernel):
+        for flag in ("seed", "chaos_seed", "strategy"):
             if getattr(options, flag) is not None:
                 name = flag.replace("_", "-")
                 raise BadKernel(f"--{name} goes with FILE.py::NAME; a token has its own")
-        return _told_of_token(options.kernel)
+    for flag in ("around", "last"):
+        if getattr(options, flag) is not None and (form != "text" or options.against is not None):
+            raise BadKernel(f"--{flag} goes with --format text and one run")
+    if options.last is not None and options.last < 1:
+        raise BadKernel(f"--last {options.last} must be at least 1")
+    around = options.around
+    if around is not None and around != "failure" and not around.isdecimal():
+        raise BadKernel(f"--around {around!r} must be `failure` or the number of an event")
+
+
+def _is_token(text: str) -> bool:
+    return "::" not in text and not text.endswith(".py")
+
+
+def _story(options: argparse.Namespace) -> Story:
+    """The run that is asked for, by its token or by a kernel and its seeds."""
+    if _is_token(options.kernel):
+        return told(options.kernel)
     reference, _ = reference_of(options, asks_for_seeds=False)
     execution = execute(
         reference,
         seed=seed_of(options.seed, "SIM_SEED", "--seed"),
         chaos_seed=chaos_seed_of(options),
-        strategy=options.strategy,
+        strategy=options.strategy or DEFAULT_STRATEGY,
         level="events",
     )
-    return _Told(story_of(execution))
-
-
-def _told_of_token(token: str) -> _Told:
-    try:
-        return _Told(story_of(replayed(token, level="events")))
-    except ReplayDiffers as differs:
-        story = story_of(differs.execution, differs=str(differs))
-        return _Told(story, is_unstable=not differs.code_changed)
+    return story_of(execution)
 
 
 def _window(options: argparse.Namespace, story: Story) -> Window:
-    if options.last is not None and options.last < 1:
-        raise BadKernel(f"--last {options.last} must be at least 1")
     if options.around is None:
         return Window(last=options.last)
-    if options.around == "failure":
-        return Window(around=story.focus)
-    if not options.around.isdecimal():
-        raise BadKernel(f"--around {options.around!r} must be `failure` or the number of an event")
-    return Window(around=int(options.around))
+    return Window(around=story.focus if options.around == "failure" else int(options.around))
 
 
 # Where it goes

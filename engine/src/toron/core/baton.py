@@ -24,6 +24,7 @@ from toron.core.choices import ChoiceSource
 from toron.core.clock import SECOND_NS, STEP_NS, Clock
 from toron.core.process import CURRENT, Process
 from toron.core.trace import Trace
+from toron.core.turns import Turns
 from toron.errors import Deadlock, LimitReached, Livelock, StopRun
 
 THREADS_MAX = 2_000
@@ -131,6 +132,7 @@ class Baton:
         self.main.native = _real_ident()
         self.current = self.main
         self.threads = [self.main]
+        self.turns = Turns()
         self.home: Process | None = None
         """The process of the kernel itself, on whose behalf the world acts."""
         self.jumps = 0
@@ -175,9 +177,14 @@ class Baton:
             until_ns = min(until_ns, deadline_ns)
         while True:
             next_ns = agenda.first_ns()
-            if next_ns is None or next_ns > until_ns:
+            is_last = next_ns is None or next_ns > until_ns
+            wake_ns = until_ns if next_ns is None or is_last else next_ns
+            if wake_ns > max(self.turns.next_ns, clock.now_ns):
+                self.turns.reach(wake_ns)
+                continue  # what is to come may be another now
+            if is_last:
                 break
-            clock.advance_to(max(clock.now_ns, next_ns))
+            clock.advance_to(max(clock.now_ns, wake_ns))
             self._run_due()
         clock.advance_to(max(clock.now_ns, until_ns))
 
@@ -269,6 +276,9 @@ class Baton:
         else:
             first_ns = agenda.first_ns()
             wake_ns = deadline_ns if first_ns is None else min(deadline_ns, first_ns)
+        if wake_ns > self.turns.next_ns:
+            self.turns.reach(wake_ns)
+            return self._advance()  # what is to come may be another now
         if wake_ns > self._time_limit_ns:
             clock.advance_to(max(clock.now_ns, self._time_limit_ns))
             return LimitReached(
@@ -361,6 +371,16 @@ class Baton:
     def stop(self, error: BaseException) -> None:
         """End the run with ``error`` as soon as the main thread has the baton, which is next."""
         self._stop = self._stop or error
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the kernel's thread is the only one, and it is the one that asks."""
+        return len(self.threads) == 1 and _real_ident() == self.main.native
+
+    def forked(self) -> None:
+        """The process is a copy: of its threads only the one that was alone has come along."""
+        if self._started:
+            _start_real_thread(self._usher, ())
 
     def bury(self, process: Process) -> list[SimThread]:
         """Take the threads that work for ``process`` off the run, where they stand."""

@@ -35,8 +35,10 @@ def substream(seed: int, label: str) -> int:
 
 
 LATE_MAX = 0.25
-"""A stall makes no timer later than by this share of its delay: programs wait with margins, and a
-deadline that is missed because a machine stood still for most of it is nobody's bug."""
+STALL_NS_MAX = 10_000_000
+"""A stall makes nothing later than by this share of its delay, nor by more than so many
+nanoseconds: programs wait with margins, and a deadline that is missed because the machine stood
+still for most of it is nobody's bug."""
 
 
 WHOLE = 1_000
@@ -56,12 +58,20 @@ class Moment(NamedTuple):
 class ChoiceSource(Protocol):
     """Where decisions come from: a seed, a strategy, a tape."""
 
-    stalls: bool
-    """Whether it ever wants a stall; if not, it is never asked."""
-    cancels: bool
-    """Whether it ever wants a cancellation; if not, it is never asked."""
-    wants_names: bool
-    """Whether moments need names."""
+    @property
+    def stalls(self) -> bool:
+        """Whether it wants a stall now and then; if not, it is never asked."""
+        ...
+
+    @property
+    def cancels(self) -> bool:
+        """Whether it wants a cancellation now and then; if not, it is never asked."""
+        ...
+
+    @property
+    def wants_names(self) -> bool:
+        """Whether moments need names."""
+        ...
 
     def pick(self, label: str, bound: int, default: int = 0) -> int:
         """Return a whole number from 0 to ``bound`` - 1; ``default`` is the harmless one."""
@@ -139,6 +149,51 @@ class SeededChoices:
     def cancel(self, point: str, timers: int) -> int:
         """Never."""
         return 0
+
+
+class Reseedable:
+    """Stands before a strategy that another takes over from when the run becomes a branch."""
+
+    wants_names = False
+
+    def __init__(self, strategy: ChoiceSource) -> None:
+        self._strategy = strategy
+
+    def reseed(self, strategy: ChoiceSource) -> None:
+        """Let ``strategy`` choose from now on."""
+        self._strategy = strategy
+
+    @property
+    def stalls(self) -> bool:
+        """What the strategy of now wants."""
+        return self._strategy.stalls
+
+    @property
+    def cancels(self) -> bool:
+        """What the strategy of now wants."""
+        return self._strategy.cancels
+
+    def pick(self, label: str, bound: int, default: int = 0) -> int:
+        """See `ChoiceSource`."""
+        return self._strategy.pick(label, bound, default)
+
+    def keeps(self, key: str) -> int:
+        """See `ChoiceSource`."""
+        return self._strategy.keeps(key)
+
+    def order(
+        self, label: str, things: Sequence[Any], name_of: Callable[[Any], str]
+    ) -> list[int] | None:
+        """See `ChoiceSource`."""
+        return self._strategy.order(label, things, name_of)
+
+    def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
+        """See `ChoiceSource`."""
+        return self._strategy.stall(moments, busy=busy)
+
+    def cancel(self, point: str, timers: int) -> int:
+        """See `ChoiceSource`."""
+        return self._strategy.cancel(point, timers)
 
 
 def shuffle(choices: SeededChoices, label: str, items: list[T]) -> None:

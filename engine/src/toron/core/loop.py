@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from toron.core.agenda import Agenda
 from toron.core.baton import STEPS_WITHOUT_WAITING_MAX, Baton
-from toron.core.choices import LATE_MAX, ChoiceSource, Moment
+from toron.core.choices import LATE_MAX, STALL_NS_MAX, ChoiceSource, Moment
 from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS, STEP_NS, Clock
 from toron.core.process import CURRENT, Process
 from toron.core.selector import Descriptors, SimSelector
@@ -254,7 +254,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         shared = self._toron
         shared.timers += 1
         timer.number = shared.timers
-        due_ns = due_at(timer) if when < math.inf else 0
+        due_ns = _due_ns(timer) if when < math.inf else 0
         timer.delay_ns = max(0, due_ns - self._toron_clock.now_ns)
         timer.name = self._timer_name(timer) if shared.choices.wants_names else ""
         heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
@@ -273,7 +273,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         scheduled = self._scheduled  # type: ignore[attr-defined]
         for handle in scheduled:
             if handle._context.get(CURRENT) is process and handle._when < math.inf:
-                at_ns = true_of(due_at(handle))
+                at_ns = true_of(_due_ns(handle))
                 handle._when = (MONOTONIC_BASE_NS + at_ns) / SECOND_NS
         heapq.heapify(scheduled)
 
@@ -399,7 +399,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         if ready or self._stopping:  # type: ignore[attr-defined]
             deadline_ns = clock.now_ns
         elif scheduled and scheduled[0]._when < math.inf:  # `sleep(inf)` waits for a cancellation
-            deadline_ns = max(clock.now_ns, due_at(scheduled[0]))
+            deadline_ns = max(clock.now_ns, _due_ns(scheduled[0]))
         self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
         now = (MONOTONIC_BASE_NS + clock.now_ns) / SECOND_NS + self._clock_resolution
@@ -448,7 +448,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         arrival_ns = self._toron.agenda.first_ns()
         base_ns, delay_ns = self._toron_clock.now_ns, _FAR_NS
         if not busy:
-            first_ns = due_at(timers[0]) if timers else _FAR_NS
+            first_ns = _due_ns(timers[0]) if timers else _FAR_NS
             base_ns = first_ns if arrival_ns is None else min(first_ns, arrival_ns)
             delay_ns = _ARRIVAL_NEAR_NS
             if timers and first_ns == base_ns:
@@ -456,7 +456,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         moments = [
             Moment(due_ns, timer.name, (due_ns - base_ns) / min(delay_ns, timer.delay_ns))
             for timer in timers
-            if (due_ns := due_at(timer)) > base_ns and timer.delay_ns
+            if base_ns < (due_ns := _due_ns(timer)) <= base_ns + STALL_NS_MAX and timer.delay_ns
         ]
         if arrival_ns is not None and arrival_ns > base_ns:
             late = (arrival_ns - base_ns) / min(delay_ns, _ARRIVAL_NEAR_NS)
@@ -638,8 +638,7 @@ def report_text(context: dict[str, Any]) -> str:
     return _FOLDERS.sub("", strip_addresses(str(context.get("message"))))
 
 
-def due_at(handle: Any) -> int:
-    """When a timer is due, in virtual time."""
+def _due_ns(handle: Any) -> int:
     return _whole_ns(handle._when) - MONOTONIC_BASE_NS
 
 

@@ -202,6 +202,8 @@ class SimSelector(selectors.BaseSelector):
         Raises Deadlock when nothing can ever become ready, LimitReached past the time limit.
         """
         clock, agenda, baton = self._clock, self._agenda, self._baton
+        if clock.now_ns > baton.turns.next_ns:
+            baton.turns.reach(clock.now_ns)
         if len(baton.threads) > 1:
             baton.yield_point()
         while True:

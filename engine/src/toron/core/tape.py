@@ -18,7 +18,7 @@ from typing import Any
 from toron.core.choices import WHOLE, ChoiceSource, Moment
 
 Deviation = tuple[str, int]
-_OF_STALLS = ("stall ", "schedule.timer ")
+_OF_STALLS = ("stall", "schedule.timer")
 
 
 def delays_of(order: Sequence[int]) -> list[int]:
@@ -60,8 +60,15 @@ class RecordingTape(_Counted):
     def __init__(self, strategy: ChoiceSource) -> None:
         super().__init__()
         self._strategy = strategy
-        self.stalls, self.cancels = strategy.stalls, strategy.cancels
+        self.stalls = True
+        """Keys count the chances for a stall, also those under a strategy that wants none: another
+        may take over in a branch, and the tape is replayed as one."""
         self.deviations: list[Deviation] = []
+
+    @property
+    def cancels(self) -> bool:
+        """See `ChoiceSource`."""
+        return self._strategy.cancels
 
     def _keep(self, key: str, value: int) -> None:
         if value:
@@ -84,7 +91,9 @@ class RecordingTape(_Counted):
     ) -> list[int] | None:
         """See `ChoiceSource`."""
         keys = self._keys(label, things, name_of)
-        order = self._strategy.order(label, things, name_of)
+        order = None
+        if self._strategy.stalls or not label.startswith(_OF_STALLS):
+            order = self._strategy.order(label, things, name_of)
         if order is not None:
             for key, delay in zip(keys, delays_of(order), strict=True):
                 self._keep(key, delay)
@@ -93,7 +102,7 @@ class RecordingTape(_Counted):
     def stall(self, moments: list[Moment], *, busy: bool) -> Moment | None:
         """See `ChoiceSource`."""
         keys = self._keys("stall", moments, _name_of)
-        chosen = self._strategy.stall(moments, busy=busy)
+        chosen = self._strategy.stall(moments, busy=busy) if self._strategy.stalls else None
         if chosen is not None:
             self._keep(keys[moments.index(chosen)], 1)
         return chosen

@@ -46,6 +46,10 @@ class Event:
     turn: Turn | None = None
     """For what a schedule ordered: its place, among how many, and asyncio's own place for it."""
 
+    def to_json(self) -> list[object]:
+        """The fields in their order; `dataclasses.astuple` would copy each of them."""
+        return [self.number, self.text, self.where, self.cause, self.on, self.note, self.turn]
+
 
 class Trace:
     """The growing record of one run."""

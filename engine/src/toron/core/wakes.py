@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any, Literal
 
 from toron.core.causes import Causes
-from toron.core.loop import SimLoop, SimTask, SimTimer, due_at, suspended_stack
+from toron.core.clock import MONOTONIC_BASE_NS, SECOND_NS
+from toron.core.loop import SimLoop, SimTask, SimTimer, suspended_stack
 from toron.core.trace import Trace
 
 Way = Literal["", "soon", "timer", "io", "thread"]
@@ -156,7 +157,7 @@ class Wakes:
             way, by, place = self._put.get(id(handle), _UNKNOWN)
             note = Wake(self._trace.count + 1, self._tick, way, by, place)
             if isinstance(handle, SimTimer):
-                note.due_ns, note.delay_ns = due_at(handle), handle.delay_ns
+                note.due_ns, note.delay_ns = _due_ns(handle), handle.delay_ns
                 note.timer, note.name = handle.number, handle.name
             if isinstance(task, SimTask):
                 note.cancelled_by, note.cancelled_at = self._cancelled.pop(task, (0, ""))
@@ -179,3 +180,8 @@ class Wakes:
                     return name, 0
                 return name, self._things.setdefault(id(thing), len(self._things) + 1)
         return "", 0
+
+
+def _due_ns(timer: SimTimer) -> int:
+    """When a timer is due, in virtual time; equal for equal times on the loop's clock."""
+    return round(timer.when() * SECOND_NS) - MONOTONIC_BASE_NS

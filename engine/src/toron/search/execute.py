@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import hashlib
 import inspect
@@ -17,7 +18,7 @@ from toron.checks.properties import Ledger
 from toron.core.agenda import Agenda
 from toron.core.baton import Baton
 from toron.core.causes import Causes, Noting
-from toron.core.choices import ChoiceSource, SeededChoices
+from toron.core.choices import SEED_MAX, ChoiceSource, Reseedable, SeededChoices, substream
 from toron.core.clock import Clock, to_ns
 from toron.core.lines import LineRecorder
 from toron.core.loop import Shared, SimLoop, SimTask, report_text, suspended_stack
@@ -34,6 +35,7 @@ from toron.errors import (
     LimitReached,
     Livelock,
     PropertyFailed,
+    RunRejected,
     StopRun,
 )
 from toron.search import clusters
@@ -45,7 +47,7 @@ from toron.world.boundary.edge import Edge
 from toron.world.disk.host_disk import Disks, SocketFiles
 from toron.world.faults import FaultPlanner
 from toron.world.network import Network
-from toron.world.world import MAIN_HOST, World
+from toron.world.world import MAIN_HOST, REJECTED, World
 
 _MESSAGE_MAX = 2_000
 _ROUNDS_TO_END = 100
@@ -68,13 +70,20 @@ class Setup:
     records_tape: bool = False
     surveys: bool = False
     """Whether to note where a run of a tape could deviate."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: a branch, executed from the start."""
+    forks: bool = False
+    """Whether the run will be forked, so that it may be reseeded at any moment."""
 
 
-def _choices(setup: Setup) -> ChoiceSource:
+def _choices(setup: Setup) -> tuple[ChoiceSource, Reseedable | None]:
+    """What chooses, and where another strategy can take over if the run may become a branch."""
     if setup.tape is not None:
-        return ReplayedTape(setup.tape, surveys=setup.surveys)
+        return ReplayedTape(setup.tape, surveys=setup.surveys), None
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
-    return RecordingTape(strategy) if setup.records_tape else strategy
+    reseedable = Reseedable(strategy) if setup.reseeds or setup.forks else None
+    source: ChoiceSource = strategy if reseedable is None else reseedable
+    return RecordingTape(source) if setup.records_tape else source, reseedable
 
 
 class Run:
@@ -86,7 +95,7 @@ class Run:
         self.places = places
         self.clock = Clock()
         self.agenda = Agenda()
-        self.choices = _choices(setup)
+        self.choices, self._reseedable = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
         self.wakes: Wakes | None = None
         self.lines = LineRecorder(self.trace, places.is_followed)
@@ -103,6 +112,11 @@ class Run:
             self.clock, self.agenda, self.choices, self.trace, to_ns(setup.time_limit_s)
         )
         self.network.baton = self.baton
+        self._seeds = setup.sim_seed, setup.chaos_seed
+        self.reseeds: list[tuple[int, int]] = []
+        """Which branch of which branch the run is by now."""
+        for at_ns, salt in setup.reseeds:
+            self.baton.turns.at(at_ns, functools.partial(self.reseed, at_ns, salt))
         self.shared = Shared(
             clock=self.clock,
             agenda=self.agenda,
@@ -122,6 +136,7 @@ class Run:
             clock=self.clock, choices=self.choices, trace=self.trace, name_of=places.path_of
         )
         self.network.socket_files = SocketFiles(self.disks)
+        self.rejected = False
         self.world = World(
             clock=self.clock,
             network=self.network,
@@ -131,6 +146,31 @@ class Run:
             shared=self.shared,
             disks=self.disks,
         )
+
+    def reseed(self, at_ns: int, salt: int) -> None:
+        """Go on as branch ``salt`` of this world at ``at_ns``: all that chance decides is new.
+
+        That is the strategy's choices (of a mixture another part), the network, the program's
+        entropy, and the planned faults that have not begun; those that have end as planned. A tape
+        that is replayed goes on as it is. The heap is frozen, so that a branch that is a
+        fork shares it with the others; in a replay too, because what the collector finds may be
+        seen.
+        """
+        gc.freeze()
+        self.reseeds.append((at_ns, salt))
+        sim_seed, chaos_seed = (
+            substream(seed, f"branch {salt}") & SEED_MAX for seed in self._seeds
+        )
+        self._seeds = sim_seed, chaos_seed
+        if self._reseedable is not None:
+            self._reseedable.reseed(strategy_of(self.setup.strategy, sim_seed, chaos_seed))
+        self.edge.entropy.reseed(sim_seed)
+        self.planner.redraw(SeededChoices(sim_seed, chaos_seed))
+
+    @property
+    def is_looping(self) -> bool:
+        """Whether the kernel's event loop is running."""
+        return self.loop._thread_id is not None  # type: ignore[attr-defined]
 
     def execute(self) -> Outcome:
         """Run the kernel to its end, or to what ends it."""
@@ -160,7 +200,9 @@ class Run:
         self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)
         failure = self._run_main()
-        if failure is None or failure.kind in ("deadlock", "limit"):
+        if self.rejected:
+            failure = None
+        elif failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
         if failure is None or failure.kind == "limit":
             failure = self._history_failure() or failure
@@ -186,6 +228,8 @@ class Run:
                 self._note_pending()
             self._cancel_rest()
             self.ledger.at_end()
+        except RunRejected as rejected:
+            self._reject(str(rejected))
         except StopRun as stop:
             return self._stopped(stop)
         except asyncio.CancelledError as error:
@@ -193,6 +237,9 @@ class Run:
                 return None
             return self._failure("exception", "the kernel was cancelled", error)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (it is the result)
+            if _is_unsatisfied(error):
+                self._reject(str(error))
+                return None
             kind: FailureKind = "escape" if isinstance(error, EscapeError) else "exception"
             return self._failure(kind, _describe(error), error)
         return None
@@ -244,6 +291,12 @@ class Run:
             where = f"{self.places.name_of(file)}:{line} in {function}"
         more = "".join(f"; {leak.text}" for leak in found[1:])
         return Failure("leaked_task", (first.text + more)[:_MESSAGE_MAX], first.at_ns, where)
+
+    def _reject(self, why: str) -> None:
+        """The data of this run are not wanted: it is counted, and is no failure."""
+        self.rejected = True
+        self.ledger.reachable(REJECTED)
+        self.trace.add("rejected", why)
 
     def _call_kernel(self) -> Any:
         takes_world = bool(inspect.signature(self.setup.kernel).parameters)
@@ -371,6 +424,12 @@ def _describe(error: BaseException) -> str:
         return f"{type(error).__name__}({error.message}: {members})"
     text = strip_addresses(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _is_unsatisfied(error: BaseException) -> bool:
+    """Whether this is what `hypothesis.assume` raises; by name, because nobody need have it."""
+    kind = type(error)
+    return (kind.__module__, kind.__name__) == ("hypothesis.errors", "UnsatisfiedAssumption")
 
 
 def _plain_or_name(value: Any) -> Any:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from toron.search.clusters import Cluster, Clusters
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, Worker, in_parallel
+from toron.search.rare_search import RareSearch, search_rare
 from toron.search.references import KernelRef
 from toron.search.strategies import (
     DEFAULT_STRATEGY,
     DRIVERS,
+    FORK,
     SWARM,
     Driver,
     chaos_seed_for,
 )
+from toron.world.world import REJECTED
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @dataclass(slots=True)
@@ -89,6 +95,16 @@ class Exploration:
             if counts["never_reached"] and counts["kind"] != "unreachable"
         ]
 
+    @property
+    def rejected_runs(self) -> int:
+        """How many runs ended because their data were not wanted; they count as passed."""
+        return int(self.properties.get(REJECTED, {}).get("pass", 0))
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether every run was rejected, so that nothing was put to the test."""
+        return self.seeds_run > 0 and self.rejected_runs == self.seeds_run
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain data."""
         rate = self.seeds_run / self.elapsed_s if self.elapsed_s else 0.0
@@ -117,7 +133,8 @@ class WorkerLanes:
     its workers end: a suite of many kernels never holds more than a few processes.
     """
 
-    def __init__(self, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
+    def __init__(self, jobs: int = 1, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
+        self._jobs = max(1, jobs)
         self._wall_limit_s = wall_limit_s
         self._workers: dict[int, dict[tuple[str, Conditions], Worker]] = {}
         self._paths: dict[int, Path] = {}
@@ -131,6 +148,10 @@ class WorkerLanes:
         self._closed = True
         for lane in list(self._workers):
             self._empty(lane)
+
+    def run(self, items: Sequence[_T], work: Callable[[_T, int], _R]) -> Iterator[_R]:
+        """`in_parallel`, with as many jobs as there are lanes."""
+        yield from in_parallel(items, work, jobs=self._jobs)
 
     def _empty(self, lane: int) -> None:
         for worker in self._workers.pop(lane, {}).values():
@@ -168,7 +189,7 @@ class Search:
     """Whether to search what stock asyncio would not do, where the strategy can."""
 
 
-def run_many(search: Search) -> Iterator[Execution]:
+def run_many(search: Search) -> Generator[Execution]:
     """Execute every seed, results in the order of the seeds."""
     first, rest = list(search.seeds[:1]), list(search.seeds[1:])
     name = search.reference.name
@@ -180,17 +201,18 @@ def run_many(search: Search) -> Iterator[Execution]:
         chaos_seed = search.chaos_seed
         if swarms and seed % 2:
             chaos_seed = chaos_seed_for(seed, chaos_seed)
-        return worker.execute(Request(name, seed, chaos_seed, strategy=strategy))
+        request = Request(name, seed, chaos_seed, strategy=strategy)
+        return worker.execute(request, forgives=False)
 
-    with WorkerLanes() as lanes:
-        for execution in in_parallel(first, work, jobs=1):
+    with WorkerLanes(search.jobs) as lanes:
+        for execution in lanes.run(first, work):
             # A portfolio has a share for the faults, of a kernel that has any.
             swarms = swarms or bool(strategy == DEFAULT_STRATEGY and execution.outcome.faults)
             yield execution
-        yield from in_parallel(rest, work, jobs=search.jobs)
+        yield from lanes.run(rest, work)
 
 
-def drive(search: Search, driver: Driver) -> Iterator[Execution]:
+def drive(search: Search, driver: Driver) -> Generator[Execution]:
     """Execute what ``driver`` hands out, at most one run for each seed; the first seed counts."""
 
     def work(tape: tuple[tuple[str, int], ...], lane: int) -> Execution:
@@ -203,20 +225,31 @@ def drive(search: Search, driver: Driver) -> Iterator[Execution]:
                 strategy=search.strategy,
                 tape=tape,
                 surveys=driver.surveys,
-            )
+            ),
+            forgives=False,
         )
 
     left = len(search.seeds)
-    with WorkerLanes() as lanes:
+    with WorkerLanes(search.jobs) as lanes:
         while tapes := driver.next_tapes(min(left, _BATCH)):
             left -= len(tapes)
-            results = in_parallel(tapes, work, jobs=search.jobs)
-            for tape, execution in zip(tapes, results, strict=True):
+            for tape, execution in zip(tapes, lanes.run(tapes, work), strict=True):
                 driver.learn(tape, execution)
                 yield execution
 
 
-def explore(search: Search, on_execution: Callable[[Execution], None] | None = None) -> Exploration:
+def fork(search: Search) -> Generator[Execution]:
+    """As many runs as there are seeds, most of them copies made at rare states; see `rare`."""
+    plan = RareSearch(
+        search.reference.name, search.seeds, search.chaos_seed, DEFAULT_STRATEGY, search.jobs
+    )
+    with WorkerLanes() as lanes:
+        yield from search_rare(plan, lambda group: lanes.get(group, search.reference.path, FORK))
+
+
+def explore(
+    search: Search, on_execution: Callable[[Exploration, Execution], None] | None = None
+) -> Exploration:
     """Execute every seed and group the failures. Ctrl-C ends early with what was learned.
 
     A strategy that enumerates takes as many runs as there are seeds, all under the first seed; its
@@ -225,12 +258,15 @@ def explore(search: Search, on_execution: Callable[[Execution], None] | None = N
     exploration = Exploration(search.reference.name, search.chaos_seed, search.strategy)
     make_driver = DRIVERS.get(search.strategy)
     driver = None if make_driver is None else make_driver(search.beyond)
-    executions = run_many(search) if driver is None else drive(search, driver)
-    with exploration.timed():
+    if search.strategy == FORK:
+        executions = fork(search)
+    else:
+        executions = run_many(search) if driver is None else drive(search, driver)
+    with exploration.timed(), closing(executions):
         for number, execution in enumerate(executions):
             exploration.add(execution.outcome, search.seeds[number])
             if on_execution is not None:
-                on_execution(execution)
+                on_execution(exploration, execution)
     exploration.bound = driver.bound() if driver is not None else None
     return exploration
 

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 from toron.core.wakes import Stall, Wake
 from toron.errors import BadKernel, ToronError, WorkerDied
 from toron.search import clusters, watchdog
-from toron.search.frames import read_frame, write_frame
+from toron.search.frames import FrameCut, frame_of, read_frame
 from toron.search.outcome import Execution, Failure, Outcome, TraceEvent
 from toron.search.references import make_token, project_root, source_digest
 from toron.search.strategies import DEFAULT_STRATEGY
@@ -35,6 +35,7 @@ ADDR_NO_RANDOMIZE = 0x0040000
 _PERSONALITY_QUERY = 0xFFFFFFFF
 START_LIMIT_S = 60.0
 WALL_LIMIT_S = 120.0
+_MARGIN_S = 10.0
 _ENVIRONMENT = (
     "HOME",
     "LANG",
@@ -47,7 +48,11 @@ _ENVIRONMENT = (
     "VIRTUAL_ENV",
 )
 """All of the environment that reaches a program under test: no result may depend on the rest."""
+_STARTS_FAILED_MAX = 2
 _spawning = threading.Lock()
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="toron-spawner")
+"""Lives as long as this process. `PR_SET_PDEATHSIG` means the thread that forked, not its process:
+a worker started by a thread of `in_parallel` would be killed when that has no more to do."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -79,6 +84,8 @@ class Request:
     """Whether the execution comes with its deviations."""
     surveys: bool = False
     """Whether the execution of a tape says where it could have deviated."""
+    reseeds: tuple[tuple[int, int], ...] = ()
+    """When (virtual ns) the run goes on under which salt: a branch, from the start."""
 
     def to_json(self, wall_limit_s: float) -> dict[str, Any]:
         """What a worker is sent."""
@@ -104,6 +111,9 @@ class Worker:
         self._answers = self._stuck = -1
         self._closed = False
         self._stopping = threading.Lock()
+        self._starts_failed = 0
+        self._sent = 0
+        """Bytes of the last request; the system writes `PIPE_BUF` of them at once or not at all."""
         self.kernels: dict[str, int] = {}
         self._sources: dict[Path, tuple[int, int]] = {}
         self._source = ""
@@ -122,23 +132,17 @@ class Worker:
         stuck = watchdog.report_file()
         command += [str(write_end), str(stuck), str(self.path), str(self.root)]
         command += self._readable
-        with _spawning, _addresses(self.conditions.random_addresses):
+        with _spawning:
             if self._closed:
                 os.close(answers)
                 os.close(write_end)
                 os.close(stuck)
                 raise WorkerDied(f"the worker for {self.path} was closed")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=None,
-                pass_fds=[write_end, stuck],
-                env=self._environment(),
-                start_new_session=True,
-            )
+            process = _spawner.submit(self._spawn, command, [write_end, stuck]).result()
             self._answers, self._stuck, self._process = answers, stuck, process
         os.close(write_end)
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)  # a worker that reads nothing is no hang
         try:
             message = self._read(time.monotonic() + START_LIMIT_S)
         except EOFError as error:
@@ -167,6 +171,19 @@ class Worker:
         return any(
             not file.is_file() or _stamp(file) != stamp for file, stamp in self._sources.items()
         )
+
+    def _spawn(self, command: list[str], inherited: list[int]) -> subprocess.Popen[bytes]:
+        """In the thread that starts all workers: the system kills a worker with its thread."""
+        with _addresses(self.conditions.random_addresses):
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                pass_fds=inherited,
+                env=self._environment(),
+                start_new_session=True,
+            )
 
     @property
     def root(self) -> Path:
@@ -207,59 +224,119 @@ class Worker:
         os.close(self._stuck)
 
     def _read(self, deadline: float) -> dict[str, Any]:
-        ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError
-        return read_frame(self._answers)
+        answers = self._answers
+        return read_frame(answers, lambda: _await(answers, select.POLLIN, deadline))
 
-    def execute(self, request: Request) -> Execution:
+    def _send(self, stdin: int, asked: dict[str, Any], deadline: float) -> None:
+        view = memoryview(GO + frame_of(asked))
+        self._sent = len(view)
+        while view:
+            try:
+                view = view[os.write(stdin, view) :]
+            except BlockingIOError:
+                _await(stdin, select.POLLOUT, deadline)
+
+    def execute(self, request: Request, *, forgives: bool = True) -> Execution:
         """Run one execution in a fork of the clean process; BadKernel for an unknown name.
 
         A process that died is tried once more: the machine may have killed it. What dies twice
-        dies by itself, and comes back as kind ``crash``.
+        dies by itself, and comes back as kind ``crash``; so does, unless this ``forgives``, what
+        died once, because a crash in C that comes and goes is found in no other way.
         """
-        execution = self._attempt(request)
-        failure = execution.outcome.failure
-        if execution.outcome.was_cut_short and failure is not None and failure.kind == "crash":
-            self.stop()
-            execution = self._attempt(request)
-        return execution
+        execution = self._attempt_or_say(request)
+        if not _died(execution):
+            return execution
+        again = self._attempt_or_say(request)
+        if forgives or _died(again):
+            return again
+        assert execution.outcome.failure is not None
+        text = f"{execution.outcome.failure.message}; a second try: {again.outcome.verdict}"
+        return self.cut_short(request, "crash", text)
+
+    def _attempt_or_say(self, request: Request) -> Execution:
+        """`_attempt`, with a process that does not start as an answer too.
+
+        After the second that did not, none is started again: each may take its whole time limit.
+        """
+        if self._starts_failed >= _STARTS_FAILED_MAX:
+            text = f"the worker for {self.path} did not start, {self._starts_failed} times"
+            return self.cut_short(request, "crash", text)
+        try:
+            return self._attempt(request)
+        except WorkerDied as died:
+            if self._closed:
+                raise
+            return self.cut_short(request, "crash", str(died))
 
     def _attempt(self, request: Request) -> Execution:
         if self._process is not None and self._process.poll() is not None:
             self.stop()
         if self._process is None:
+            self._starts_failed += 1
             self.start()
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        deadline = time.monotonic() + self.wall_limit_s
-        answer: dict[str, Any] | None = None
+            self._starts_failed = 0
         try:
-            os.write(process.stdin.fileno(), GO)
-            write_frame(process.stdin.fileno(), request.to_json(self.wall_limit_s))
-            message = self._read(deadline)
-            while message["kind"] != "end":
-                answer = message
-                message = self._read(deadline)
+            answer, end = self._ask(request)
         except TimeoutError:
             place = watchdog.stuck_at(self._stuck)
             self.stop()
             text = f"no answer within {self.wall_limit_s:g} s of real time; the process was killed"
             if place:
                 text += f"; it was stuck at {place}, in C code or in a loop that never waits"
-            return self._cut_short(request, "limit", text)
-        except (EOFError, BrokenPipeError):
+            return self.cut_short(request, "limit", text)
+        except (EOFError, BrokenPipeError) as error:
             self.stop()
-            return self._cut_short(request, "crash", "the worker process died")
+            is_cut = isinstance(error, FrameCut)
+            who = "process of this execution died while it answered" if is_cut else "worker died"
+            return self.cut_short(request, "crash", f"the {who}")
         if answer is None:
-            self.stop()  # the request may be half read: what is left in the pipe is unknown
-            return self._cut_short(request, "crash", _death(message["status"]))
+            if end["unread"] or self._sent > select.PIPE_BUF:
+                self.stop()  # the request is half read: what is left in the pipe is no request
+            return self.cut_short(request, "crash", death_of(end["status"]))
         if answer["kind"] == "refused":
             raise BadKernel(answer["message"])
         if answer["kind"] == "error":
             raise ToronError(f"Toron failed inside the worker:\n{answer['message']}")
         return self.execution_from(answer, request)
+
+    def converse(self, request: Request, forks: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Execute ``request`` and fork it as ``forks`` says: what comes back, ``end`` the last.
+
+        Each message must come within the time that one execution may take. TimeoutError when none
+        does, EOFError when the worker died: it is stopped then, and starts anew when it is asked.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            self.start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        try:
+            asked = {**request.to_json(self.wall_limit_s), "forks": forks}
+            self._send(process.stdin.fileno(), asked, time.monotonic() + self.wall_limit_s)
+            message: dict[str, Any] = {"kind": ""}
+            while message["kind"] != "end":
+                message = self._read(time.monotonic() + self.wall_limit_s + _MARGIN_S)
+                yield message
+        except BrokenPipeError as error:
+            self.stop()
+            raise EOFError("the worker process died") from error
+        except BaseException:  # also a reader that wants no more: the rest would be in the way
+            self.stop()
+            raise
+
+    def _ask(self, request: Request) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """The answer of one execution, if it gave one, and how its process ended."""
+        process, deadline = self._process, time.monotonic() + self.wall_limit_s
+        assert process is not None
+        assert process.stdin is not None
+        self._send(process.stdin.fileno(), request.to_json(self.wall_limit_s), deadline)
+        answer: dict[str, Any] | None = None
+        message = self._read(deadline)
+        while message["kind"] != "end":
+            answer = message
+            message = self._read(deadline)
+        return answer, message
 
     def execution_from(self, answer: dict[str, Any], request: Request) -> Execution:
         """An answer as a value, with the token that replays it."""
@@ -292,9 +369,11 @@ class Worker:
             strategy=request.strategy,
             tape=request.tape,
             cause=cause,
+            reseeds=request.reseeds,
         )
 
-    def _cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+    def cut_short(self, request: Request, kind: Any, text: str) -> Execution:
+        """The outcome of an execution that was killed or died."""
         token = self._token(request, "")
         outcome = Outcome(
             kernel=request.name,
@@ -318,7 +397,22 @@ def _stamp(file: Path) -> tuple[int, int]:
     return state.st_mtime_ns, state.st_size
 
 
-def _death(status: int) -> str:
+def _await(fd: int, event: int, deadline: float) -> None:
+    """Wait until ``fd`` is ready or its other side is gone; TimeoutError at the deadline."""
+    # Not `select`: in a large test session descriptors go beyond what it can hold.
+    poll = select.poll()
+    poll.register(fd, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
+        raise TimeoutError
+
+
+def _died(execution: Execution) -> bool:
+    failure = execution.outcome.failure
+    return execution.outcome.was_cut_short and failure is not None and failure.kind == "crash"
+
+
+def death_of(status: int) -> str:
+    """How a process ended that should have answered."""
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         return f"the process of this execution was killed by {name}"
@@ -368,14 +462,14 @@ def in_parallel(
             with free:
                 lanes.append(lane)
 
-    executor = ThreadPoolExecutor(max_workers=max(1, jobs))
+    threads = ThreadPoolExecutor(max_workers=max(1, jobs))
     pending: dict[Future[_R], int] = {}
     done: dict[int, _R] = {}
     position, next_out = 0, 0
     try:
         while position < len(items) or pending:
             while position < len(items) and len(pending) < 2 * max(1, jobs):
-                pending[executor.submit(on_lane, items[position])] = position
+                pending[threads.submit(on_lane, items[position])] = position
                 position += 1
             finished, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in finished:
@@ -384,4 +478,4 @@ def in_parallel(
                 yield done.pop(next_out)
                 next_out += 1
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        threads.shutdown(wait=False, cancel_futures=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from toron.core.choices import substream
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, TraceEvent
-from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request, in_parallel
+from toron.search.pool import FIXED, WALL_LIMIT_S, Conditions, Request
 from toron.search.references import KernelRef
 from toron.search.strategies import DEFAULT_STRATEGY
 
@@ -88,8 +88,8 @@ def verify_many(
     def work(question: Question, lane: int) -> Verified:
         return _Verification(question, lane, lanes).run()
 
-    with WorkerLanes(wall_limit_s=wall_limit_s) as lanes:
-        yield from in_parallel(questions, work, jobs=jobs)
+    with WorkerLanes(jobs, wall_limit_s=wall_limit_s) as lanes:
+        yield from lanes.run(questions, work)
 
 
 @dataclass(slots=True)

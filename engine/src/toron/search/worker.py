@@ -7,20 +7,24 @@ is read by the child. Nothing here is imported by the program under test.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import astuple
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 from typing import Any
 
 from toron.core.places import Places
 from toron.errors import BadKernel, ToronError
 from toron.search.execute import Run, Setup
+from toron.search.forks import Copies, Forks
 from toron.search.frames import read_frame, write_frame
+from toron.search.rare import SEEN, RareForks
 from toron.search.references import (
     KernelOptions,
     find_kernel,
@@ -31,6 +35,7 @@ from toron.search.references import (
 from toron.search.strategies import DEFAULT_STRATEGY
 from toron.search.watchdog import watch
 from toron.world.boundary.edge import Edge
+from toron.world.world import prepare_draws
 
 REQUESTS = 0
 GO = b"G"
@@ -47,6 +52,7 @@ def main(arguments: list[str]) -> int:
         Path(arguments[3]),
     )
     _die_with_parent()
+    _die_first()
     os.dup2(2, 1)  # what the program prints must not meet anybody's JSON
     places = Places(root)
     project = [] if root == Path(root.anchor) else [root]  # from `/`, everything would be readable
@@ -55,6 +61,7 @@ def main(arguments: list[str]) -> int:
     try:
         module = load_module(path)
         names = kernel_names(module)
+        prepare_draws()
     except BadKernel as error:
         write_frame(answers, {"kind": "refused", "message": str(error)})
         return 2
@@ -78,11 +85,18 @@ def _serve(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         child = os.fork()
         if child == 0:
             _child(answers, stuck, edge, places, module, path)
-        write_frame(answers, {"kind": "end", "status": _wait_for(child)})
+        status = _wait_for(child)
+        unread = _unread() if status else 0
+        write_frame(answers, {"kind": "end", "status": status, "unread": unread})
 
 
 def _wait_for(child: int) -> int:
     return os.waitpid(child, 0)[1]
+
+
+def _unread() -> int:
+    """How much of its request a dead execution has left behind."""
+    return int.from_bytes(ioctl(REQUESTS, FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, path: Path) -> None:
@@ -96,12 +110,26 @@ def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         except BadKernel as error:
             write_frame(answers, {"kind": "refused", "message": str(error)})
         else:
-            write_frame(answers, perform(request, edge, places, kernel, options_of(kernel)))
+            forks = _forks(request, answers, stuck)
+            answer = perform(request, edge, places, kernel, options_of(kernel), forks)
+            write_frame(answers, answer)
     except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
         message = {"kind": "error", "message": traceback.format_exc(limit=20)}
         edge.end()
         write_frame(answers, message)
     os._exit(0)
+
+
+def _forks(request: dict[str, Any], answers: int, stuck: int) -> Forks | RareForks | None:
+    """How the execution is to be forked, if it is."""
+    plan = request.get("forks")
+    if plan is None:
+        return None
+    copies = Copies(stuck, request["wall_limit_s"], _die_with_parent)
+    if "energy" in plan:
+        return RareForks(SEEN, plan["energy"], plan["fanout"], answers, copies)
+    points = [(at_ns, salts) for at_ns, salts in plan["points"]]
+    return Forks(points, plan["jobs"], answers, plan["goes_on"], copies)
 
 
 def perform(
@@ -110,6 +138,7 @@ def perform(
     places: Places,
     kernel: Callable[..., Any],
     options: KernelOptions,
+    forks: Forks | RareForks | None = None,
 ) -> dict[str, Any]:
     """Execute ``request`` in this process, which can run nothing else afterwards."""
     captured = os.memfd_create("toron-stderr")
@@ -126,15 +155,20 @@ def perform(
         tape=_tape(request.get("tape")),
         records_tape=request.get("records_tape", False),
         surveys=request.get("surveys", False),
+        reseeds=tuple((at_ns, salt) for at_ns, salt in request.get("reseeds", ())),
+        forks=forks is not None,
     )
     run = Run(setup, edge, places)
+    if forks is not None:
+        forks.attach(run)
     outcome = run.execute()
     sys.stdout.flush()
     sys.stderr.flush()
     return {
         "kind": "outcome",
+        "reseeds": run.reseeds,
         "outcome": outcome.to_json(),
-        "events": [astuple(event) for event in run.trace.events],
+        "events": [event.to_json() for event in run.trace.events],
         "count": run.trace.count,
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
@@ -161,6 +195,12 @@ def _die_with_parent() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise ToronError("prctl(PR_SET_PDEATHSIG) failed; a killed run could leave processes")
+
+
+def _die_first() -> None:
+    """When the machine runs out of memory, an execution is what it should kill: it is reported."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from toron.core.agenda import Agenda
 from toron.core.choices import WHOLE, ChoiceSource, SeededChoices
-from toron.core.clock import Clock, to_ns
+from toron.core.clock import SECOND_NS, Clock, to_ns
 from toron.world.disk.host_disk import draw_fault
 from toron.world.hosts import Host
 from toron.world.network import Network
@@ -43,6 +43,19 @@ class Fault:
     stop: Callable[[], None]
 
 
+@dataclass(slots=True)
+class _Planned:
+    """What a fault was drawn from, to draw it again while it waits."""
+
+    kind: str
+    hosts: Sequence[Host]
+    pairs: Sequence[tuple[Host, Host]]
+    drawn_ns: int
+    over_ns: int
+    line: str = ""
+    waits: bool = True
+
+
 class FaultPlanner:
     """Draws and schedules the faults of one run.
 
@@ -64,6 +77,7 @@ class FaultPlanner:
         self._seeded = seeded
         self._network = network
         self.plan: list[str] = []
+        self._planned: list[_Planned] = []
         self.over_ns = 0
         """When all planned faults are over."""
 
@@ -74,34 +88,64 @@ class FaultPlanner:
         chosen = [kind for kind in usable if self._seeded.pick(_LABEL, 2)]
         if usable and not chosen:
             chosen = [usable[self._seeded.pick(_LABEL, len(usable))]]
-        faults: list[Fault] = []
+        drawn: list[tuple[Fault, _Planned]] = []
+        now_ns = self._clock.now_ns
+        over_ns = now_ns + to_ns(horizon_s)
         for kind in chosen:
             for _ in range(1 + self._seeded.pick(_LABEL, _WINDOWS_MAX)):
-                begin_s, end_s = self._window(horizon_s)
-                host = hosts[self._seeded.pick(_LABEL, len(hosts))]
-                pair = pairs[self._seeded.pick(_LABEL, len(pairs))] if pairs else (host, host)
-                faults.append(self._fault(kind, begin_s, end_s, host, pair))
-        faults = self._kept(faults)
-        faults.sort(key=lambda fault: (fault.begin_s, fault.end_s, fault.text))
-        for fault in faults:
-            self._schedule(fault)
-        self.over_ns = max(self.over_ns, self._clock.now_ns + to_ns(horizon_s))
-        lines = [f"{fault.begin_s:.3f}-{fault.end_s:.3f} s {fault.text}" for fault in faults]
+                planned = _Planned(kind, hosts, pairs, now_ns, over_ns)
+                drawn.append((self._draw_one(planned, horizon_s), planned))
+        self.over_ns = max(self.over_ns, over_ns)
+        return self._carry_out(drawn)
+
+    def redraw(self, seeded: SeededChoices) -> None:
+        """Draw again what has not begun: as many faults of the same kinds, with as long to go."""
+        self._seeded = seeded
+        waiting = [planned for planned in self._planned if planned.waits]
+        drawn: list[tuple[Fault, _Planned]] = []
+        for planned in waiting:
+            planned.waits = False
+            self.plan.remove(planned.line)
+            again = replace(planned, waits=True)
+            left_s = (planned.over_ns - self._clock.now_ns) / SECOND_NS
+            if left_s > 0:
+                drawn.append((self._draw_one(again, left_s), again))
+        self._carry_out(drawn)
+
+    def _draw_one(self, planned: _Planned, horizon_s: float) -> Fault:
+        begin_s, end_s = self._window(horizon_s)
+        hosts, pairs = planned.hosts, planned.pairs
+        host = hosts[self._seeded.pick(_LABEL, len(hosts))]
+        pair = pairs[self._seeded.pick(_LABEL, len(pairs))] if pairs else (host, host)
+        return self._fault(planned.kind, begin_s, end_s, host, pair)
+
+    def _carry_out(self, drawn: list[tuple[Fault, _Planned]]) -> list[str]:
+        """Schedule what was drawn and takes place; return its lines, in the order of time."""
+        drawn = self._kept(drawn)
+        drawn.sort(key=lambda one: (one[0].begin_s, one[0].end_s, one[0].text))
+        for fault, planned in drawn:
+            since_s = (self._clock.now_ns - planned.drawn_ns) / SECOND_NS
+            begin_s, end_s = since_s + fault.begin_s, since_s + fault.end_s
+            planned.line = f"{begin_s:.3f}-{end_s:.3f} s {fault.text}"
+            self._schedule(fault, planned)
+        self._planned = [planned for planned in self._planned if planned.waits]
+        self._planned += [planned for _, planned in drawn]
+        lines = [planned.line for _, planned in drawn]
         self.plan += lines
         return lines
 
-    def _kept(self, faults: list[Fault]) -> list[Fault]:
+    def _kept(self, drawn: list[tuple[Fault, _Planned]]) -> list[tuple[Fault, _Planned]]:
         """What a shrunk run still has: each fault of a plan can be left out alone, or end early."""
         counts: dict[str, int] = {}
-        kept: list[Fault] = []
-        for fault in faults:
+        kept: list[tuple[Fault, _Planned]] = []
+        for fault, planned in drawn:
             count = counts[fault.kind] = counts.get(fault.kind, 0) + 1
             share = self._choices.keeps(f"chaos.fault {fault.kind} {count}")
             if share == WHOLE:
-                kept.append(fault)
+                kept.append((fault, planned))
             elif share:
                 length_s = (fault.end_s - fault.begin_s) * share / WHOLE
-                kept.append(replace(fault, end_s=fault.begin_s + length_s))
+                kept.append((replace(fault, end_s=fault.begin_s + length_s), planned))
         return kept
 
     def _window(self, horizon_s: float) -> tuple[float, float]:
@@ -112,14 +156,21 @@ class FaultPlanner:
         )
         return begin_s, min(begin_s + length_s, horizon_s)
 
-    def _schedule(self, fault: Fault) -> None:
+    def _schedule(self, fault: Fault, planned: _Planned) -> None:
         trace, now_ns = self._network.trace, self._clock.now_ns
+        has_begun = False
 
         def start() -> None:
+            nonlocal has_begun
+            if not planned.waits:
+                return  # drawn again, for another time
+            planned.waits, has_begun = False, True
             trace.add("fault", fault.text)
             fault.start()
 
         def stop() -> None:
+            if not has_begun:
+                return
             trace.add("heal", fault.text)
             fault.stop()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from toron.core.clock import SECOND_NS, Clock
 from toron.core.loop import Shared
 from toron.core.trace import Trace
-from toron.core.values import canonical, dumps
+from toron.core.values import brief, canonical, dumps
+from toron.errors import RunRejected
 from toron.world.disk.host_disk import Disks
 from toron.world.faults import FaultPlanner
 from toron.world.hosts import Host
@@ -17,13 +20,18 @@ from toron.world.net import Net
 from toron.world.network import Network
 
 if TYPE_CHECKING:  # the layer above, which implements `PropertyLedger`
+    from hypothesis.strategies import SearchStrategy
+
     from toron.checks.history import History
     from toron.checks.models import Model
     from toron.checks.serializability import Level
 
 MAIN_HOST = "main"
 OUTPUTS_MAX = 10_000
+REJECTED = "the run was rejected: its data were not wanted"
+"""The property that counts the runs which `World.assume` or a filter of a draw has ended."""
 
+T = TypeVar("T")
 Condition = Callable[[], object] | bool
 
 
@@ -257,3 +265,66 @@ class World:
         stored = canonical(value, name)
         self.outputs[name] = stored
         self._trace.add("record", f"{name} {dumps(stored)}")
+
+    # Data
+
+    def choose(self, name: str, options: Sequence[T]) -> T:
+        """One of ``options``, chosen by the seed; the first is the simplest one.
+
+        The choice is on the tape beside those of the schedule: it is replayed and shrunk with them.
+        """
+        if not isinstance(options, Sequence):
+            raise TypeError(
+                f"choose({name!r}) takes a list or another sequence, not a "
+                f"{type(options).__name__}: the order of the options is part of the choice"
+            )
+        if not options:
+            raise ValueError(f"choose({name!r}) has no options to choose from")
+        position = self._shared.choices.pick(_data_label(name), len(options))
+        self._trace.add("choose", f"{name} {position} {brief(options[position])}")
+        return options[position]
+
+    def draw(self, strategy: SearchStrategy[T], label: str = "draw") -> T:
+        """A value of a strategy of Hypothesis, made of choices of this run.
+
+        Equal seeds give equal values; shrinking a failure shrinks them with its schedule. A filter
+        that finds nothing ends the run as `assume` does. RuntimeError without Hypothesis.
+        """
+        try:
+            from toron.world.draw import draw_from
+        except ImportError as error:
+            raise RuntimeError(
+                f"world.draw needs Hypothesis 6.140 or newer ({error}); install it (pip install "
+                "hypothesis), or use world.choose, which needs nothing"
+            ) from error
+
+        choices, on_tape = self._shared.choices, _data_label(label)
+        value: T
+        value, digest = draw_from(strategy, lambda bound: choices.pick(on_tape, bound))
+        self._trace.add("draw", f"{label} {brief(value)} {digest}")
+        return value
+
+    def assume(self, condition: object, why: str = "an assumption does not hold") -> None:
+        """End the run here unless ``condition`` is true: it passes, and says nothing.
+
+        Runs that end so are counted in the properties; an exploration in which all do is
+        inconclusive.
+        """
+        if not condition:
+            raise RunRejected(why)
+
+
+def _data_label(name: str) -> str:
+    return "data." + "_".join(name.split())
+
+
+def prepare_draws() -> None:
+    """Let Hypothesis load what it needs to draw, if the program has imported it.
+
+    A Hypothesis that cannot is no matter for kernels that draw nothing; `World.draw` will say why.
+    """
+    if sys.modules.get("hypothesis") is not None:
+        with contextlib.suppress(Exception):
+            from toron.world.draw import warm
+
+            warm()

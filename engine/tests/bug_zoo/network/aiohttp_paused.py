@@ -47,4 +47,5 @@ async def main():
     async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         for _ in range(4):
             await copy(session)
+    await asyncio.sleep(1)  # the server sees that it has gone
     server.close()

@@ -12,11 +12,11 @@ HOST, PORT = "127.0.0.1", 8080
 
 
 async def answer(reader, writer):
-    """A server that takes up to ten milliseconds for a request."""
+    """A server that takes up to a second for a request."""
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(random.uniform(0.001, 0.010))
+            await asyncio.sleep(random.uniform(0.1, 1.0))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -32,9 +32,9 @@ async def page(session):
 
 
 async def user(session):
-    """Asks for a page, for at most eight milliseconds."""
+    """Asks for a page, for at most 0.8 seconds."""
     try:
-        async with asyncio.timeout(0.008):
+        async with asyncio.timeout(0.8):
             await page(session)
     except TimeoutError:
         pass
@@ -48,7 +48,7 @@ async def job(session):
 
 async def visitor(session, number):
     """Comes later, asks once and is patient."""
-    await asyncio.sleep(0.2 * number)
+    await asyncio.sleep(5 * number)
     await page(session)
 
 
@@ -59,6 +59,7 @@ async def share(*what):
     async with aiohttp.ClientSession(connector=connector) as session:
         async with asyncio.timeout(60):
             await asyncio.gather(*[who(session, *more) for who, *more in what])
+    await asyncio.sleep(1)  # the server sees that everybody has gone
     server.close()
 
 

@@ -49,6 +49,37 @@ BUGS = [
         symptom="TimeoutError",
     ),
     Bug(
+        id="httpcore-requests",
+        library="httpcore 1.0.2",
+        issue="encode/httpcore#830",
+        cause=(
+            "A request that is cancelled while the pool looks for a connection stays in the list "
+            "of requests, and the connection that it got serves nobody any more. What must meet: a "
+            "cancellation in the first steps of a request, twice. The twin is httpcore2, because "
+            "1.0.3, which fixed this, has the bug of the entry above."
+        ),
+        program="network/httpcore_pool_slots.py",
+        buggy=Side(("httpcore==1.0.2", "certifi==2025.8.3", "h11==0.14.0", *HTTP[1:])),
+        fixed=Side(("httpcore2==2.16.2", "truststore==0.10.4", *HTTP)),
+        expects=("exception",),
+        symptom="TimeoutError",
+    ),
+    Bug(
+        id="redis-shielded",
+        library="redis-py 4.5.4",
+        issue="redis/redis-py#2665",
+        cause=(
+            "The first fix of the bug below shields a command from its cancellation: it runs on "
+            "when its caller has gone, and fails unseen when the client is closed. What must meet: "
+            "a timeout before the answer, shortly before the client is closed."
+        ),
+        program="network/redis_off_by_one.py",
+        buggy=Side(("redis==4.5.4", ASYNC_TIMEOUT)),
+        fixed=Side(("redis==4.5.5", ASYNC_TIMEOUT)),
+        expects=("exception",),
+        symptom="Connection closed by server",
+    ),
+    Bug(
         id="redis-off-by-one",
         library="redis-py 4.5.3",
         issue="redis/redis-py#2665",
@@ -65,7 +96,7 @@ BUGS = [
     ),
     Bug(
         id="redis-blocking-pool",
-        library="redis-py 5.0.1 BlockingConnectionPool",
+        library="redis-py 5.0.1, blocking pool",
         issue="redis/redis-py#3056",
         cause=(
             "The pool connects while it holds its own condition; when that fails it releases the "
@@ -80,7 +111,7 @@ BUGS = [
     ),
     Bug(
         id="aiohttp-waiters",
-        library="aiohttp 3.10.10 connector",
+        library="aiohttp 3.10.10, connector",
         issue="aio-libs/aiohttp#9670",
         cause=(
             "A connection that becomes free wakes one waiter. When that waiter's timeout expires "
@@ -97,8 +128,8 @@ BUGS = [
     ),
     Bug(
         id="aiohttp-last-waiter",
-        library="aiohttp 3.14.5 connector",
-        issue="aio-libs/aiohttp#9670 (found by Toron; its fix is incomplete)",
+        library="aiohttp 3.14.5, connector",
+        issue="aio-libs/aiohttp#9670, whose fix is not complete",
         cause=(
             "Since 3.10.11 the next request heals it; but who waits when no next request comes "
             "waits for ever with the connection free. The same must meet. No fix is released: the "
@@ -129,17 +160,50 @@ BUGS = [
         symptom="TimeoutError",
     ),
     Bug(
+        id="aiohttp-poisoned",
+        library="aiohttp 3.14.1",
+        issue="aio-libs/aiohttp#12953",
+        cause=(
+            "Whoever reads an answer that has arrived whole starts the read timeout again, of a "
+            "connection that is back in the pool; it expires there, and the next request gets the "
+            "error. What must meet: a pause between requests that is longer than that timeout. No "
+            "cancellation is needed."
+        ),
+        program="network/aiohttp_poisoned.py",
+        buggy=Side(("aiohttp==3.14.1", *AIOHTTP_3_14)),
+        fixed=Side(("aiohttp==3.14.2", *AIOHTTP_3_14)),
+        expects=("exception",),
+        symptom="SocketTimeoutError",
+    ),
+    Bug(
+        id="anyio-close",
+        library="anyio 4.14.1, SocketStream",
+        issue="agronholm/anyio#1250",
+        cause=(
+            "aclose() closes the transport, gives way once and aborts it. When what was left in "
+            "the buffer has gone in between, the transport has no loop any more and the abort "
+            "fails. What must meet: a stream that is closed with bytes left (a send that timed "
+            "out), and the peer making room for the last of them in that one step."
+        ),
+        program="network/anyio_close.py",
+        buggy=Side(("anyio==4.14.1", IDNA, TYPING)),
+        fixed=Side(("anyio==4.16.0", IDNA, TYPING)),
+        expects=("exception",),
+        symptom="has no attribute 'call_soon'",
+    ),
+    Bug(
         id="nats-flusher",
         library="nats-py 2.9.0",
         issue="nats-io/nats.py#624",
         cause=(
             "The flusher sets the result of the publication that waits for it, which fails when "
             "that one has given up, and the flusher is gone. What must meet: a publication that "
-            "times out while the broker does not read."
+            "times out while the broker does not read. In 3.12.1 and 3.13.0 writelines() does not "
+            "pause the protocol (python/cpython#136234), so that nobody waits there."
         ),
         program="network/nats_flusher.py",
-        buggy=Side(("nats-py==2.9.0",)),
-        fixed=Side(("nats-py==2.10.0",)),
+        buggy=Side(("nats-py==2.9.0",), ("3.11",)),
+        fixed=Side(("nats-py==2.10.0",), ("3.11",)),
         expects=("exception",),
     ),
     Bug(
@@ -159,7 +223,7 @@ BUGS = [
     ),
     Bug(
         id="asyncio-server-close",
-        library="asyncio.Server (CPython 3.11.7 to 3.13.0)",
+        library="asyncio.Server of CPython 3.12.1",
         issue="python/cpython#109564",
         cause=(
             "A connection is accepted in one step and gets its transport in the next; a server "

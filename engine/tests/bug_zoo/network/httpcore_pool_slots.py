@@ -69,5 +69,6 @@ async def main():
         async with asyncio.timeout(60):
             await asyncio.gather(*[customer(word) for word in WORDS])
             await ask(pool, "patient")
+    await asyncio.sleep(1)  # the servers see that everybody has gone
     for server in servers:
         server.close()

@@ -49,4 +49,5 @@ async def main():
         while await subjects.get() != "last":
             pass
     await sensor.close()
+    await asyncio.sleep(1)  # the broker sees that it has gone
     server.close()

@@ -1,6 +1,7 @@
 """redis/redis-py#3056: a connection that fails inside the blocking pool waits for its own lock.
 
-Users share a pool of two connections. The server starts late and refuses whom it has no room for.
+Users share a pool of two connections. The server is short of memory and hangs up after a few
+commands; a command that fails is tried again.
 """
 
 import asyncio
@@ -12,12 +13,10 @@ HOST, PORT = "127.0.0.1", 6379
 
 
 async def keys(reader, writer):
-    """Answers every command with OK; hangs up on a new connection now and then."""
+    """Answers some commands with OK and hangs up, now and then before the first one."""
     try:
-        if random.random() < 0.2:
-            return
-        while count := await reader.readline():
-            words = []
+        for _ in range(random.randint(0, 12)):
+            words, count = [], await reader.readuntil(b"\r\n")
             for _ in range(int(count[1:])):
                 length = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(length + 2))[:-2])
@@ -49,4 +48,5 @@ async def main():
     async with asyncio.timeout(50):
         await asyncio.gather(*[user(client, number) for number in range(4)])
     await client.aclose()
+    await asyncio.sleep(1)  # the server sees that everybody has gone
     server.close()

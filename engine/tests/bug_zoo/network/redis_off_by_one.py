@@ -13,14 +13,14 @@ HOST, PORT = "127.0.0.1", 6379
 
 
 async def keys(reader, writer):
-    """A server of one command: GET KEY answers `value of KEY`, after up to ten milliseconds."""
+    """A server of one command: GET KEY answers `value of KEY`, after up to a second."""
     try:
         while count := await reader.readline():
             words = []
             for _ in range(int(count[1:])):
                 length = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(length + 2))[:-2])
-            await asyncio.sleep(random.uniform(0.001, 0.010))
+            await asyncio.sleep(random.uniform(0.1, 1.0))
             value = b"value of " + words[-1]
             writer.write(b"$%d\r\n%s\r\n" % (len(value), value))
             await writer.drain()
@@ -31,10 +31,10 @@ async def keys(reader, writer):
 
 
 async def user(client, number):
-    """Looks up three entries, each for at most nine milliseconds."""
+    """Looks up three entries, each for at most 0.9 seconds."""
     for entry in range(3):
         try:
-            async with asyncio.timeout(0.009):
+            async with asyncio.timeout(0.9):
                 value = await client.get(f"{number}:{entry}")
         except TimeoutError:
             continue
@@ -47,4 +47,5 @@ async def main():
     client = redis.Redis(host=HOST, port=PORT)
     await asyncio.gather(*[user(client, number) for number in range(3)])
     await client.close()
+    await asyncio.sleep(1)  # the server sees that everybody has gone
     server.close()

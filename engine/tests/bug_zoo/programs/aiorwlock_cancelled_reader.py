@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import aiorwlock
+
 import toron
 
 

@@ -3,6 +3,7 @@
 import random
 
 import anyio
+
 import toron
 
 

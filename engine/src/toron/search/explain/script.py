@@ -45,10 +45,10 @@ def obstacle(account: Account) -> str:
 def sleeps_of(account: Account) -> Iterator[Sleep]:
     """For each stall after which step it comes, and until which timer it lasts."""
     for stall in account.execution.stalls:
-        before = [step for step in account.steps if step.wake.tick < stall.tick and step.is_task]
-        if before:
-            last = before[-1]
-            after = stall.tick - last.wake.tick - 1
+        before = [step for step in account.steps if step.wake.tick < stall.tick]
+        tasks = [at for at, step in enumerate(before) if step.is_task]
+        if tasks:
+            last, after = before[tasks[-1]], len(before) - 1 - tasks[-1]
             until = _last_timer(account, stall)
             lasted_s = stall.lasted_ns / SECOND_NS
             yield last.name, last.ordinal, after, until, lasted_s

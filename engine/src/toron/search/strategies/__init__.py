@@ -58,7 +58,9 @@ DRIVERS: dict[str, Callable[[bool], Driver]] = {
     "delay": lambda _beyond: DelayBounded(),
     "cancellation": lambda beyond: CancellationPoints(beyond=beyond),
 }
-EXPLORED = (*STRATEGIES, SWARM, *DRIVERS)
+FORK = "fork"
+"""Copies runs where they come into a state that is new: see `toron.search.rare`."""
+EXPLORED = (*STRATEGIES, SWARM, *DRIVERS, FORK)
 """What an exploration can be told to use."""
 
 

@@ -131,6 +131,8 @@ class Story:
     """How many events the run had; `events` may be fewer."""
     differs: str = ""
     """Why this is not the behaviour that the token was made from; empty when it is."""
+    is_unstable: bool = False
+    """Whether it is not although the code is the same."""
 
     @property
     def missing(self) -> int:

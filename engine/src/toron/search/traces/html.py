@@ -12,7 +12,7 @@ import html
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from toron.search.traces.diff import Difference, difference
@@ -22,7 +22,9 @@ from toron.search.traces.text import bar_line, doing, seconds, wait_line
 
 EVENTS_MAX = 200_000
 """How many events of a run the page has; of a longer one it has the last."""
+_PAGE = Path(__file__).parent / "page"
 _BARS_LISTED = 60
+_CHAIN_DRAWN = 30
 _SCRIPTS = ("trace.js", "timeline.js", "pointer.js", "list.js", "detail.js", "page.js")
 
 
@@ -55,7 +57,7 @@ def page_of(story: Story, against: Story | None = None) -> str:
 
 @functools.cache
 def _file(name: str) -> str:
-    return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+    return (_PAGE / name).read_text(encoding="utf-8")
 
 
 # What is read without a script
@@ -169,8 +171,7 @@ def _run(story: Story, row_of: list[int]) -> dict[str, Any]:
     events = story.events[-EVENTS_MAX:]
     texts = _Texts()
     lanes = [
-        [row_of[lane.index], lane.label, lane.title, lane.identity, lane.kind, lane.process]
-        + [lane.spawned, lane.first, lane.ended, lane.ending]
+        [row_of[lane.index], *(getattr(lane, name) for name in _LANE_FIELDS)]
         for lane in story.lanes
     ]
     return {
@@ -180,7 +181,7 @@ def _run(story: Story, row_of: list[int]) -> dict[str, Any]:
         "endNs": outcome.virtual_ns,
         "count": story.count,
         "focus": story.focus,
-        "chain": story.chain,
+        "chain": story.chain[:_CHAIN_DRAWN],
         "hosts": story.hosts,
         "lanes": lanes,
         "events": _columns(events, texts),
@@ -218,6 +219,17 @@ def _columns(events: list[Event], texts: _Texts) -> dict[str, list[int]]:
     return columns
 
 
+_LANE_FIELDS = (
+    "label",
+    "title",
+    "identity",
+    "kind",
+    "process",
+    "spawned",
+    "first",
+    "ended",
+    "ending",
+)
 _FIELDS = ("number", "at", "lane", "kind", "text", "where", "host", "step", "cause", "note")
 
 

@@ -28,7 +28,7 @@ _NUMBERED = re.compile(r"(?:task|thread)#\d+")
 _ENDS = re.compile(r" ended ((?:task|thread)#\d+)")
 
 
-def story_of(execution: Execution, *, differs: str = "") -> Story:
+def story_of(execution: Execution, *, differs: str = "", is_unstable: bool = False) -> Story:
     """The story of ``execution``; ``differs`` says why it is not the run that was asked for."""
     lanes = Lanes()
     events = [lanes.place(raw) for raw in _kept(execution)]
@@ -45,6 +45,7 @@ def story_of(execution: Execution, *, differs: str = "") -> Story:
         chain=[],
         count=max(execution.count, events[-1].number if events else 0),
         differs=differs,
+        is_unstable=is_unstable,
     )
     story.chain.extend(_chain(story))
     return story
@@ -119,12 +120,24 @@ def _focus(events: list[Event], lanes: list[Lane], failure: Failure | None) -> i
         for lane in lanes:
             if f"{lane.kind}#{lane.number}" == named[1] and lane.ended:
                 return lane.ended
-    acts = ("broken",) if failure.kind == "property" else ()
+    raised = _raised(events, lanes) if failure.kind in ("exception", "escape") else 0
+    if raised:
+        return raised
+    acts = ("broken",) if failure.kind == "property" else ("step", "call", "end", "unhandled")
     for event in reversed(events):
-        is_act = event.kind in acts if acts else event.kind in ("step", "call", "end", "unhandled")
-        if is_act and event.at_ns <= failure.virtual_ns:
+        if event.kind in acts and event.at_ns <= failure.virtual_ns:
             return event.number
     return events[-1].number
+
+
+def _raised(events: list[Event], lanes: list[Lane]) -> int:
+    """Where the exception that ended the last failed task first ended one; 0 when none did."""
+    failed = [
+        (event.detail.partition(" ")[2], event.number)
+        for event in events
+        if event.kind == "end" and lanes[event.lane].ending == "failed"
+    ]
+    return next((number for text, number in failed if text == failed[-1][0]), 0)
 
 
 def _chain(story: Story) -> list[int]:

@@ -14,6 +14,7 @@ BEFORE, AFTER = 40, 10
 _LANE_WIDTH_MAX = 44
 _EVENT_WIDTH = 58
 _LANES_LISTED = 40
+_BEFORE_A_DIFFERENCE = 3
 LEGEND = "marks: > where it failed, * what led to it, ~ not where asyncio's own order has it"
 
 
@@ -46,20 +47,26 @@ def diff_text_of(a: Story, b: Story, found: Difference) -> Iterator[str]:
         yield f"both are one run: {found.alike:,} events are alike"
         return
     yield f"alike for {found.alike:,} events; then"
-    for name, story, number in (("A", a, found.first_a), ("B", b, found.first_b)):
-        event = story.event(number)
-        before = story.events[max(0, found.alike - 3) : found.alike] if name == "A" else []
-        yield from (f"   {line}" for line in _table(story, before))
-        yield f"{name}  {next(_table(story, [event]))}" if event else f"{name}  had ended"
-    differing = [pair for pair in found.lanes if pair.differs]
-    yield f"tasks that do something else ({len(differing)} of {len(found.lanes)} lanes):"
+    before = a.events[max(0, found.alike - _BEFORE_A_DIFFERENCE) : found.alike]
+    yield from (f"   {line}" for line in _table(a, before))
+    yield from _sides(a, b, found.first_a, found.first_b)
+    differing = sorted(
+        (pair for pair in found.lanes if pair.differs),
+        key=lambda pair: min(pair.first_a or b.count, pair.first_b or b.count),
+    )
+    yield f"lanes that do something else ({len(differing)} of {len(found.lanes)}):"
     for pair in differing[:_LANES_LISTED]:
         yield f"  {pair.identity}: alike for {pair.alike} events; then"
-        for name, story, number in (("A", a, pair.first_a), ("B", b, pair.first_b)):
-            event = story.event(number)
-            yield f"    {name}  {next(_table(story, [event])) if event else 'nothing more'}"
+        yield from (f"  {line}" for line in _sides(a, b, pair.first_a, pair.first_b))
     if len(differing) > _LANES_LISTED:
         yield f"  … and {len(differing) - _LANES_LISTED} more"
+
+
+def _sides(a: Story, b: Story, first_a: int, first_b: int) -> Iterator[str]:
+    """What each run does at a difference."""
+    for name, story, number in (("A", a, first_a), ("B", b, first_b)):
+        event = story.event(number)
+        yield f"{name}  {next(_table(story, [event]))}" if event else f"{name}  nothing more"
 
 
 def seconds(at_ns: int) -> str:
@@ -97,6 +104,8 @@ def _head(story: Story) -> Iterator[str]:
     yield f"  replay  toron replay {outcome.token}"
     if story.missing:
         yield f"  {story.missing:,} of {story.count:,} events were not kept; the last ones are here"
+    if outcome.failure is not None:
+        yield f"  {LEGEND}"
     yield ""
 
 

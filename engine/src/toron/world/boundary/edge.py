@@ -30,6 +30,7 @@ from toron.world.boundary import (
     measurements,
     pipes,
     polling,
+    process_ids,
     pyca,
     signals,
     sockets_edge,
@@ -61,6 +62,7 @@ class Edge:
     def install(self) -> None:
         """Replace and guard. Call before the program under test is imported."""
         machine.install(self._machine_name, self.clocks.own)
+        process_ids.install()
         time.tzset()
         mimetypes.knownfiles.clear()  # the machine's own tables; Python's built-in ones stay
         clocks.install(self.clocks)
@@ -89,6 +91,7 @@ class Edge:
     def begin(self, network: Network, shared: Shared, seed: int, disks: Disks) -> None:
         """Hand the edge to one run; from here on nothing gets out."""
         self._network = network
+        process_ids.begin()
         self.clocks.clock = shared.clock
         self.clocks.baton = shared.baton
         threads.begin(shared.baton, shared.clock)

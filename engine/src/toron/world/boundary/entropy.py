@@ -30,6 +30,7 @@ class EntropySource:
         self._stream = _random.Random(substream(0, "entropy.import"))
         self._self_seeded: list[weakref.ref[random.Random]] = []
         self.on_draw: Callable[[bytes], None] = _ignore
+        self._turned: tuple[object, str] | None = None
 
     def bytes(self, count: int) -> bytes:
         """``count`` bytes in place of the system's."""
@@ -50,9 +51,22 @@ class EntropySource:
         for number, generator in enumerate(generators):
             _random.Random.seed(generator, substream(seed, f"entropy.generator:{number}"))
 
+    def reseed(self, seed: int) -> None:
+        """Draw everything from ``seed`` from now on, in the middle of a run."""
+        before = self.state_digest_input()
+        self.begin(seed)
+        self._turned = random.getstate(), before
+
     def state_digest_input(self) -> str:
-        """The state of the module-level generator: equal states mean equal draws so far."""
-        return repr(random.getstate())
+        """The state of the module-level generator: equal states mean equal draws so far.
+
+        Of one that nobody used since it was seeded anew it is the state before: branches of a world
+        that draw nothing behave alike.
+        """
+        state = random.getstate()
+        if self._turned is not None and state == self._turned[0]:
+            return self._turned[1]
+        return repr(state)
 
 
 def install(source: EntropySource) -> None:

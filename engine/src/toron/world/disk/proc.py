@@ -83,7 +83,7 @@ def refuse_writing(node: Node, told: object) -> None:
 
 def furnish(tree: Tree, clock: Clock) -> None:
     """Put `/proc` into a host's tree."""
-    own = str(real.POSIX.getpid())
+    own = str(os.getpid())
     furniture = _Furniture()
     process = {name: make(clock, own) for name, make in _OF_PROCESS.items()}
     folder = furniture.folder(

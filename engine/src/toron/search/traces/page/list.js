@@ -24,6 +24,7 @@ class EventList {
     for (let i = 0; i < size; i++) {
       if (runs.some((run, r) => i < run.size && (!matches[r] || matches[r][i]))) this.entries.push(i);
     }
+    this.rows.style.height = `${this.entries.length * this.lineHeight}px`;
     this.draw();
   }
 
@@ -59,7 +60,7 @@ class EventList {
     const line = this.lineHeight, room = this.box.clientHeight;
     const first = Math.max(0, Math.floor(this.box.scrollTop / line) - 4);
     const last = Math.min(this.entries.length, first + Math.ceil(room / line) + 8);
-    this.rows.style.height = `${this.entries.length * line}px`;
+    this.rows.style.height = `${Math.max(1, this.entries.length) * line}px`;
     const items = [];
     for (let at = first; at < last; at++) {
       const item = this.two ? this.#pair(this.entries[at]) : this.#single(this.entries[at]);
@@ -86,7 +87,7 @@ class EventList {
     if (meaning) sign.setAttribute("aria-label", MEANINGS[meaning]);
     item.append(sign, element("span", "number", run.number[i]), element("span", "at", seconds(run.at[i])),
       element("span", "host", run.hostOf(i) || "world"), element("span", "who", run.laneOf(i).label),
-      whatOf(run, i), element("span", "place", run.whereOf(i)));
+      whatOf(run, i), element("span", "place", run.whereOf(i).replace(/ in .*<locals>\./, " in ")));
     return item;
   }
 
@@ -149,7 +150,7 @@ function markOf(run, i) {
 
 function whatOf(run, i) {
   const what = element("span", "what");
-  what.append(element("b", "", run.kindOf(i)), ` ${run.textOf(i)}`);
+  what.append(element("b", "", run.kindOf(i)), ` ${run.shortOf(i)}`);
   return what;
 }
 

@@ -7,7 +7,8 @@ class Page {
   constructor() {
     this.trace = readTrace();
     const { runs, rows } = this.trace;
-    this.state = { chosen: null, matches: runs.map(() => null), hidden: rows.map(() => false) };
+    this.state = { chosen: null, matches: runs.map(() => null), hidden: rows.map(() => false),
+      version: 0 };
     const choose = (r, i, from) => this.choose(r, i, from);
     this.timeline = new Timeline(this.trace, this.state, choose);
     this.list = new EventList(this.trace, this.state, choose);
@@ -16,6 +17,11 @@ class Page {
     this.#buttons();
     this.#legend();
     document.addEventListener("keydown", (event) => this.#key(event));
+    this.timeline.busyOnly = $("busy").checked = rows.length > 20;
+    $("busy").addEventListener("change", () => {
+      this.timeline.busyOnly = $("busy").checked;
+      this.timeline.layOut();
+    });
     this.list.fill();
     this.#open();
   }
@@ -23,7 +29,10 @@ class Page {
   // Begin where somebody wants to look first.
   #open() {
     const { runs, diff } = this.trace;
-    if (diff && (diff.firstA || diff.firstB)) this.toDifference();
+    const [, letter, number] = /^#([AB]?)(\d+)$/.exec(location.hash) || [];
+    const r = Math.max(0, runs.findIndex((run) => run.letter === letter));
+    if (number && runs[r].indexOf(Number(number)) >= 0) this.choose(r, runs[r].indexOf(Number(number)));
+    else if (diff && (diff.firstA || diff.firstB)) this.toDifference();
     else if (runs[0].data.failed) this.toFailure();
   }
 
@@ -32,8 +41,9 @@ class Page {
     this.detail.show(r, i);
     if (from !== "drawing") this.timeline.show(r, i);
     else this.timeline.draw();
-    if (from !== "list" || this.list.two) this.list.show(i);
-    else this.list.show(i);
+    this.list.show(i);
+    const run = this.trace.runs[r];
+    location.replace(`#${run.letter}${run.number[i]}`); // a link to the page as it stands
   }
 
   toFailure() {
@@ -119,6 +129,7 @@ class Page {
       }
       return matches;
     });
+    this.state.version++;
     this.state.hidden = rows.map((_, at) => isSet && count > 0 && !seen[at]);
     $("matches").textContent = isSet
       ? `${count.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
@@ -246,4 +257,7 @@ class Page {
   }
 }
 
-new Page();
+window.addEventListener("error", (event) => {
+  $("note").textContent = `The page is broken (${event.message}); toron trace --format text has all of it.`;
+});
+const page = new Page();

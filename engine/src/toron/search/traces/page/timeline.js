@@ -1,7 +1,7 @@
 "use strict";
 // Draws the lanes: who did what when, what was sent to whom, what was broken, and who waited.
 
-const RULER = 26, HOST = 20, BAR = 17, TAIL = 3;
+const RULER = 26, HOST = 20, BAR = 17, TAIL = 3, ROOMY_ROWS = 12;
 const ARROWS_MAX = 1500, WAKES_MAX = 350;
 const COLOURS = ["page", "panel", "ink", "muted", "line", "faint", "accent", "hover", "step", "call",
   "wire", "life", "disk", "fault", "fault-soft", "failure", "failure-soft", "moved", "property",
@@ -29,10 +29,12 @@ class Timeline {
       this.readColours();
       this.draw();
     });
+    this.overviewImage = document.createElement("canvas");
     new Pointer(this);
   }
 
   readColours() {
+    this.overviewKey = "";
     const style = getComputedStyle(document.documentElement);
     this.colour = Object.fromEntries(
       COLOURS.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
@@ -49,6 +51,7 @@ class Timeline {
       for (let i = 0; i < run.size; i++) positions[i] = scale === "time" ? run.at[i] / 1e9 : i;
       return positions;
     });
+    this.overviewKey = "";
     this.fit();
   }
 
@@ -64,7 +67,7 @@ class Timeline {
     const tail = this.scale === "time" ? this.end * 0.04 : Math.max(TAIL, this.end * 0.03);
     this.low = this.scale === "time" ? -this.end * 0.01 : -1;
     this.high = this.end + tail;
-    this.draw();
+    this.moved();
   }
 
   zoom(factor, middle = (this.low + this.high) / 2) {
@@ -73,7 +76,7 @@ class Timeline {
     const share = (middle - this.low) / this.span;
     this.low = middle - span * share;
     this.high = this.low + span;
-    this.draw();
+    this.moved();
   }
 
   pan(by) {
@@ -81,7 +84,15 @@ class Timeline {
     const shift = Math.max(-room - this.low, Math.min(by, this.end + room - this.high));
     this.low += shift;
     this.high += shift;
+    this.moved();
+  }
+
+  // Another part of the run is in view: lanes in which nothing happens there may go.
+  moved() {
     this.draw();
+    if (!this.busyOnly) return;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.layOut(), 200);
   }
 
   x(position) { return this.gutter + (position - this.low) * this.unit; }
@@ -109,6 +120,7 @@ class Timeline {
     if (position < this.low + this.span * 0.08 || position > this.high - this.span * 0.08) {
       this.pan(position - (this.low + this.span * 0.62));
     }
+    if (this.busyOnly) this.layOut();
     const box = this.boxOf(this.trace.runs[r].rowOf(i));
     const top = this.scroller.scrollTop, room = this.scroller.clientHeight;
     if (box && (box.y < top + RULER || box.y + box.h > top + room)) {
@@ -124,13 +136,17 @@ class Timeline {
     this.width = this.scroller.clientWidth;
     this.gutter = narrow ? 8 : Math.min(250, Math.max(150, this.width * 0.2));
     this.narrow = narrow;
-    const track = this.trace.runs.length > 1 ? 15 : 22, label = narrow ? 14 : 0;
+    const idle = this.idleRows(), shown = idle.filter((is, at) => !is && !this.state.hidden[at]).length;
+    this.idle = idle.filter((is, at) => is && !this.state.hidden[at]).length;
+    const roomy = this.trace.runs.length < 2 && shown <= ROOMY_ROWS;
+    const track = this.trace.runs.length > 1 ? 15 : roomy ? 36 : 22, label = narrow ? 14 : 0;
     this.track = track;
+    this.isRoomy = roomy;
     this.boxes = [];
     let y = RULER + 4 + this.layOutBars(narrow);
     let host = null;
     this.trace.rows.forEach((row, at) => {
-      if (this.state.hidden[at]) return;
+      if (this.state.hidden[at] || idle[at]) return;
       if (row.host !== host) {
         host = row.host;
         if (host) { this.boxes.push({ host, y, h: HOST }); y += HOST; }
@@ -145,11 +161,27 @@ class Timeline {
     this.draw();
   }
 
+  // The rows in which nothing is in view, if those are to be hidden.
+  idleRows() {
+    const idle = this.trace.rows.map(() => Boolean(this.busyOnly));
+    if (!this.busyOnly) return idle;
+    this.trace.runs.forEach((run, r) => {
+      const last = this.firstFrom(r, this.high);
+      for (let i = this.firstFrom(r, this.low); i < last; i++) idle[run.rowOf(i)] = false;
+      for (const wait of run.data.waits) idle[run.lanes[wait.lane].row] = false;
+    });
+    const chosen = this.state.chosen;
+    if (chosen) idle[this.trace.runs[chosen.r].rowOf(chosen.i)] = false;
+    return idle;
+  }
+
   layOutBars(narrow) {
     let slots = 0;
-    this.trace.runs.forEach((run) => {
-      const ends = [];
+    this.trace.runs.forEach((run, r) => {
+      const ends = [], low = this.firstFrom(r, this.low), high = this.firstFrom(r, this.high);
       for (const bar of run.bars) {
+        bar.slot = -1;
+        if (this.busyOnly && (bar.from > high || bar.to < low)) continue;
         let slot = ends.findIndex((end) => end < bar.from);
         if (slot < 0) slot = ends.length;
         ends[slot] = bar.to;
@@ -209,6 +241,7 @@ class Timeline {
     this.paintChosen();
     g.restore();
     if (this.narrow) this.paintLabels();
+    if (this.trace.runs.length > 1) this.paintLetters();
     this.paintBars();
     this.paintRuler();
     this.paintOverview();
@@ -227,7 +260,7 @@ class Timeline {
       if (box.row === undefined) {
         this.text(box.host, 8, y + HOST / 2, this.colour.ink, `600 12px ${this.sans}`, this.width - 16);
       } else if (!this.narrow) {
-        this.paintLabel(box, y + (box.h - 3) / 2, 18, this.gutter - 26);
+        this.paintLabel(box, y + (box.h - 3) / 2, 18, this.gutter - 38);
       }
     }
   }
@@ -237,7 +270,13 @@ class Timeline {
     const isChosen = chosen && this.trace.runs[chosen.r].rowOf(chosen.i) === box.row;
     const quiet = row.kind === "loop" || row.kind === "network" || row.name.startsWith("asyncio");
     const colour = isChosen ? this.colour.accent : quiet ? this.colour.muted : this.colour.ink;
-    this.text(row.name, x, y, colour, `${isChosen ? "600 " : ""}12px ${this.mono}`, width);
+    const number = row.count === 1 ? ` ${row.mark}` : row.count > 1 ? ` ×${row.count}` : "";
+    const font = `${isChosen ? "600 " : ""}12px ${this.mono}`, g = this.g;
+    g.font = font;
+    const room = width - g.measureText(number).width;
+    this.text(row.name, x, y, colour, font, room);
+    const at = x + Math.min(room, g.measureText(row.name).width);
+    this.text(number, at, y, this.colour.muted, font, width);
   }
 
   paintLabels() {
@@ -246,6 +285,18 @@ class Timeline {
       if (box.row !== undefined && y < this.room && y > -box.h) {
         this.paintLabel(box, y + 8, 10, this.width - 20);
       }
+    }
+  }
+
+  // Which track is of which run
+  paintLetters() {
+    for (const box of this.boxes) {
+      if (box.row === undefined) continue;
+      this.trace.runs.forEach((run, r) => {
+        const y = box.top + this.track * (r + 0.5) - this.scroller.scrollTop;
+        this.text(run.letter, this.narrow ? 1 : this.gutter - 13, y, this.colour.muted,
+          `10px ${this.sans}`, 12);
+      });
     }
   }
 
@@ -288,16 +339,13 @@ class Timeline {
     const g = this.g;
     for (const lane of run.lanes) {
       const y = this.yOfRow(r, lane.row);
-      if (y === null || y < 0 || y > this.room || !(lane.spawned || lane.first)) continue;
-      const begin = run.indexAfter(lane.spawned || lane.first);
-      const end = lane.ended ? run.indexAfter(lane.ended) : run.size - 1;
-      if (begin >= run.size || end < 0) continue;
-      const from = this.xOf(r, begin), to = this.xOf(r, Math.min(end, run.size - 1));
+      if (y === null || y < 0 || y > this.room || lane.from < 0 || lane.from >= run.size) continue;
+      const from = this.xOf(r, lane.from), to = this.xOf(r, Math.min(lane.to, run.size - 1));
       if (to < this.gutter || from > this.width) continue;
       g.strokeStyle = this.colour.line;
       g.lineWidth = 2;
       this.stroke([[from, y], [to, y]]);
-      if (lane.ended && run.indexOf(lane.ended) >= 0) this.paintEnding(lane, to, y);
+      if (lane.endsAt >= 0) this.paintEnding(lane, to, y);
     }
   }
 
@@ -356,15 +404,17 @@ class Timeline {
     const last = Math.min(run.size, this.firstFrom(r, this.high) + 1);
     const filter = this.state.matches[r], painted = new Float64Array(this.trace.rows.length).fill(-9);
     const dense = last - first > this.plotWidth * 2;
+    const heights = this.trace.rows.map((_, row) => {
+      const y = this.yOfRow(r, row);
+      return y === null || y < 0 || y > this.room ? NaN : y;
+    });
     for (let pass = 0; pass < 2; pass++) { // what matches a filter, and slices, lie above
       painted.fill(-9);
       for (let i = first; i < last; i++) {
         if (filter && Boolean(filter[i]) !== Boolean(pass)) continue;
         if (!filter && run.isSlice(i) === Boolean(pass)) continue;
-        const y = this.yOf(r, i);
-        if (y === null || y < 0 || y > this.room) continue;
-        const x = this.xOf(r, i), row = run.rowOf(i);
-        if (dense && x - painted[row] < 1) continue;
+        const row = run.rowOf(i), x = this.xOf(r, i), y = heights[row];
+        if ((dense && x - painted[row] < 1) || Number.isNaN(y)) continue;
         painted[row] = x;
         this.paintEvent(run, r, i, x, y, dense, filter && !filter[i]);
       }
@@ -394,11 +444,19 @@ class Timeline {
       g.arc(x, y, Math.max(1.5, Math.min(3.6, this.unit * 0.3)), 0, 7);
       g.fill();
     }
+    if (this.isRoomy && !dense && this.scale === "order" && this.unit >= 52) this.paintWords(run, i, x, y, kind);
     if (!dense && run.differs[i]) {
       g.fillStyle = this.colour.moved;
       g.fillRect(x - 3, y + size + 0.5, 7, 1.5);
     }
     g.globalAlpha = 1;
+  }
+
+  // Where there is room, what an event is stands under it: the line of a step, else its kind.
+  paintWords(run, i, x, y, kind) {
+    const line = /:\d+/.exec(run.whereOf(i));
+    const words = run.isSlice(i) && line ? line[0] : kind;
+    this.text(words, x - 4, y + 14, this.colour.muted, `10px ${this.mono}`, this.unit - 4);
   }
 
   colourOf(run, i, kind) {
@@ -522,6 +580,12 @@ class Timeline {
     if (cause >= 0) this.arrow(r, cause, i);
     for (const effect of (run.effects.get(run.number[i]) || []).slice(0, 50)) this.arrow(r, i, effect);
     if (y === null) return;
+    g.strokeStyle = this.colour.moved;
+    for (const rival of run.rivals(i)) {
+      const there = this.yOf(r, rival);
+      if (there !== null) this.stroke([[x, y], [this.xOf(r, rival), there]], [3, 2]);
+    }
+    g.strokeStyle = this.colour.accent;
     g.lineWidth = 2.2;
     g.beginPath();
     g.arc(x, y, 8.5, 0, 7);
@@ -546,7 +610,7 @@ class Timeline {
   paintBar(run, r, bar, top) {
     const g = this.g, y = top + (run.firstSlot + bar.slot) * BAR;
     const from = this.xOf(r, bar.from), to = bar.lasts ? this.x(this.end) : this.xOf(r, bar.to);
-    if (to < this.gutter || from > this.width || y < RULER - BAR) return;
+    if (bar.slot < 0 || to < this.gutter || from > this.width || y < RULER - BAR) return;
     const left = Math.max(from, this.gutter), width = Math.max(3, Math.min(to, this.width) - left);
     g.fillStyle = bar.kind === "fault" ? this.colour["fault-soft"] : this.colour.faint;
     g.strokeStyle = bar.kind === "fault" ? this.colour.fault : this.colour.muted;
@@ -599,29 +663,12 @@ class Timeline {
     g.scale(ratio, ratio);
     const last = this.end, x = (position) => (position / last) * (width - 8) + 4;
     this.overviewX = (pixel) => ((pixel - 4) / (width - 8)) * last;
-    const counts = new Float64Array(width);
-    this.trace.runs.forEach((run, r) => {
-      const filter = this.state.matches[r];
-      for (let i = 0; i < run.size; i++) {
-        if (!filter || filter[i]) counts[Math.min(width - 1, Math.floor(x(this.positions[r][i])))]++;
-      }
-    });
-    const most = Math.max(...counts, 1);
-    g.fillStyle = this.colour.step;
-    counts.forEach((count, at) => {
-      const tall = count && Math.max(2, (height - 14) * Math.log1p(count) / Math.log1p(most));
-      g.fillRect(at, height - tall, 1, tall);
-    });
-    this.trace.runs.forEach((run, r) => {
-      g.fillStyle = this.colour.fault;
-      for (const bar of run.bars) {
-        const from = x(this.positions[r][bar.from]);
-        g.fillRect(from, 3 + 4 * r, Math.max(2, x(this.positions[r][bar.to]) - from), 2.5);
-      }
-      if (!run.data.failed || run.focus < 0) return;
-      g.fillStyle = this.colour.failure;
-      g.fillRect(x(this.positions[r][run.focus]) - 1, 0, 2.5, height);
-    });
+    const key = [width, height, ratio, this.state.version].join();
+    if (this.overviewKey !== key) {
+      this.overviewKey = key;
+      this.paintWhole(x, width, height, ratio);
+    }
+    g.drawImage(this.overviewImage, 0, 0, width, height);
     g.strokeStyle = this.colour.accent;
     g.lineWidth = 1.5;
     const from = Math.max(1, x(this.low)), to = Math.min(width - 1, x(this.high));
@@ -630,6 +677,36 @@ class Timeline {
     g.globalAlpha = 0.1;
     g.fillRect(from, 1, Math.max(4, to - from), height - 2);
     g.globalAlpha = 1;
+  }
+
+  // All events, small; painted again only when something else is searched for.
+  paintWhole(x, width, height, ratio) {
+    const image = this.overviewImage, g = image.getContext("2d");
+    image.width = width * ratio;
+    image.height = height * ratio;
+    g.scale(ratio, ratio);
+    const tall = (height - 12) / Math.max(1, this.trace.rows.length), seen = new Map();
+    this.trace.runs.forEach((run, r) => {
+      const filter = this.state.matches[r];
+      for (let i = 0; i < run.size; i++) {
+        if (filter && !filter[i]) continue;
+        const at = Math.round(x(this.positions[r][i]) * 2), row = run.rowOf(i);
+        if (seen.get(row) === at) continue;
+        seen.set(row, at);
+        g.fillStyle = this.colourOf(run, i, run.kindOf(i));
+        g.fillRect(at / 2, 10 + row * tall, 1, Math.max(1, tall - 0.3));
+      }
+    });
+    this.trace.runs.forEach((run, r) => {
+      g.fillStyle = this.colour.fault;
+      for (const bar of run.bars) {
+        const from = x(this.positions[r][bar.from]);
+        g.fillRect(from, 2 + 4 * r, Math.max(2, x(this.positions[r][bar.to]) - from), 2.5);
+      }
+      if (!run.data.failed || run.focus < 0) return;
+      g.fillStyle = this.colour.failure;
+      g.fillRect(x(this.positions[r][run.focus]) - 1, 0, 2.5, height);
+    });
   }
 
   // What is not drawn is said
@@ -646,6 +723,7 @@ class Timeline {
     }
     const rows = this.state.hidden.filter(Boolean).length;
     if (rows) notes.push(`${rows} lanes without a match are hidden`);
+    if (this.idle) notes.push(`${this.idle} lanes in which nothing happens here are hidden`);
     const text = `${notes.join("; ")}.`;
     if (this.note.textContent !== text) this.note.textContent = text;
   }
@@ -671,6 +749,7 @@ class Timeline {
     const y = py + this.scroller.scrollTop - this.barsTop;
     for (const [r, run] of this.trace.runs.entries()) {
       for (const bar of run.bars) {
+        if (bar.slot < 0) continue;
         const slot = run.firstSlot + bar.slot;
         const to = bar.lasts ? this.x(this.end) : this.xOf(r, bar.to);
         if (y >= slot * BAR && y < (slot + 1) * BAR && px >= this.xOf(r, bar.from) - 2 && px <= to + 2) {

@@ -46,6 +46,11 @@ class Run {
     }
     this.lanes = data.lanes.map((row) =>
       Object.fromEntries(LANE_FIELDS.map((name, at) => [name, row[at]])));
+    for (const lane of this.lanes) { // -1: it had not begun, or not ended
+      lane.from = lane.spawned || lane.first ? this.indexAfter(lane.spawned || lane.first) : -1;
+      lane.to = lane.ended ? this.indexAfter(lane.ended) : size - 1;
+      lane.endsAt = lane.ended ? this.indexOf(lane.ended) : -1;
+    }
     this.groups = data.texts.map(groupOf);
     this.turns = new Map(Object.entries(data.turns).map(([number, turn]) => [Number(number), turn]));
     this.focus = this.indexOf(data.focus);
@@ -116,6 +121,9 @@ class Run {
   wasMoved(i) { const turn = this.turnOf(i); return Boolean(turn) && turn[0] !== turn[2]; }
   isFocus(i) { return i === this.focus && this.data.failed; }
 
+  // The text without the functions around a function.
+  shortOf(i) { return this.textOf(i).replace(/[\w.<>]+\.<locals>\./g, ""); }
+
   // The other steps whose order with this one asyncio leaves open.
   rivals(i) {
     const turn = this.turnOf(i), found = [];
@@ -135,7 +143,7 @@ class Run {
   causeOf(i) { return this.cause[i] ? this.indexOf(this.cause[i]) : -1; }
 
   line(i) {
-    return `#${this.number[i]} ${this.laneOf(i).label}: ${this.kindOf(i)} ${this.textOf(i)}`.trim();
+    return `#${this.number[i]} ${this.laneOf(i).label}: ${this.kindOf(i)} ${this.shortOf(i)}`.trim();
   }
 }
 
@@ -144,8 +152,12 @@ function readTrace() {
   const two = payload.runs.length > 1;
   const runs = payload.runs.map((data, at) => new Run(data, two ? "AB"[at] : ""));
   if (payload.diff) markDifferences(runs, payload.diff);
-  return { rows: payload.rows.map(([host, kind, name]) => ({ host, kind, name })), runs,
-    diff: payload.diff };
+  const rows = payload.rows.map(([host, kind, name]) => ({ host, kind, name, count: 0, mark: "" }));
+  for (const lane of runs[0].lanes) {
+    const row = rows[lane.row], mark = /#\d+/.exec(lane.label);
+    if (mark) { row.count++; row.mark = mark[0]; }
+  }
+  return { rows, runs, diff: payload.diff };
 }
 
 // A lane does something else from its first event that differs; before it, both runs are alike.

@@ -1,0 +1,137 @@
+"""Forks a run where it comes into a state that no run before it was in.
+
+Starting over spends most of a run on what every run does. Here a run is copied where it is about to
+leave a state that is new: who waits where, a set of (host, task function, place). The copies go on
+under salts of their own, look for new states themselves and may be copied in turn, as long as the
+energy lasts that a run is given (moonpool's explorer does so in Rust). What was seen is kept in
+memory that all executions of a worker share, so the first run only learns what is common.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+from dataclasses import dataclass, field
+from typing import Any
+
+from toron.core.loop import SimTask
+from toron.search.execute import Run
+from toron.search.forks import Copies
+from toron.search.frames import write_frame
+
+_SLOTS = 1 << 20
+_HEAD = 24
+"""Before the slots: how many states were seen, how much energy is left, the last salt."""
+SEEN_AT, _ENERGY, _SALT = 0, 8, 16
+
+
+class Memory:
+    """Which states were seen, shared by all processes that a worker forks."""
+
+    def __init__(self) -> None:
+        self._map = mmap.mmap(-1, _HEAD + _SLOTS)
+
+    def get(self, at: int) -> int:
+        """One of the counters."""
+        return int.from_bytes(self._map[at : at + 8], "big")
+
+    def set(self, at: int, value: int) -> None:
+        """Set one of the counters."""
+        self._map[at : at + 8] = value.to_bytes(8, "big")
+
+    def is_new(self, state: int) -> bool:
+        """Whether ``state`` is seen for the first time, which it is from now on no more."""
+        slot = _HEAD + state % _SLOTS
+        if self._map[slot]:
+            return False
+        self._map[slot] = 1
+        self.set(SEEN_AT, self.get(SEEN_AT) + 1)
+        return True
+
+
+SEEN = Memory()
+"""What the runs of this worker have seen; made when it starts, and empty until a search begins."""
+
+
+@dataclass(slots=True)
+class RareForks:
+    """Forks one execution, and the forks of it, at states that are new."""
+
+    memory: Memory
+    energy: int
+    """How many forks the execution and all that come of it may make."""
+    fanout: int
+    """How many at one state."""
+    answers: int
+    copies: Copies
+    _is_copy: bool = False
+    _at_ns: int = 0
+    _steps: int = 0
+    _run: Run = field(init=False)
+
+    def attach(self, run: Run) -> None:
+        """Watch ``run`` from its first jump of time. Call before it begins."""
+        self._run = run
+        self.copies.prepare()
+        if not self.memory.get(SEEN_AT):
+            self.energy = 0  # everything is new to the first
+        self.memory.set(_ENERGY, self.energy)
+        run.baton.turns.at(0, self._turn)
+
+    def _turn(self) -> None:
+        run, at_ns = self._run, self._at_ns
+        turns = run.baton.turns
+        tasks = [task for loop in run.shared.loops for task in asyncio.all_tasks(loop)]
+        # Looking at every task costs as much as a few steps; not more often than that.
+        if run.shared.steps - self._steps >= len(tasks):
+            self._steps = run.shared.steps
+            if self.memory.is_new(state_of(tasks)) and self.memory.get(_ENERGY):
+                self._fork(at_ns)
+        self._at_ns = turns.beyond_ns
+        turns.at(self._at_ns, self._turn)
+
+    def _fork(self, at_ns: int) -> None:
+        run, memory = self._run, self.memory
+        if not run.baton.is_alone:
+            return
+        run.edge.refusals.active = False
+        for _ in range(self.fanout):
+            energy = memory.get(_ENERGY)
+            if not energy:
+                break
+            memory.set(_ENERGY, energy - 1)
+            salt = memory.get(_SALT) + 1
+            memory.set(_SALT, salt)
+            child = self.copies.make(run)
+            if child == 0:
+                self._is_copy = True
+                run.reseed(at_ns, salt)
+                break
+            status = self.copies.wait()[1]
+            self.copies.watch_again(alarm=self._is_copy)
+            if status:
+                reseeds = [*run.reseeds, (at_ns, salt)]
+                write_frame(self.answers, {"kind": "died", "status": status, "reseeds": reseeds})
+        run.edge.refusals.active = True
+
+
+def state_of(tasks: list[asyncio.Task[Any]]) -> int:
+    """A number for who waits where; the same for any number of tasks above one that do alike."""
+    counts: dict[tuple[object, ...], int] = {}
+    for task in tasks:
+        process = task.toron_process if isinstance(task, SimTask) else None
+        key = (process.host.name if process is not None else "", *_places(task.get_coro()))
+        counts[key] = min(2, counts.get(key, 0) + 1)
+    return sum(hash(item) for item in counts.items())
+
+
+def _places(awaitable: Any) -> list[int]:
+    """Where a coroutine stands, and those that it waits for."""
+    places: list[int] = []
+    while awaitable is not None:
+        frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
+        if frame is None:
+            break
+        places += (id(frame.f_code), frame.f_lasti)
+        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
+    return places

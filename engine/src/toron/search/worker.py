@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import astuple
 from fcntl import ioctl
 from pathlib import Path
 from termios import FIONREAD

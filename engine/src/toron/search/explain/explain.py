@@ -59,7 +59,14 @@ class Runs:
 
     def turn_to(self, outcome: Outcome) -> None:
         """Execute tapes under the seeds of ``outcome`` from now on."""
-        self._token = replace(self._token, sim_seed=outcome.sim_seed, chaos_seed=outcome.chaos_seed)
+        self._token = replace(
+            self._token, sim_seed=outcome.sim_seed, chaos_seed=outcome.chaos_seed, reseeds=()
+        )
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether the run goes on under other seeds from some moment on."""
+        return bool(self._token.reseeds)
 
     def original(self, level: str = "events") -> Execution:
         """The run of the token, with its tape."""
@@ -81,7 +88,9 @@ class Runs:
     def strategy(self, name: str, level: str = "digest", seed: int | None = None) -> Execution:
         """A run that a strategy chooses."""
         seed = self._token.sim_seed if seed is None else seed
-        request = replace(self._request(level), strategy=name, sim_seed=seed, records_tape=True)
+        request = replace(
+            self._request(level), strategy=name, sim_seed=seed, records_tape=True, reseeds=()
+        )
         return self._worker.execute(request)
 
     def legal(self, runs: int) -> Iterator[Execution]:
@@ -92,12 +101,14 @@ class Runs:
 
     def _request(self, level: str) -> Request:
         token = self._token
-        return Request(token.name, token.sim_seed, token.chaos_seed, level)
+        return Request(token.name, token.sim_seed, token.chaos_seed, level, reseeds=token.reseeds)
 
 
 def explain(token: Token, wanted: Wanted) -> Explanation:
     """The explanation of the run of ``token``."""
     reference = token.kernel()
+    if wanted.script is not None and not wanted.script.parent.is_dir():
+        raise BadKernel(f"--script {wanted.script}: no such folder as {wanted.script.parent}")
     with Worker(reference.path) as worker:
         runs = Runs(worker, token)
         execution = runs.original("events")
@@ -209,7 +220,8 @@ def _scriptable(
 def _candidates(
     tape: Tape, witness: Execution | None, runs: Runs, wanted: Wanted
 ) -> Iterator[Tape]:
-    yield tape
+    if not runs.is_branch:
+        yield tape
     if witness is not None:
         runs.turn_to(witness.outcome)
         yield witness.tape

@@ -7,9 +7,10 @@ is the order in which they were put there, and it is promised as far back as tha
   promised;
 - put there by two steps whose own order is promised: promised, and so on backwards;
 - put there, directly or by way of others, by two *timers*: promised only if the first was also set
-  before the second, by steps whose order is promised, and was due earlier. A machine may stand
-  still between the settings, which makes the second later and never the first. Timers that are due
-  at the very same instant have no order (the documentation of `loop.call_later` says so);
+  before the second, by steps whose order is promised, and for no longer a time. A machine may stand
+  still before either is set, so nothing else is certain; what must pass between the settings (a
+  sleep between them) counts for the second. Timers that are due at the very same instant have no
+  order (the documentation of `loop.call_later` says so);
 - by a timer, and by a step before which that timer had not been set: the step comes first;
 - by bytes or connections that arrived, by a thread, on different hosts: open. Latency, the order
   in which the kernel reports descriptors and when a thread goes on are nobody's promise.
@@ -45,13 +46,26 @@ def _by_their_ways(first: Step, second: Step) -> bool | None:
     ways = first.way, second.way
     if ways not in _IN_TURN:
         return False
-    if ways == ("timer", "timer") and first.wake.due_ns >= second.wake.due_ns:
+    if ways == ("timer", "timer") and not _is_surely_due_first(first, second):
         return False
     if first.by is second.by:
         return second.way == "soon" or first.way == "soon" or first.wake.timer < second.wake.timer
     if first.by is None or second.by is None:
         return first.by is None  # put there before the first step of all
     return None
+
+
+def _is_surely_due_first(first: Step, second: Step) -> bool:
+    """Whether one timer is due before another that is set with it or later, however late."""
+    if first.wake.due_ns >= second.wake.due_ns:
+        return False
+    lag_ns = 0
+    if first.by is not None and second.by is not None and follows(second.by, first.by):
+        step = second.by
+        while step is not first.by and step.by is not None:
+            lag_ns += step.wake.delay_ns
+            step = step.by
+    return first.wake.delay_ns <= second.wake.delay_ns + lag_ns
 
 
 def follows(later: Step, earlier: Step) -> bool:

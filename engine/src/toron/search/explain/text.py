@@ -178,10 +178,10 @@ def _chain(explanation: Explanation) -> Iterator[str]:
     yield "How it came to the failure, backwards"
     for link in explanation.chain:
         at = short_place(link.place)
-        code = explanation.sources.code(link.place)
-        end = f"  ({at}: {code})" if code else f"  ({at})" if at else ""
         who = told(link.step, with_place=False)
-        yield f"  {seconds(link.step.event.at_ns):<10}  {who}: {link.why}{end}"
+        line = f"{who}: {link.why}" + (f" ({at})" if at else "")
+        head = f"  {seconds(link.step.event.at_ns):<9}  "
+        yield from _wrapped(head, line, " " * len(head))
 
 
 def _deadlock(explanation: Explanation) -> Iterator[str]:

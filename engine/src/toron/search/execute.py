@@ -28,6 +28,7 @@ from toron.core.selector import Descriptors
 from toron.core.tape import Deviation, RecordingTape, ReplayedTape
 from toron.core.trace import Level, Trace
 from toron.core.values import canonical, dumps, strip_addresses
+from toron.core.wakes import Wakes
 from toron.errors import (
     Deadlock,
     EscapeError,
@@ -97,6 +98,7 @@ class Run:
         self.agenda = Agenda()
         self.choices, self._reseedable = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
+        self.wakes: Wakes | None = None
         self.lines = LineRecorder(self.trace, places.is_followed)
         self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
         self.network = Network(
@@ -127,7 +129,8 @@ class Run:
             after_step=self.ledger.after_step,
         )
         if setup.level != "digest":
-            self.shared.causes = Causes(self.trace, self.descriptors)
+            self.wakes = Wakes(Causes(self.trace, self.descriptors), self.trace)
+            self.shared.causes = self.wakes
         seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, seeded, self.network)
         self.disks = Disks(

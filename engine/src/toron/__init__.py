@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toron.checks.serializability import check_serializable
     from toron.errors import BadKernel, EscapeError, ToronError
     from toron.search.branch import Branching
+    from toron.search.explain.explanation import Explanation
     from toron.search.explore import Exploration
     from toron.search.inevitable import Inevitability
     from toron.search.outcome import Execution, Failure, Outcome
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         ReplayDiffers,
         branch,
         execute,
+        explain,
         explore,
         inevitable,
         kernel,
@@ -46,6 +48,7 @@ _HOMES = {
     "Divergence": "toron.search.verify",
     "EscapeError": "toron.errors",
     "Execution": "toron.search.outcome",
+    "Explanation": "toron.search.explain.explanation",
     "Exploration": "toron.search.explore",
     "Failure": "toron.search.outcome",
     "History": "toron.checks.history",
@@ -61,6 +64,7 @@ _HOMES = {
     "check_linearizable": "toron.checks.linearizability",
     "check_serializable": "toron.checks.serializability",
     "execute": "toron.testing",
+    "explain": "toron.testing",
     "explore": "toron.testing",
     "inevitable": "toron.testing",
     "kernel": "toron.testing",
@@ -78,6 +82,7 @@ __all__ = [
     "Divergence",
     "EscapeError",
     "Execution",
+    "Explanation",
     "Exploration",
     "Failure",
     "History",
@@ -94,6 +99,7 @@ __all__ = [
     "check_linearizable",
     "check_serializable",
     "execute",
+    "explain",
     "explore",
     "inevitable",
     "kernel",

@@ -39,9 +39,7 @@ def test_failing_branches_are_grouped_and_the_exit_code_says_so(
 
 
 def test_the_moment_of_a_failure_is_drawn_and_named(toron_command: Callable[..., Any]) -> None:
-    seed = next(
-        seed for seed in range(20) if toron_command("run", DRAW, "--seed", seed).code == 1
-    )
+    seed = next(seed for seed in range(20) if toron_command("run", DRAW, "--seed", seed).code == 1)
     asked = ("branch", DRAW, "--seed", seed, "--inevitable", "--points", 4, "--branches", 8)
     found = toron_command(*asked)
     assert found.code == 1

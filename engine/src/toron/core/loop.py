@@ -454,13 +454,18 @@ class SimLoop(asyncio.SelectorEventLoop):
             if timers and first_ns == base_ns:
                 delay_ns = max(delay_ns, timers[0].delay_ns)
         moments = [
-            Moment(due_ns, timer.name, (due_ns - base_ns) / min(delay_ns, timer.delay_ns))
+            Moment(
+                due_ns,
+                timer.name,
+                (due_ns - base_ns) / min(delay_ns, timer.delay_ns),
+                due_ns - base_ns,
+            )
             for timer in timers
             if base_ns < (due_ns := _due_ns(timer)) <= base_ns + STALL_NS_MAX and timer.delay_ns
         ]
         if arrival_ns is not None and arrival_ns > base_ns:
             late = (arrival_ns - base_ns) / min(delay_ns, _ARRIVAL_NEAR_NS)
-            moments.append(Moment(arrival_ns, "arrival", late))
+            moments.append(Moment(arrival_ns, "arrival", late, arrival_ns - base_ns))
         return sorted(moment for moment in moments if moment.late <= LATE_MAX)
 
     def _reorder(self, due: list[Any]) -> list[Any]:

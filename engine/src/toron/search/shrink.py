@@ -22,7 +22,16 @@ from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, Outcome
 from toron.search.pool import Request, Worker
 from toron.search.references import KernelRef, Token
-from toron.search.shrink_passes import DELETING, LOWERING, Pass, Tape, size_of
+from toron.search.shrink_passes import (
+    ANEW_FROM,
+    DELETING,
+    FIRST,
+    LOWERING,
+    Pass,
+    Tape,
+    anew,
+    size_of,
+)
 
 BUDGET_RUNS = 500
 _LONGER_THAN = 4
@@ -132,6 +141,9 @@ class Shrinker:
         self._begin(first)
         shrunk = self.shrunk
         try:
+            for make_pass in FIRST:
+                self._pass(make_pass)()
+            self._look_anew()
             self._until_nothing_changes([self._delete, *map(self._pass, LOWERING)])
             self._lower_seeds()
         except _BudgetSpent:
@@ -162,6 +174,11 @@ class Shrinker:
             first, tape=tape, time_limit_s=None if failure.kind == "limit" else limit_s
         )
         self.shrunk = Shrunk(again.outcome, self._best, before=len(tape))
+
+    def _look_anew(self) -> None:
+        if len(self.shrunk.deviations) >= ANEW_FROM:
+            survey = self._ask(replace(self._best, tape=(), surveys=True))
+            self._pass(anew(survey.offers))()
 
     def _delete(self) -> None:
         self._until_nothing_changes([self._pass(make_pass) for make_pass in DELETING])
@@ -212,7 +229,8 @@ class Shrinker:
         """What still hangs on the seeds (random numbers, what faults are planned): seeds 0."""
         best = self._best
         for request in (
-            replace(best, sim_seed=0, chaos_seed=0),
+            replace(best, sim_seed=0, chaos_seed=0, reseeds=()),
+            replace(best, reseeds=()),
             replace(best, sim_seed=0),
             replace(best, chaos_seed=0),
         ):
@@ -239,6 +257,7 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         token.chaos_seed,
         strategy=token.strategy,
         tape=token.tape,
+        reseeds=token.reseeds,
     )
     with WorkerLanes(jobs) as lanes:
 

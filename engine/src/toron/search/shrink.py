@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from toron.errors import BadKernel, ToronError
 from toron.search.clusters import is_same
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, Outcome
-from toron.search.pool import Request, Worker, in_parallel
+from toron.search.pool import Request, Worker
 from toron.search.references import KernelRef, Token
 from toron.search.shrink_passes import (
     ANEW_FROM,
@@ -259,13 +260,17 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         tape=token.tape,
         reseeds=token.reseeds,
     )
-    with WorkerLanes() as lanes:
+    # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and only
+    # then is another worker started, which must not get a descriptor that such a thread still reads.
+    with ThreadPoolExecutor(jobs) as threads, WorkerLanes() as lanes:
 
         def work(request: Request, lane: int) -> Execution:
             return lanes.get(lane, reference.path, "only").execute(request)
 
         def run(requests: Sequence[Request]) -> list[Execution]:
-            return list(in_parallel(list(requests), work, jobs=jobs))
+            if len(requests) == 1:
+                return [work(requests[0], 0)]
+            return list(threads.map(work, requests, range(len(requests))))
 
         shrunk = Shrinker(run, budget, jobs).shrink(first)
     with Worker(reference.path) as fresh:

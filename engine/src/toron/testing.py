@@ -41,6 +41,7 @@ from toron.world.boundary.edge import Edge
 from toron.world.world import prepare_draws
 
 if TYPE_CHECKING:
+    from toron.search.explain.explanation import Explanation
     from toron.search.traces.events import Story
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -479,3 +480,17 @@ def trace(
     form = check_format(format, of_two=against is not None)
     other = told(against) if against is not None else None
     return "".join(f"{line}\n" for line in lines_of(told(run), form, against=other))
+
+
+def explain(
+    failed: Outcome | str, *, shrink: bool = True, script: Path | None = None
+) -> Explanation:
+    """Why the run of a token, or of an outcome, failed; see `toron explain`.
+
+    ``script`` is where the program that fails on stock asyncio is written, where there can be one.
+    """
+    from toron.search.explain.explain import Wanted
+    from toron.search.explain.explain import explain as explained
+
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return explained(token, Wanted(shrinks=shrink, script=script))

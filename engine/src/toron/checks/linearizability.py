@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from toron.checks.history import History, Operation
+from toron.checks.history import History, Operation, cut, shown
 from toron.checks.just_in_time import JustInTime, Search, still_open
 from toron.checks.models import Model
 
@@ -58,6 +58,7 @@ def check_linearizable(
     Operations that failed did not happen; those that never ended may have, at any later time.
     Raises `BadHistory` for an operation that the model does not know.
     """
+    check_model(model)
     name = history.name if isinstance(history, History) else "history"
     happened = [operation for operation in history if operation.ending != "fail"]
     parts = _parts(happened, model)
@@ -89,6 +90,13 @@ def check_linearizable(
     return Linearizability("unknown", text, judged.steps, unknown[0])
 
 
+def check_model(model: object) -> None:
+    """TypeError unless it is a model; a class is easily passed instead."""
+    if not isinstance(model, Model):
+        called = model.__name__ if isinstance(model, type) else "KeyValue"
+        raise TypeError(f"{model!r} is no model; pass an instance, such as models.{called}()")
+
+
 def _parts(operations: list[Operation], model: Model) -> dict[tuple[Hashable], list[Operation]]:
     """Operations by the part of the object that they concern; one part if any concerns all."""
     parts: dict[tuple[Hashable], list[Operation]] = {}
@@ -105,8 +113,8 @@ def _part_text(part: tuple[Hashable]) -> str:
     if key is None:
         return ""
     if isinstance(key, tuple) and len(key) == 2:
-        return f", {key[0]} {key[1]!r},"
-    return f", part {key!r},"
+        return f", {key[0]} {shown(key[1])},"
+    return f", part {shown(key)},"
 
 
 def _failure(
@@ -135,7 +143,7 @@ def _failure(
         f"{name}{_part_text(part)} is not linearizable ({model.name} model): "
         f"{len(order)} of {len(operations)} operations have an order, and no further one fits",
         *_section("after", order[-_TAIL_OPERATIONS:], len(order) > _TAIL_OPERATIONS),
-        f"  state   {search.state[:200]}",
+        f"  state   {cut(search.state)}",
         *_section("stuck", stuck[:_STUCK_OPERATIONS], len(stuck) > _STUCK_OPERATIONS),
     ]
     if core:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from toron.core.wakes import Stall, Wake
+
 Verdict = Literal["pass", "warn", "fail", "inconclusive"]
 FailureKind = Literal[
     "property",
@@ -117,7 +119,12 @@ class Execution:
     """How many events there were; those that are kept may be fewer."""
     tape: list[tuple[str, int]] = field(default_factory=list)
     """What deviated from the harmless run, when it was asked for; see `toron.core.tape`."""
+    wakes: list[Wake] = field(default_factory=list)
+    """How each step came to its place, at level ``events`` and above."""
+    stalls: list[Stall] = field(default_factory=list)
     offers: list[tuple[str, int]] = field(default_factory=list)
     """Where a run of a tape could have deviated, when a survey was asked for."""
     cancelled: list[str] = field(default_factory=list)
     """The tasks that the program itself cancelled, in a run that was searched for cancellations."""
+    states: int = 0
+    """How many states all runs of its worker had seen by then, when they were looked at."""

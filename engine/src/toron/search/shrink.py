@@ -262,7 +262,7 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
     )
     # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and only
     # then is another worker started, which must not get a descriptor that such a thread still reads.
-    with ThreadPoolExecutor(jobs) as threads, WorkerLanes() as lanes:
+    with ThreadPoolExecutor(jobs) as threads, WorkerLanes(jobs) as lanes:
 
         def work(request: Request, lane: int) -> Execution:
             return lanes.get(lane, reference.path, "only").execute(request)

@@ -260,8 +260,8 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         tape=token.tape,
         reseeds=token.reseeds,
     )
-    # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and only
-    # then is another worker started, which must not get a descriptor that such a thread still reads.
+    # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and
+    # then another worker is started, which must not get a descriptor that such a thread reads.
     with ThreadPoolExecutor(jobs) as threads, WorkerLanes(jobs) as lanes:
 
         def work(request: Request, lane: int) -> Execution:

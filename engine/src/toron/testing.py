@@ -343,7 +343,12 @@ def explore(
     if reference is not None:
         check_strategy(strategy, explores=True)
         search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
-        return _explore.explore(search)
+        exploration = _explore.explore(search)
+        if exploration.failures:
+            from toron.search.explain.labels import label_failures
+
+            label_failures(exploration, reference)
+        return exploration
     assert not isinstance(function, KernelRef)
     exploration = _explore.Exploration(function.__name__, chaos_seed)
     with exploration.timed():
@@ -460,7 +465,13 @@ def shrunk(
     if budget < 1 or jobs < 1:
         raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
     token = Token.decode(failed if isinstance(failed, str) else failed.token)
-    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
+    from toron.search.explain.labels import label_outcome
+
+    reference = token.kernel()
+    result = _shrink.shrink(reference, token, budget=budget, jobs=jobs)
+    if not result.interrupted:
+        result.outcome = label_outcome(result.outcome, reference)
+    return result
 
 
 def told(run: str | Outcome) -> Story:

@@ -101,3 +101,49 @@ async def memory(world: toron.World) -> None:
     for task in running:
         task.cancel()
     world.record("changes", changes)
+
+
+class _Pool:
+    """One connection behind a Condition, as in the zoo; CPython 3.11 and 3.12 lose a wake-up."""
+
+    def __init__(self) -> None:
+        self.free = ["connection"]
+        self.changed = asyncio.Condition()
+
+    async def take(self) -> str:
+        async with self.changed:
+            while not self.free:
+                await self.changed.wait()
+            return self.free.pop()
+
+    async def give_back(self, connection: str) -> None:
+        async with self.changed:
+            self.free.append(connection)
+            self.changed.notify()
+            await asyncio.sleep(0.002)
+
+
+async def _use(pool: _Pool, patience_s: float | None) -> str:
+    await asyncio.sleep(random.uniform(0, 0.01))
+    try:
+        async with asyncio.timeout(patience_s):
+            connection = await pool.take()
+    except TimeoutError:
+        return "gave up"
+    await asyncio.sleep(random.uniform(0.01, 0.03))
+    await pool.give_back(connection)
+    return "served"
+
+
+@toron.kernel(time_limit=1_000)
+async def bug_after_warm_up(world: toron.World) -> None:
+    """Five hosts find each other and talk for a while; then there is one burst for the pool."""
+    names = [f"n{number}" for number in range(5)]
+    log: list[str] = []
+    for name in names:
+        world.host(name).spawn(_replica, names, name, log)
+    await world.sleep(20)
+    pool = _Pool()
+    impatient = [_use(pool, random.uniform(0.01, 0.05)) for _ in range(3)]
+    answers = await asyncio.gather(*impatient, _use(pool, None))
+    assert answers[-1] == "served"

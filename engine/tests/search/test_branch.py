@@ -1,4 +1,4 @@
-"""Branches: a fork goes on as the run would, under chance of its own, and replays from its token."""
+"""Branches: a fork goes on as the run would, by chance of its own, and replays from its token."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
 """Forks a run where it comes into a state that no run before it was in.
 
 Starting over spends most of a run on what every run does. Here a run is copied where it is about to
-leave a state that is new: who waits where, a set of (host, task function, place). The copies go on
+leave a state that is new: on some host, the set of places at which its tasks wait. The copies go on
 under salts of their own, look for new states themselves and may be copied in turn, as long as the
 energy lasts that a run is given (moonpool's explorer does so in Rust). What was seen is kept in
 memory that all executions of a worker share, so the first run only learns what is common.
@@ -19,6 +19,10 @@ from toron.search.execute import Run
 from toron.search.forks import Copies
 from toron.search.frames import write_frame
 
+_KNOWN_TO_ASYNCIO: Any = vars(asyncio.tasks).get(
+    "_all_tasks", vars(asyncio.tasks).get("_scheduled_tasks")
+)
+"""Its set of tasks, by its name in Python 3.11 or later ones."""
 _SLOTS = 1 << 20
 _HEAD = 24
 """Before the slots: how many states were seen, how much energy is left, the last salt."""
@@ -53,6 +57,29 @@ SEEN = Memory()
 """What the runs of this worker have seen; made when it starts, and empty until a search begins."""
 
 
+class Places:
+    """Which places are occupied on each host; only tasks that made a step are looked at again."""
+
+    def __init__(self) -> None:
+        self._known: dict[SimTask, tuple[int, str, int]] = {}
+
+    def states(self, tasks: list[asyncio.Task[Any]]) -> list[int]:
+        """A number for each host: the set of the places where its tasks wait."""
+        known, now = self._known, dict[SimTask, tuple[int, str, int]]()
+        hosts: dict[str, set[int]] = {}
+        for task in tasks:
+            if isinstance(task, SimTask):
+                seen = known.get(task)
+                if seen is None or seen[0] != task.toron_steps:
+                    process = task.toron_process
+                    host = process.host.name if process is not None else ""
+                    seen = task.toron_steps, host, hash(tuple(_places(task.get_coro())))
+                now[task] = seen
+                hosts.setdefault(seen[1], set()).add(seen[2])
+        self._known = now
+        return [hash((host, frozenset(places))) for host, places in hosts.items()]
+
+
 @dataclass(slots=True)
 class RareForks:
     """Forks one execution, and the forks of it, at states that are new."""
@@ -66,7 +93,8 @@ class RareForks:
     copies: Copies
     _is_copy: bool = False
     _at_ns: int = 0
-    _steps: int = 0
+    _next_look: int = 0
+    _places: Places = field(default_factory=Places)
     _run: Run = field(init=False)
 
     def attach(self, run: Run) -> None:
@@ -81,11 +109,12 @@ class RareForks:
     def _turn(self) -> None:
         run, at_ns = self._run, self._at_ns
         turns = run.baton.turns
-        tasks = [task for loop in run.shared.loops for task in asyncio.all_tasks(loop)]
-        # Looking at every task costs as much as a few steps; not more often than that.
-        if run.shared.steps - self._steps >= len(tasks):
-            self._steps = run.shared.steps
-            if self.memory.is_new(state_of(tasks)) and self.memory.get(_ENERGY):
+        if run.shared.steps >= self._next_look:
+            tasks = [task for loop in run.shared.loops for task in asyncio.all_tasks(loop)]
+            # A look costs as much as a few steps: asyncio walks over the tasks that have ended too.
+            self._next_look = run.shared.steps + len(tasks) + len(_KNOWN_TO_ASYNCIO) // 2
+            new = [state for state in self._places.states(tasks) if self.memory.is_new(state)]
+            if new and self.memory.get(_ENERGY):
                 self._fork(at_ns)
         self._at_ns = turns.beyond_ns
         turns.at(self._at_ns, self._turn)
@@ -113,16 +142,6 @@ class RareForks:
                 reseeds = [*run.reseeds, (at_ns, salt)]
                 write_frame(self.answers, {"kind": "died", "status": status, "reseeds": reseeds})
         run.edge.refusals.active = True
-
-
-def state_of(tasks: list[asyncio.Task[Any]]) -> int:
-    """A number for who waits where; the same for any number of tasks above one that do alike."""
-    counts: dict[tuple[object, ...], int] = {}
-    for task in tasks:
-        process = task.toron_process if isinstance(task, SimTask) else None
-        key = (process.host.name if process is not None else "", *_places(task.get_coro()))
-        counts[key] = min(2, counts.get(key, 0) + 1)
-    return sum(hash(item) for item in counts.items())
 
 
 def _places(awaitable: Any) -> list[int]:

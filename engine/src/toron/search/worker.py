@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import astuple
 from fcntl import ioctl
 from pathlib import Path
 from termios import FIONREAD
@@ -24,7 +25,7 @@ from toron.errors import BadKernel, ToronError
 from toron.search.execute import Run, Setup
 from toron.search.forks import Copies, Forks
 from toron.search.frames import read_frame, write_frame
-from toron.search.rare import SEEN, RareForks
+from toron.search.rare import SEEN, SEEN_AT, RareForks
 from toron.search.references import (
     KernelOptions,
     find_kernel,
@@ -112,7 +113,7 @@ def _child(answers: int, stuck: int, edge: Edge, places: Places, module: Any, pa
         else:
             forks = _forks(request, answers, stuck)
             answer = perform(request, edge, places, kernel, options_of(kernel), forks)
-            write_frame(answers, answer)
+            write_frame(answers, {**answer, "states": SEEN.get(SEEN_AT)})
     except BaseException:  # noqa: BLE001  (the last line of defence: reported, then the process ends)
         message = {"kind": "error", "message": traceback.format_exc(limit=20)}
         edge.end()
@@ -173,6 +174,8 @@ def perform(
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
         "tape": run.deviations,
+        "wakes": [] if run.wakes is None else [astuple(wake) for wake in run.wakes.notes],
+        "stalls": [] if run.wakes is None else [astuple(stall) for stall in run.wakes.stalls],
         "offers": run.offers,
         "cancelled": list(run.shared.cancelled),
     }

@@ -38,7 +38,7 @@ PYTHON = VENV / "bin" / "python"
 sys.path.insert(0, str(ZOO))
 
 ENGINES = ("toron", "simloom", "simloop", "detangle", "det.random")
-RUNS, TWIN_RUNS = 200, 20
+RUNS, TWIN_RUNS = 100, 20
 CHANCE = 1.645
 """Standard deviations that two shares may differ by chance (one-sided, 5 %)."""
 CELL_LIMIT_S = 300.0

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from toron.checks import models
     from toron.checks.history import History
     from toron.checks.linearizability import check_linearizable
+    from toron.checks.serializability import check_serializable
     from toron.errors import BadKernel, EscapeError, ToronError
     from toron.search.branch import Branching
+    from toron.search.explain.explanation import Explanation
     from toron.search.explore import Exploration
     from toron.search.inevitable import Inevitability
     from toron.search.outcome import Execution, Failure, Outcome
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         ReplayDiffers,
         branch,
         execute,
+        explain,
         explore,
         inevitable,
         kernel,
@@ -45,6 +48,7 @@ _HOMES = {
     "Divergence": "toron.search.verify",
     "EscapeError": "toron.errors",
     "Execution": "toron.search.outcome",
+    "Explanation": "toron.search.explain.explanation",
     "Exploration": "toron.search.explore",
     "Failure": "toron.search.outcome",
     "History": "toron.checks.history",
@@ -58,7 +62,9 @@ _HOMES = {
     "World": "toron.world.world",
     "branch": "toron.testing",
     "check_linearizable": "toron.checks.linearizability",
+    "check_serializable": "toron.checks.serializability",
     "execute": "toron.testing",
+    "explain": "toron.testing",
     "explore": "toron.testing",
     "inevitable": "toron.testing",
     "kernel": "toron.testing",
@@ -76,6 +82,7 @@ __all__ = [
     "Divergence",
     "EscapeError",
     "Execution",
+    "Explanation",
     "Exploration",
     "Failure",
     "History",
@@ -90,7 +97,9 @@ __all__ = [
     "__version__",
     "branch",
     "check_linearizable",
+    "check_serializable",
     "execute",
+    "explain",
     "explore",
     "inevitable",
     "kernel",

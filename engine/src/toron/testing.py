@@ -41,6 +41,7 @@ from toron.world.boundary.edge import Edge
 from toron.world.world import prepare_draws
 
 if TYPE_CHECKING:
+    from toron.search.explain.explanation import Explanation
     from toron.search.traces.events import Story
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -342,7 +343,12 @@ def explore(
     if reference is not None:
         check_strategy(strategy, explores=True)
         search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
-        return _explore.explore(search)
+        exploration = _explore.explore(search)
+        if exploration.failures:
+            from toron.search.explain.labels import label_failures
+
+            label_failures(exploration, reference)
+        return exploration
     assert not isinstance(function, KernelRef)
     exploration = _explore.Exploration(function.__name__, chaos_seed)
     with exploration.timed():
@@ -459,7 +465,13 @@ def shrunk(
     if budget < 1 or jobs < 1:
         raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
     token = Token.decode(failed if isinstance(failed, str) else failed.token)
-    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
+    from toron.search.explain.labels import label_outcome
+
+    reference = token.kernel()
+    result = _shrink.shrink(reference, token, budget=budget, jobs=jobs)
+    if not result.interrupted:
+        result.outcome = label_outcome(result.outcome, reference)
+    return result
 
 
 def told(run: str | Outcome) -> Story:
@@ -491,3 +503,17 @@ def trace(
     form = check_format(format, of_two=against is not None)
     other = told(against) if against is not None else None
     return "".join(f"{line}\n" for line in lines_of(told(run), form, against=other))
+
+
+def explain(
+    failed: Outcome | str, *, shrink: bool = True, script: Path | None = None
+) -> Explanation:
+    """Why the run of a token, or of an outcome, failed; see `toron explain`.
+
+    ``script`` is where the program that fails on stock asyncio is written, where there can be one.
+    """
+    from toron.search.explain.explain import Wanted
+    from toron.search.explain.explain import explain as explained
+
+    token = Token.decode(failed if isinstance(failed, str) else failed.token)
+    return explained(token, Wanted(shrinks=shrink, script=script))

@@ -34,7 +34,7 @@ class Bug:
     id: str
     library: str
     issue: str
-    """Where it was reported or fixed: owner/repository#number."""
+    """Where it was reported or fixed: owner/repository#number, or @commit when nobody wrote one."""
     cause: str
     """One paragraph: what goes wrong, and what has to meet for it."""
     program: str

@@ -21,7 +21,7 @@ ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
 
 
 class NotRun(Exception):
-    """This side of a bug cannot be executed on this machine, and why."""
+    """Why one side of a bug cannot be executed on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def place_for(bug: Bug, side: Side, name: str, *, root: Path = ROOT) -> Place:
     if done.returncode != 0:
         told = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         raise NotRun(f"{' '.join(side.pins)} could not be installed: {told[-1]}")
-    return Place(python, version, folder)
+    return Place(python, version, folder / "site-packages")
 
 
 def interpreter(wanted: tuple[str, ...]) -> tuple[str, str]:
@@ -66,9 +66,8 @@ def interpreter(wanted: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _candidates() -> list[str]:
-    """This process's own interpreter first: never that of a virtual environment."""
-    minor = "%d.%d" % sys.version_info[:2]
-    mine = Path(sys.base_prefix) / "bin" / f"python{minor}"
+    """The interpreter of this process first: never that of a virtual environment."""
+    mine = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     found = [str(mine)] if mine.is_file() else []
     versions = Path.home() / ".pyenv" / "versions"
     found += sorted(str(path) for path in versions.glob("3.1[1-3].*/bin/python3"))

@@ -7,57 +7,71 @@ processor time of this process and its children from outside, so nothing else is
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import signal
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toron.search.explore import Search, run_many
+from toron.search.explore import Search, drive, run_many
+from toron.search.outcome import Execution
 from toron.search.references import KernelRef
+from toron.search.strategies import DEFAULT_STRATEGY, DRIVERS, check_strategy
 
 CHAOS_SEED = 0
-KINDS_KEPT = 5
+REASONS_KEPT = 5
+PR_SET_PDEATHSIG = 1
 
 
-def hunt(options: argparse.Namespace) -> dict[str, Any]:
-    """What the seeds came to; with ``first``, the seeds after the first failure are not run."""
-    begin, end = map(int, options.seeds.split(":"))
+def executions_of(search: Search) -> Iterator[Execution]:
+    """What an exploration executes, one by one, so that it can be left at the first failure."""
+    make_driver = DRIVERS.get(search.strategy)
+    return run_many(search) if make_driver is None else drive(search, make_driver(search.beyond))
+
+
+def hunt(search: Search, *, first: bool) -> dict[str, Any]:
+    """What the seeds came to; with ``first``, nothing is run after the first failure."""
     runs = 0
     failing: list[dict[str, Any]] = []
     inconclusive: dict[str, int] = {}
-    reference = KernelRef(Path(options.file).resolve(), options.kernel)
-    search = Search(
-        reference, range(begin, end), CHAOS_SEED, jobs=options.jobs, strategy=options.strategy
-    )
-    for execution in run_many(search):
-        outcome = execution.outcome
+    for execution in executions_of(search):
+        outcome, failure = execution.outcome, execution.outcome.failure
         runs += 1
         if outcome.verdict == "inconclusive":
-            text = "no failure was recorded" if outcome.failure is None else outcome.failure.message
+            text = "no failure was recorded" if failure is None else failure.message
             inconclusive[text] = inconclusive.get(text, 0) + 1
-        elif outcome.failure is not None:
-            failure = {**asdict(outcome.failure), "seed": outcome.sim_seed, "token": outcome.token}
-            failing.append({**failure, "strategy": outcome.strategy, "run": runs})
-            if options.first:
+        elif failure is not None:
+            whence = {"seed": outcome.sim_seed, "run": runs, "token": outcome.token}
+            failing.append({**asdict(failure), **whence, "strategy": outcome.strategy})
+            if first:
                 break
     return {
         "runs": runs,
         "failing": failing,
         "inconclusive": sum(inconclusive.values()),
-        "inconclusive_why": dict(list(inconclusive.items())[:KINDS_KEPT]),
+        "inconclusive_why": list(inconclusive)[:REASONS_KEPT],
     }
 
 
 def main() -> None:
     """The command line."""
+    # A zoo that was killed must not leave a hunt of thousands of runs behind.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file")
     parser.add_argument("kernel")
     parser.add_argument("seeds", metavar="FROM:TO")
-    parser.add_argument("--strategy", default="portfolio")
+    parser.add_argument("--strategy", default=DEFAULT_STRATEGY)
     parser.add_argument("--first", action="store_true", help="stop at the first failure")
     parser.add_argument("--jobs", type=int, default=1)
-    print(json.dumps(hunt(parser.parse_args())))
+    options = parser.parse_args()
+    begin, end = map(int, options.seeds.split(":"))
+    reference = KernelRef(Path(options.file).resolve(), options.kernel)
+    strategy = check_strategy(options.strategy, explores=True)
+    search = Search(reference, range(begin, end), CHAOS_SEED, options.jobs, strategy)
+    print(json.dumps(hunt(search, first=options.first)))
 
 
 if __name__ == "__main__":

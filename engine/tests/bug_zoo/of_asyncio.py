@@ -14,9 +14,9 @@ BUGS = [
         library="asyncio.Condition of CPython 3.12.1",
         issue="python/cpython#112202",
         cause=(
-            "notify() wakes one waiter. When that waiter is cancelled before it has the lock again, "
-            "it leaves with CancelledError and the notification is gone, although others wait for "
-            "it. What must meet: a deadline between the notification and the release of the lock."
+            "notify() wakes one waiter. When that one is cancelled before it has the lock again, "
+            "the notification goes with it, although others wait for it. What "
+            "must meet: a deadline between the notification and the release of the lock."
         ),
         program="programs/asyncio_condition.py",
         buggy=BEFORE_3_13,

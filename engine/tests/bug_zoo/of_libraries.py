@@ -8,6 +8,7 @@ IDNA = "idna==3.10"
 TYPING = "typing_extensions==4.15.0"
 SNIFFIO = "sniffio==1.3.1"
 ASYNC_TIMEOUT = "async-timeout==4.0.3"
+LIMITS_NEEDS = ("deprecated==1.2.18", "packaging==25.0", "wrapt==1.17.2", TYPING)
 
 
 def anyio(version: str) -> Side:
@@ -38,7 +39,7 @@ BUGS = [
             "A waiter that was cancelled is in the queue until its task has run. When the owner "
             "releases in that moment nobody becomes the owner, and whoever asks before the "
             "cancelled one has left queues behind it and is never woken. What must meet in one "
-            "tick: a deadline, then a release and a new acquirer, before the cancelled task runs."
+            "tick: a deadline, a release and a new acquirer, before the cancelled task runs."
         ),
         program="programs/anyio_lock.py",
         buggy=anyio("4.13.0"),
@@ -61,7 +62,7 @@ BUGS = [
     Bug(
         id="anyio-condition",
         library="anyio 4.12.1, Condition",
-        issue="agronholm/anyio#1074",
+        issue="agronholm/anyio@9369d80b",
         cause=(
             "Condition.wait() does not pass a notification on when its task was cancelled in the "
             "same tick, so that the next waiter sleeps on. What must meet in one tick: a "
@@ -93,7 +94,7 @@ BUGS = [
         cause=(
             "Between a release and the first step of the waiter that it woke, the token counts as "
             "free: acquire_nowait() takes it too, and there are more holders than tokens. What "
-            "must meet: a release with a waiter, and a non-blocking acquire before that waiter runs."
+            "must meet: a release with a waiter, and a non-blocking acquire before it runs."
         ),
         program="programs/anyio_limiter_overgrant.py",
         buggy=anyio("4.14.1"),
@@ -121,7 +122,7 @@ BUGS = [
         issue="michalc/fifolock#7",
         cause=(
             "A waiter that was let in and is cancelled before it has run never gives its hold "
-            "back. What must meet in one tick: a release, and the deadline of the next in line."
+            "back. What must meet in one tick: a release, and the deadline of the next one."
         ),
         program="programs/fifolock_cancelled.py",
         buggy=Side(("fifolock==0.0.18",)),
@@ -134,8 +135,8 @@ BUGS = [
         issue="aio-libs/aiojobs#135",
         cause=(
             "spawn() that is cancelled while it waits for a place among the pending leaves its job "
-            "in the scheduler, which counts it as active for ever: the limit is reached and nothing "
-            "starts again. What must meet: a cancellation while too many are pending."
+            "in the scheduler, which counts it as active for ever: nothing starts any more "
+            "once the limit is reached. What must meet: a cancellation while too many are pending."
         ),
         program="programs/aiojobs_pending.py",
         buggy=Side(("aiojobs==1.0.0", ASYNC_TIMEOUT)),
@@ -158,17 +159,32 @@ BUGS = [
         symptom="InvalidStateError",
     ),
     Bug(
-        id="janus",
-        library="janus 1.1.0",
-        issue="aio-libs/janus#715",
+        id="limits",
+        library="limits 5.2.0, asynchronous MemoryStorage",
+        issue="alisaifee/limits#277",
         cause=(
-            "A thread's last task_done() schedules an event; an item that is put before the loop "
-            "has run it leaves the event set with work unfinished, and join() spins without ever "
-            "giving the loop back. What must meet: the last task_done() of a thread, and a put."
+            "What has expired is counted in a thread without the lock; a request that is entered "
+            "before the count is used makes it cut off one that has not expired, and more requests "
+            "are allowed than there may be. What must meet: a request while the thread counts."
         ),
-        program="programs/janus_join.py",
-        buggy=Side(("janus==1.1.0", TYPING)),
-        fixed=Side(("janus==1.2.0", TYPING)),
-        expects=("livelock", "deadlock", "exception"),
+        program="programs/limits_moving_window.py",
+        buggy=Side(("limits==5.2.0", *LIMITS_NEEDS)),
+        fixed=Side(("limits==5.3.0", *LIMITS_NEEDS)),
+        expects=("exception",),
+        symptom="requests were allowed",
+    ),
+    Bug(
+        id="asyncstdlib-tee",
+        library="asyncstdlib 3.13.1, tee",
+        issue="maxfischer2781/asyncstdlib#182",
+        cause=(
+            "Two readers of one tee that both wait for the next item each fetch one, and the later "
+            "overwrites the earlier. What must meet: two readers at the end of the shared buffer."
+        ),
+        program="programs/asyncstdlib_tee.py",
+        buggy=Side(("asyncstdlib==3.13.1",)),
+        fixed=Side(("asyncstdlib==3.13.3",)),
+        expects=("exception",),
+        symptom="AssertionError",
     ),
 ]

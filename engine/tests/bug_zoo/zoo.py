@@ -1,13 +1,13 @@
 """Hunts every bug of the zoo in its buggy version, and shows that its fixed version stays clean.
 
 `python zoo.py [BUG...] [--runs N] [--seeds FROM:TO] [--share N] [--clean-max N] [--jobs N]
-[--strategy NAME] [--json] [--list]`
+[--strategy NAME] [--no-shrink] [--json] [--list]`
 
 For each bug: how many runs and processor seconds until it was found (the start of the processes
 included), in what share of the runs, how many deviations from asyncio's own order are left of it
-after shrinking, and that the fixed version is clean in ten times as many runs. Exit 0 when all that
-could run held, 1 when a bug was not found or a fixed version was not clean. What cannot run here is
-`not run`, and never counts as found.
+after shrinking, and that the fixed version is clean in ten times as many runs. Exit 0 when all of
+them hold, 1 when a bug was not found or a fixed version was not clean, 4 when something could not
+run here: it is `not run`, and counts neither as found nor as clean.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,9 +58,9 @@ class Row:
     not_run: list[str] = field(default_factory=list)
 
     @property
-    def is_held(self) -> bool:
-        """Whether nothing about it has to be looked at; what could not run is told apart."""
-        return bool(self.not_run) or (self.found and not self.fixed_failures)
+    def has_failed(self) -> bool:
+        """Whether what could run is not as it should be."""
+        return (self.runs > 0 and not self.found) or bool(self.fixed_failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Budget:
     clean_max: int
     jobs: int
     strategy: str
+    shrinks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +101,21 @@ def hunt(
     command += [f"{seeds.start}:{seeds.stop}", "--strategy", budget.strategy]
     # One process at a time until the first failure: what others do meanwhile would be counted.
     command += ["--first"] if first else ["--jobs", budget.jobs]
-    read_end, write_end = os.pipe()
-    process = subprocess.Popen(
-        [*map(str, command)],
-        stdout=write_end,
-        stderr=subprocess.PIPE,
-        env=place.environment(),
-        cwd=ROOT,
-    )
-    os.close(write_end)
-    with open(read_end, encoding="utf-8") as pipe:
-        told = pipe.read()
-    assert process.stderr is not None
-    complaints = process.stderr.read().decode(errors="replace")
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise HuntFailed(f"{bug.id}: {complaints.strip()[-2000:]}")
-    return Hunted(json.loads(told), used.ru_utime + used.ru_stime)
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complaints:
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdout=told,
+            stderr=complaints,
+            env=place.environment(),
+            cwd=ROOT,
+        )
+        _, status, used = os.wait4(process.pid, 0)  # only this tells what its children used
+        process.returncode = os.waitstatus_to_exitcode(status)
+        told.seek(0)
+        complaints.seek(0)
+        if process.returncode != 0:
+            raise HuntFailed(f"{bug.id}: {complaints.read().strip()[-2000:]}")
+        return Hunted(json.load(told), used.ru_utime + used.ru_stime)
 
 
 def measure(bug: Bug, budget: Budget) -> Row:
@@ -149,7 +148,7 @@ def _find(row: Row, bug: Bug, place: Place, budget: Budget) -> None:
     rest = seeds[: max(0, budget.share - row.runs)]
     if len(rest):
         _count(row, bug, hunt(bug, place, rest, budget).answer)
-    if row.found:
+    if row.found and budget.shrinks:
         row.deviations, row.shrinking = shrunk(row.token, place)
 
 
@@ -182,21 +181,25 @@ def _brief(failure: dict[str, Any]) -> str:
 def shrunk(token: str, place: Place) -> tuple[int | None, str]:
     """How many deviations are left of a failure, and how that was learned."""
     toron = [place.python, "-m", "toron"]
-    options: dict[str, Any] = {
-        "env": place.environment(),
-        "cwd": ROOT,
-        "capture_output": True,
-        "text": True,
-        "check": False,
-        "timeout": HUNT_LIMIT_S,
-    }
-    if subprocess.run([*toron, "shrink", "--help"], **options).returncode != 0:
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*toron, "shrink", *arguments],
+            env=place.environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=HUNT_LIMIT_S,
+        )
+
+    if call("--help").returncode != 0:
         return None, "not shrunk: this Toron has no `shrink`"
-    done = subprocess.run([*toron, "shrink", token, "--json"], **options)
+    done = call(token, "--json")
     try:
         told = json.loads(done.stdout)
-        return int(told["deviations"]), "shrunk"
-    except (ValueError, KeyError, TypeError):
+        return len(told["deviations"]), "shrunk"
+    except (ValueError, KeyError):
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         return None, f"not shrunk: {last}"
 
@@ -260,10 +263,9 @@ def summary_of(rows: list[Row], budget: Budget) -> str:
     ran = [row for row in rows if not row.not_run]
     found = sum(row.found for row in ran)
     dirty = sum(bool(row.fixed_failures) for row in rows)
-    absent = len(rows) - len(ran)
     return (
         f"{found} of {len(ran)} bugs found within {len(budget.seeds)} runs each, "
-        f"{dirty} fixed versions not clean, {absent} not run"
+        f"{dirty} fixed versions not clean, {len(rows) - len(ran)} not run"
     )
 
 
@@ -277,6 +279,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clean-max", type=int, default=CLEAN_MAX, help="most runs of a twin")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--strategy", default="portfolio")
+    parser.add_argument("--no-shrink", action="store_true", help="count no deviations")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--list", action="store_true", help="the entries, and nothing is run")
     return parser.parse_args(arguments)
@@ -290,7 +293,8 @@ def budget_of(options: argparse.Namespace) -> Budget:
     if options.share < 0 or options.clean_max < 1 or options.jobs < 1:
         raise SystemExit(_complain("--share is at least 0, --clean-max and --jobs at least 1"))
     seeds = range(int(begin), int(end))
-    return Budget(seeds, options.share, options.clean_max, options.jobs, options.strategy)
+    shrinks = not options.no_shrink
+    return Budget(seeds, options.share, options.clean_max, options.jobs, options.strategy, shrinks)
 
 
 def _complain(text: str) -> int:
@@ -324,7 +328,9 @@ def main(arguments: list[str], say: Callable[[str], None] = print) -> int:
         say(json.dumps({"bugs": [asdict(row) for row in rows], "runs_max": len(budget.seeds)}))
     else:
         say(summary_of(rows, budget))
-    return 0 if all(row.is_held for row in rows) else 1
+    if any(row.has_failed for row in rows):
+        return 1
+    return 4 if any(row.not_run for row in rows) else 0
 
 
 if __name__ == "__main__":

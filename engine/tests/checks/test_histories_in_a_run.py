@@ -89,9 +89,43 @@ def test_a_call_on_a_host_that_dies_may_have_happened(outcome_of: Any) -> None:
     assert outcome.verdict == "pass"
 
 
-def test_a_history_makes_no_run_differ(programs: Path) -> None:
-    reference = toron.KernelRef(programs / "judged.py", "reads_from_a_stale_copy")
-    assert toron.verify(reference, seeds=range(3)).first_divergence is None
+def test_a_client_that_died_starts_again_and_its_call_stays_open(outcome_of: Any) -> None:
+    outcome = outcome_of("a_client_that_dies_starts_again")
+    assert outcome.outputs["endings"] == ["info", "ok"]
+    assert outcome.verdict == "pass"
+
+
+def test_what_is_declared_wrongly_fails_where_it_is_declared() -> None:
+    def declare(world: toron.World, way: int) -> None:
+        history = world.history("kv")
+        model: Any = toron.models.KeyValue if way == 0 else toron.models.KeyValue()
+        if way == 2:
+            world.serializable("kv", history, level="acid")  # type: ignore[arg-type]
+        world.linearizable("kv", history, model)
+        world.linearizable("kv", history, model)
+
+    messages = (
+        "is no model; pass an instance, such as models.KeyValue()",
+        "property 'kv' is declared twice",
+        "level 'acid' must be one of read-uncommitted",
+    )
+    for way, message in enumerate(messages):
+
+        async def kernel(world: toron.World, way: int = way) -> None:
+            declare(world, way)
+
+        failure = toron.run(kernel, seed=1).failure
+        assert failure is not None
+        assert message in failure.message
+        assert failure.where.endswith(
+            "in test_what_is_declared_wrongly_fails_where_it_is_declared.<locals>.declare"
+        )
+
+
+def test_an_explanation_is_the_same_under_every_hash_seed(programs: Path) -> None:
+    reference = toron.KernelRef(programs / "judged.py", "a_set_of_words_that_loses_one")
+    verified = toron.verify(reference, seeds=range(2))
+    assert (verified.executions, verified.identical) == (2, 2)
 
 
 def test_an_exploration_warns_of_what_it_never_reached() -> None:

@@ -74,6 +74,18 @@ def test_a_record_does_not_change_with_the_lists_of_the_program() -> None:
     assert one(history).result == (("a", (1, (2,))),)
 
 
+def test_a_long_value_is_cut_in_an_explanation_and_a_digest_in_the_trace() -> None:
+    notes: list[str] = []
+    history = History(note=lambda kind, text: notes.append(text))
+    for letter in "ab":
+        with history.call("c1", "write", "x" * 10_000 + letter) as call:
+            call.ok()
+    assert len(str(history.operations[0])) < 400
+    first, _, second, _ = notes
+    assert max(map(len, notes)) < 200
+    assert first != second
+
+
 def test_what_cannot_be_compared_later_is_refused() -> None:
     class Odd:
         __hash__ = None  # type: ignore[assignment]

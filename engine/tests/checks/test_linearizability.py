@@ -159,6 +159,48 @@ def test_what_never_ended_may_have_happened_or_not_and_at_any_later_time() -> No
     )
 
 
+def test_of_two_that_never_ended_the_one_that_is_not_needed_later_is_used_first() -> None:
+    """Both the write and the swap can make the first 1; only the write can make the second."""
+    assert judge(
+        models.Register(0),
+        ("a", "write", 1, None, 0, None),
+        ("b", "cas", (0, 1), None, 0, None),
+        ("r", "read", None, 1, 1, 2),
+        ("w", "write", 2, None, 3, 4),
+        ("r", "read", None, 1, 5, 6),
+    )
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(1, "fail"), (2, "pass")])
+def test_equal_operations_that_never_ended_happen_once_each(times: int, verdict: str) -> None:
+    lost: list[Row] = [(f"l{n}", "write", 1, None, 0, None) for n in range(times)]
+    rest: list[Row] = [
+        ("r", "read", None, 1, 1, 2),
+        ("w", "write", 2, None, 3, 4),
+        ("r", "read", None, 1, 5, 6),
+    ]
+    assert judge(models.Register(0), *lost, *rest).verdict == verdict
+
+
+@pytest.mark.parametrize(("put_ends", "verdict"), [(1, "fail"), (5, "pass"), (None, "pass")])
+def test_a_queue_is_empty_only_while_nothing_is_certainly_inside(
+    put_ends: float | None, verdict: str
+) -> None:
+    rows: list[Row] = [("a", "put", 1, None, 0, put_ends), ("b", "get", None, None, 2, 3)]
+    assert judge(models.Queue(), *rows).verdict == verdict
+
+
+def test_a_queue_was_empty_before_the_put_ended_that_overlaps() -> None:
+    rows: list[Row] = [
+        ("a", "put", 1, None, 0, 1),
+        ("b", "put", 2, None, 0, 4),
+        ("c", "get", None, 1, 2, 9),
+        ("d", "get", None, None, 3, 9),
+        ("e", "get", None, 2, 5, 6),
+    ]
+    assert judge(models.Queue(), *rows)
+
+
 def test_a_swap_whose_answer_is_unknown_may_have_done_either() -> None:
     lost: Row = ("c0", "cas", (0, 1), None, 0, None)
     assert judge(models.Register(0), lost, ("c1", "read", None, 1, 2, 3))

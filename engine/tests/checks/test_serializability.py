@@ -108,6 +108,26 @@ LISTS: dict[str, tuple[list[str], list[str], tuple[str, ...]]] = {
         LEVELS,
     ),
     "what a crashed transaction read says nothing": (["?ax2ry", "ax1ay1", "rx12ry1"], [], ()),
+    "a crashed transaction that was seen happened as a whole": (
+        ["?ax1ay1", "rx1ry", "ax2"],
+        ["G-single"],
+        SKEW,
+    ),
+    "G-nonadjacent, and beside it one that is allowed": (
+        ["ax1", "rx1ry", "ay1", "ry1rx", "rzat1", "rtaz1"],
+        ["G-nonadjacent", "G2-item"],
+        SKEW,
+    ),
+    "G-nonadjacent, with a shorter way back that is allowed": (
+        ["rxrz1ry1", "ryax1", "rx1rzru1", "ruaz1", "ay1", "au1"],
+        ["G-nonadjacent", "G2-item"],
+        SKEW,
+    ),
+    "a triangle of antidependencies is allowed by snapshots": (
+        ["rxay1", "ryaz1", "rzax1"],
+        ["G2-item"],
+        WRITE_SKEW,
+    ),
     "one append without reads": (["rx", "ax1"], [], ()),
     "a value of nobody": (["rx5"], ["garbage-read"], READ_COMMITTED),
 }
@@ -234,8 +254,8 @@ def test_an_anomaly_is_named_and_drawn() -> None:
     assert judged.explanation.splitlines() == [
         "history is not serializable: 1 G-single",
         "G-single: (read skew) T1 -rw 'y'-> T2 -ww 'x'-> T1",
-        "    T1 = c1: append x 2, read y = []  [0.000000 s .. 0.000000 s]",
-        "    T2 = c0: append x 1, append y 1  [0.000000 s .. 0.000000 s]",
+        "    T1 = c1: append x 2, read y = []  [event 1 .. 4]",
+        "    T2 = c0: append x 1, append y 1  [event 0 .. 3]",
         "    T1 before T2: T1 read 'y' = [], and T2 wrote 1 after it",
         "    T2 before T1: T2 wrote 1 to 'x', and T1 wrote 2 after it",
         "this rules out repeatable-read, snapshot-isolation, serializable, "
@@ -264,6 +284,20 @@ def test_a_search_for_cycles_that_does_not_end_is_unknown_and_no_pass() -> None:
 def test_what_cannot_be_inferred_from_is_refused(texts: list[str], message: str) -> None:
     with pytest.raises(BadHistory, match=message):
         judge(*texts)
+
+
+def test_a_history_of_reads_alone_is_of_what_they_read() -> None:
+    for value, name in [([1], "garbage-read"), (1, "garbage-read"), (None, "")]:
+        history = History()
+        history.call("c", "txn", [["r", "k", None]]).ok([["r", "k", value]])
+        assert check_serializable(history).anomaly_names == ([name] if name else [])
+
+
+def test_a_list_that_is_read_as_something_else_is_refused() -> None:
+    history = History()
+    history.call("c", "txn").ok([["append", "k", 1], ["r", "k", 1]])
+    with pytest.raises(BadHistory, match=r"'k' is a list, and was read as 1"):
+        check_serializable(history)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_changed_code_is_said_and_what_happened_now_is_written(
     program(KERNELS.replace("sleep(1)", "sleep(2)"), "kernels.py")
     answer = toron_command("trace", token)
     assert answer.code == 0
-    assert "toron: the replay behaves differently: kernels.py has changed since" in answer.err
+    assert "toron: the code has changed since; the same failure still happens" in answer.err
     assert "NOT the run of the token" in answer.out
     assert "  2.0000" in answer.out
 

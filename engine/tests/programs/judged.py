@@ -139,6 +139,18 @@ async def wrong_when_time_runs_out(world: toron.World) -> None:
 
 
 @toron.kernel
+async def a_set_of_words_that_loses_one(world: toron.World) -> None:
+    history = world.history("words")
+    world.linearizable("one set", history, toron.models.Set())
+    words = {"alpha", "beta", "gamma", "delta", "epsilon"}
+    for word in sorted(words):
+        with history.call("c1", "add", word) as call:
+            call.ok()
+    with history.call("c1", "read") as call:
+        call.ok(words - {"gamma"})
+
+
+@toron.kernel
 async def an_unknown_operation(world: toron.World) -> None:
     history = world.history("store")
     world.linearizable("one register", history, toron.models.Register(0))
@@ -168,6 +180,25 @@ async def a_host_that_dies_leaves_its_call_open(world: toron.World) -> None:
     world.record("endings", [operation.ending for operation in history])
     with history.call("c1", "read") as call:
         call.ok(1)
+
+
+@toron.kernel
+async def a_client_that_dies_starts_again(world: toron.World) -> None:
+    history = world.history("store")
+    world.linearizable("one register", history, toron.models.Register(0))
+    value = iter(range(1, 9))
+
+    async def write() -> None:
+        with history.call("app", "write", next(value)) as call:
+            await world.sleep(2)
+            call.ok()
+
+    app = world.host("app")
+    app.spawn(write)
+    await world.sleep(1)
+    app.restart()
+    await world.sleep(3)
+    world.record("endings", [operation.ending for operation in history])
 
 
 # Leaks

@@ -74,6 +74,18 @@ def test_each_line_is_an_object_and_the_first_says_what_the_run_came_to(cluster:
     )
 
 
+def test_the_reference_names_every_field_that_a_line_has(cluster: Story, locks: Story) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "traces.md").read_text()
+    rows = {
+        line.split("`")[1]: set(re.findall(r"`(\w+)`", line))
+        for line in page.splitlines()
+        if line.startswith("| `")
+    }
+    for line in [*lines_of(cluster, "ndjson"), *lines_of(locks, "ndjson")]:
+        fields = json.loads(line)
+        assert set(fields) - {"type"} <= rows[fields["type"]]
+
+
 # Perfetto: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 
 
@@ -91,7 +103,7 @@ def faults_of(file: dict[str, Any]) -> list[str]:
     times = [record["ts"] for record in timed]
     found += [f"time goes back to {b}" for a, b in pairwise(times) if b < a]
     slices: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
-    flows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    flows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for record in timed:
         if record["ph"] == "X":
             end = record["ts"] + record["dur"]
@@ -100,12 +112,13 @@ def faults_of(file: dict[str, Any]) -> list[str]:
             flows[record["id"]].append(record)
     for track, spans in slices.items():
         found += [f"{track} overlaps at {b[0]}" for a, b in pairwise(spans) if b[0] < a[1] - 1e-6]
+    found += [f"flow {ident!r} is no number" for ident in flows if not isinstance(ident, int)]
     for ident, ends in flows.items():
         if [end["ph"] for end in ends] != ["s", "f"]:
             found.append(f"flow {ident} is not a pair")
         for end in ends:
             spans = slices[end["pid"], end["tid"]]
-            if not any(begin <= end["ts"] <= stop for begin, stop in spans):
+            if not any(begin - 1e-6 < end["ts"] < stop - 1e-6 for begin, stop in spans):
                 found.append(f"flow {ident} begins or ends outside of any slice")
     return found
 

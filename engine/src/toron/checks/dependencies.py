@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from toron.checks.cycles import Budget, components, shortest
+from toron.checks.history import shown
 from toron.checks.transactions import Anomaly, Edge, Transaction
 
 _MEANINGS = {
@@ -207,15 +208,13 @@ def name_of(cycle: Sequence[Edge]) -> str:
 
 
 def _because(edge: Edge, source: str, target: str) -> str:
-    key = repr(edge.key)
+    key, before, after = shown(edge.key), shown(edge.before), shown(edge.after)
     if edge.kind == "ww":
-        return (
-            f"{source} wrote {edge.before!r} to {key}, and {target} wrote {edge.after!r} after it"
-        )
+        return f"{source} wrote {before} to {key}, and {target} wrote {after} after it"
     if edge.kind == "wr":
-        return f"{target} read {edge.after!r} in {key}, which {source} wrote"
+        return f"{target} read {after} in {key}, which {source} wrote"
     if edge.kind == "rw":
-        return f"{source} read {key} = {edge.before!r}, and {target} wrote {edge.after!r} after it"
+        return f"{source} read {key} = {before}, and {target} wrote {after} after it"
     if edge.kind == "process":
         return f"the same client ran {source} and then {target}"
     return f"{source} had ended when {target} began"

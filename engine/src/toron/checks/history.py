@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast
 
-from toron.core.values import canonical
+from toron.core.process import CURRENT, Process
+from toron.core.values import brief, canonical, strip_addresses
 
 Ending = Literal["ok", "fail", "info"]
 Result = TypeVar("Result")
 
 OPERATIONS_MAX = 1_000_000
+_TEXT_MAX = 300
 
 
 class _Unknown:
@@ -51,7 +53,7 @@ def frozen(value: Any, where: str = "value") -> Hashable:
         return frozenset(frozen(item, where) for item in value)
     if isinstance(value, Mapping):
         pairs = ((frozen(key, where), frozen(item, where)) for key, item in value.items())
-        return tuple(sorted(pairs, key=repr))
+        return tuple(sorted(pairs, key=shown))
     if isinstance(value, bytearray):
         return bytes(value)
     try:
@@ -62,6 +64,29 @@ def frozen(value: Any, where: str = "value") -> Hashable:
             f"record plain values (numbers, text, bytes, lists, dicts, sets)"
         ) from error
     return cast("Hashable", value)
+
+
+def shown(value: object) -> str:
+    """``value`` as text that is the same in every process: sets sorted, no addresses."""
+    if isinstance(value, tuple):
+        inside = ", ".join(map(shown, value))
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(map(shown, value)))}}}"
+    return strip_addresses(repr(value))
+
+
+def cut(text: str) -> str:
+    """``text`` as long as a line of an explanation may be."""
+    return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " …"
+
+
+def noted(value: object) -> str:
+    """``value`` for the trace: as it is, or its digest when it is long."""
+    text = shown(value)
+    return text if len(text) <= _TEXT_MAX else brief(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +110,19 @@ class Operation:
     def call_text(self) -> str:
         """``write(1) -> 2`` as a person would say it."""
         parts = self.arg if isinstance(self.arg, tuple) else () if self.arg is None else (self.arg,)
-        arg = ", ".join(map(repr, parts))
-        result = "" if self.result is None else f" -> {self.result!r}"
+        arg = ", ".join(map(shown, parts))
+        result = "" if self.result is None else f" -> {shown(self.result)}"
         return f"{self.op}({arg}){result}"
 
+    def span_text(self) -> str:
+        """When it was; by the numbers of its events, if the history has no times."""
+        if self.invoked_ns or self.returned_ns:
+            end = "?" if self.returned_ns is None else f"{self.returned_ns / 1e9:.6f} s"
+            return f"[{self.invoked_ns / 1e9:.6f} s .. {end}]"
+        return f"[event {self.invoked} .. {'?' if self.returned is None else self.returned}]"
+
     def __str__(self) -> str:
-        begin = f"{self.invoked_ns / 1e9:.6f} s"
-        end = "?" if self.returned_ns is None else f"{self.returned_ns / 1e9:.6f} s"
-        return f"{self.client}: {self.call_text()}  [{begin} .. {end}]"
+        return f"{self.client}: {cut(self.call_text())}  {self.span_text()}"
 
 
 class Call:
@@ -156,6 +186,7 @@ class History:
         self._note = note
         self._operations: list[Operation] = []
         self._open: dict[Hashable, int] = {}
+        self._callers: dict[Hashable, Process | None] = {}
         self._given_up: dict[int, tuple[int, int]] = {}
         self._events = 0
 
@@ -172,8 +203,12 @@ class History:
         """``with history.call("c1", "write", 7) as call: await store.write(7); call.ok()``.
 
         An exception that leaves the block makes it ``info`` (it may have happened), one of
-        ``fails_on`` makes it ``fail`` (it did not). A client does one thing at a time.
+        ``fails_on`` makes it ``fail`` (it did not). A client does one thing at a time; one whose
+        process has died may start again, and what it was doing stays open.
         """
+        caller = self._callers.get(client)
+        if client in self._open and caller is not None and not caller.alive:
+            self._end(self._open[client], "info", UNKNOWN)
         if client in self._open:
             known = self._operations[self._open[client]]
             raise ValueError(
@@ -189,7 +224,8 @@ class History:
         )
         self._operations.append(operation)
         self._open[client] = number
-        self._note("invoke", f"{self.name} {client} {op} {operation.arg!r}")
+        self._callers[client] = CURRENT.get(None)
+        self._note("invoke", f"{self.name} {client} {op} {noted(operation.arg)}")
         return Call(self, number, fails_on)
 
     async def record(
@@ -241,7 +277,7 @@ class History:
             begun.invoked_ns,
             now_ns if known else None,
         )
-        text = f" {result!r}" if ending == "ok" else ""
+        text = f" {noted(result)}" if ending == "ok" else ""
         self._note(ending, f"{self.name} {begun.client} {begun.op}{text}")
 
     # Reading

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from toron.checks.history import History, Operation
+from toron.checks.history import History, Operation, cut, shown
 from toron.checks.just_in_time import JustInTime, Search, still_open
 from toron.checks.models import Model
 
@@ -58,35 +58,41 @@ def check_linearizable(
     Operations that failed did not happen; those that never ended may have, at any later time.
     Raises `BadHistory` for an operation that the model does not know.
     """
+    check_model(model)
     name = history.name if isinstance(history, History) else "history"
     happened = [operation for operation in history if operation.ending != "fail"]
     parts = _parts(happened, model)
-    left, unknown = steps_max, None
-    judged = Linearizability("pass", f"{name} is linearizable ({model.name} model)", 0)
-    for number, (part, operations) in enumerate(parts.items()):
-        share = left // (len(parts) - number)
-        search = JustInTime(operations, model).run(share)
-        left -= search.steps
-        order = [operations[position] for position in search.order]
-        if search.found == "none":
-            return _failure(name, model, part, operations, search, steps_max - left)
-        if search.found == "unknown":
-            unknown = part
-        judged = Linearizability(
-            "unknown" if unknown is not None else "pass",
-            judged.explanation,
-            steps_max - left,
-            part[0],
-            order,
-        )
-    if unknown is None:
-        return judged
+    left = steps_max
+    last: tuple[tuple[Hashable], list[Operation]] = ((None,), [])
+    # A fair share first, and then what is left for the parts that it was not enough for.
+    for _ in range(2):
+        unknown: list[tuple[Hashable]] = []
+        for number, (part, operations) in enumerate(parts.items()):
+            search = JustInTime(operations, model).run(left // (len(parts) - number))
+            left -= search.steps
+            if search.found == "none":
+                return _failure(name, model, part, operations, search, steps_max - left)
+            if search.found == "unknown":
+                unknown.append(part)
+            last = part, [operations[position] for position in search.order]
+        parts = {part: parts[part] for part in unknown}
+    if not parts:
+        text = f"{name} is linearizable ({model.name} model)"
+        return Linearizability("pass", text, steps_max - left, last[0][0], last[1])
+    part = next(iter(parts))
     text = (
-        f"{name}{_part_text(unknown)} could not be judged ({model.name} model): the search of "
-        f"{judged.steps} steps did not end; record fewer operations or clients, split the object "
+        f"{name}{_part_text(part)} could not be judged ({model.name} model): the search of "
+        f"{steps_max} steps did not end; record fewer operations or clients, split the object "
         "into parts, or raise steps_max"
     )
-    return Linearizability("unknown", text, judged.steps, unknown[0])
+    return Linearizability("unknown", text, steps_max - left, part[0])
+
+
+def check_model(model: object) -> None:
+    """TypeError unless it is a model; a class is easily passed instead."""
+    if not isinstance(model, Model):
+        called = model.__name__ if isinstance(model, type) else "KeyValue"
+        raise TypeError(f"{model!r} is no model; pass an instance, such as models.{called}()")
 
 
 def _parts(operations: list[Operation], model: Model) -> dict[tuple[Hashable], list[Operation]]:
@@ -105,8 +111,8 @@ def _part_text(part: tuple[Hashable]) -> str:
     if key is None:
         return ""
     if isinstance(key, tuple) and len(key) == 2:
-        return f", {key[0]} {key[1]!r},"
-    return f", part {key!r},"
+        return f", {key[0]} {shown(key[1])},"
+    return f", part {shown(key)},"
 
 
 def _failure(
@@ -135,7 +141,7 @@ def _failure(
         f"{name}{_part_text(part)} is not linearizable ({model.name} model): "
         f"{len(order)} of {len(operations)} operations have an order, and no further one fits",
         *_section("after", order[-_TAIL_OPERATIONS:], len(order) > _TAIL_OPERATIONS),
-        f"  state   {search.state[:200]}",
+        f"  state   {cut(search.state)}",
         *_section("stuck", stuck[:_STUCK_OPERATIONS], len(stuck) > _STUCK_OPERATIONS),
     ]
     if core:

@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from itertools import accumulate, pairwise
 
+from toron.checks.history import shown
+from toron.checks.models import BadHistory
 from toron.checks.transactions import (
     APPEND,
+    Access,
     Anomaly,
     Edge,
     Observed,
@@ -42,10 +45,10 @@ class _Lists:
         for transaction in transactions:
             for key, values in transaction.writes().items():
                 self.appended.setdefault(key, []).extend((v, transaction) for v in values)
-            for key, read in transaction.external_reads().items():
-                self.external.setdefault(key, []).append((read or (), transaction))
             if transaction.ok:
                 anomalies += self._look_into(transaction)
+            for key, read in transaction.external_reads().items():
+                self.external.setdefault(key, []).append((read or (), transaction))
         self.happened = self._happened()
         for key in dict.fromkeys((*self.reads, *self.appended)):
             self._order(key)
@@ -63,7 +66,7 @@ class _Lists:
                 kept[key] = (*kept.get(key, ()), access.value)
                 left[key] = left[key][1:]
                 continue
-            read: List = access.value or ()
+            read: List = _list(access, transaction)
             self.reads.setdefault(key, []).append((read, transaction))
             yield from _own_reads(transaction, key, read, known.get(key), suffix.get(key, ()), left)
             yield from _duplicates(transaction, key, read)
@@ -133,6 +136,16 @@ class _Lists:
             self.observed.edges.append(edge)
 
 
+def _list(access: Access, transaction: Transaction) -> List:
+    if access.value is None:
+        return ()
+    if not isinstance(access.value, tuple):
+        raise BadHistory(
+            f"{shown(access.key)} is a list, and was read as {shown(access.value)} by {transaction}"
+        )
+    return access.value
+
+
 def _own_reads(
     transaction: Transaction,
     key: Hashable,
@@ -144,22 +157,25 @@ def _own_reads(
     """What a transaction must have seen of what it had read and written itself."""
     future = [value for value in read if value in left.get(key, ())]
     if future:
-        text = f"{transaction}\n  read {future[0]!r} in {key!r} before it appended that itself"
+        what = f"{shown(future[0])} in {shown(key)}"
+        text = f"{transaction}\n  read {what} before it appended that itself"
         yield Anomaly("future-read", text, (transaction,))
         return
     if known is None and read[len(read) - len(suffix) :] == suffix:
         return
     if known is not None and read == known:
         return
-    expected = f"{list(known)!r}" if known is not None else f"[... {str(list(suffix))[1:]}"
-    text = f"{transaction}\n  read {key!r} = {list(read)!r} where its own accesses say {expected}"
+    expected = shown(list(known)) if known is not None else f"[... {shown(list(suffix))[1:]}"
+    what = f"{shown(key)} = {shown(list(read))}"
+    text = f"{transaction}\n  read {what} where its own accesses say {expected}"
     yield Anomaly("internal", text, (transaction,))
 
 
 def _duplicates(transaction: Transaction, key: Hashable, read: List) -> Iterator[Anomaly]:
     twice = [value for value in dict.fromkeys(read) if read.count(value) > 1]
     if twice:
-        text = f"{transaction}\n  found {twice[0]!r} more than once in {key!r}, appended once"
+        what = f"{shown(twice[0])} more than once in {shown(key)}"
+        text = f"{transaction}\n  found {what}, appended once"
         yield Anomaly("duplicate-elements", text, (transaction,))
 
 
@@ -170,7 +186,7 @@ def _incompatible(
     for read, transaction in reads:
         if read != longest[: len(read)] and len(set(read)) == len(read):
             other = next(one for seen, one in reads if seen == longest)
-            text = f"{key!r} was read as {list(read)!r} and as {list(longest)!r}:"
+            text = f"{shown(key)} was read as {shown(list(read))} and as {shown(list(longest))}:"
             lines = f"{text}\n  {transaction}\n  {other}"
             yield Anomaly("incompatible-order", lines, (transaction, other))
             return
@@ -186,8 +202,8 @@ def _dirty_updates(
         for later, other in zip(versions[place:], writers[place:], strict=True):
             if other is not None and other.ok:
                 text = (
-                    f"{later!r} was appended to {key!r} on top of {versions[place]!r}, of a "
-                    f"transaction that failed:\n  {other}\n  {writer}"
+                    f"{shown(later)} was appended to {shown(key)} on top of "
+                    f"{shown(versions[place])}, which failed to commit:\n  {other}\n  {writer}"
                 )
                 yield Anomaly("dirty-update", text, (other, writer))
                 return

@@ -15,7 +15,7 @@ from bisect import bisect
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar
 
-from toron.checks.history import UNKNOWN, Operation
+from toron.checks.history import UNKNOWN, Operation, shown
 
 State = Any
 """Immutable and hashable; what it is made of is the model's own business."""
@@ -78,7 +78,7 @@ class Model:
 
     def show(self, state: State) -> str:
         """A state for people."""
-        return repr(state)
+        return shown(state)
 
 
 def _unknown(model: Model, op: str, arg: Any, known: str) -> BadHistory:
@@ -260,7 +260,7 @@ class Lock(Model):
 
     def show(self, state: State) -> str:
         """A state for people."""
-        return f"held by {state[0]!r}, {state[1]} deep" if state else "free"
+        return f"held by {shown(state[0])}, {state[1]} deep" if state else "free"
 
 
 class Semaphore(Model):
@@ -372,5 +372,7 @@ class _QueueOf(Queue):
 
     def show(self, state: State) -> str:
         """What is inside, as it was put; with a question mark what may not be inside yet."""
-        inside = (f"{self._value[one >> 1]!r}{'' if one & 1 else '?'}" for one in sorted(state))
+        inside = (
+            f"{shown(self._value[one >> 1])}{'' if one & 1 else '?'}" for one in sorted(state)
+        )
         return f"[{', '.join(inside)}]"

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from toron.checks.history import History
 from toron.checks.leaks import Leaks
 from toron.checks.linearizability import STEPS_MAX as ORDER_STEPS_MAX
-from toron.checks.linearizability import Linearizability, check_linearizable
+from toron.checks.linearizability import Linearizability, check_linearizable, check_model
 from toron.checks.models import Model
 from toron.checks.serializability import STEPS_MAX as CYCLE_STEPS_MAX
-from toron.checks.serializability import Level, Serializability, check_serializable
+from toron.checks.serializability import Level, Serializability, check_level, check_serializable
 from toron.core.agenda import Agenda
 from toron.core.clock import SECOND_NS, Clock, to_ns
 from toron.core.trace import Trace
@@ -155,8 +155,9 @@ class Ledger:
         self, name: str, history: History, model: Model, steps_max: int | None
     ) -> None:
         """``history`` must be linearizable by ``model`` when the run has ended."""
+        check_model(model)
         self._judges[name] = (
-            self._get(name, "linearizable"),
+            self._declare_once(name, "linearizable"),
             history,
             lambda: check_linearizable(history, model, steps_max=steps_max or ORDER_STEPS_MAX),
         )
@@ -165,13 +166,19 @@ class Ledger:
         self, name: str, history: History, level: Level, steps_max: int | None
     ) -> None:
         """``history`` must keep what ``level`` promises when the run has ended."""
+        check_level(level)
         self._judges[name] = (
-            self._get(name, "serializable"),
+            self._declare_once(name, "serializable"),
             history,
             lambda: check_serializable(
                 history, level=level, steps_max=steps_max or CYCLE_STEPS_MAX
             ),
         )
+
+    def _declare_once(self, name: str, kind: Kind) -> Property:
+        if name in self._judges:
+            raise ValueError(f"property {name!r} is declared twice; give each history its own name")
+        return self._get(name, kind)
 
     def judge_histories(self) -> None:
         """Nothing is recorded any more: what was must be right.

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Literal
 
 from toron.checks.cycles import components
+from toron.checks.history import shown
 from toron.checks.transactions import (
     READ,
     Anomaly,
@@ -65,15 +66,17 @@ class _Registers:
                 continue
             if key in known:
                 if known[key] != value:
-                    text = f"{transaction}\n  read {key!r} = {value!r} where its own accesses say "
-                    yield Anomaly("internal", f"{text}{known[key]!r}", (transaction,))
+                    what = f"{shown(key)} = {shown(value)}"
+                    own = f"where its own accesses say {shown(known[key])}"
+                    yield Anomaly("internal", f"{transaction}\n  read {what} {own}", (transaction,))
                 continue
             known[key] = value
             self.readers.setdefault((key, value), []).append(transaction)
             if value is None:
                 continue
             if self.writers.of(key, value) is transaction:
-                text = f"{transaction}\n  read {value!r} in {key!r} before it wrote that itself"
+                what = f"{shown(value)} in {shown(key)}"
+                text = f"{transaction}\n  read {what} before it wrote that itself"
                 yield Anomaly("future-read", text, (transaction,))
             yield from aborted_reads(transaction, key, (value,), self.writers)
             yield from intermediate_read(transaction, key, value, self.writers)
@@ -120,9 +123,9 @@ class _Registers:
         nodes = dict.fromkeys([*versions, *(v for after in versions.values() for v in after)])
         loops = components(list(nodes), lambda value: versions.get(value, ()))
         for loop in loops:
-            text = f"{key!r}: each of these values came before each other one: "
+            text = f"{shown(key)}: each of these values came before each other one: "
             self.observed.anomalies.append(
-                Anomaly("cyclic-versions", text + ", ".join(map(repr, loop)), ())
+                Anomaly("cyclic-versions", text + ", ".join(map(shown, loop)), ())
             )
         if loops:
             return  # an order that contradicts itself says nothing of transactions

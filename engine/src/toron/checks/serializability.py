@@ -102,8 +102,7 @@ def check_serializable(
     (``"process"``) or of time (``"realtime"``) is taken for granted, if you say so. Raises
     `BadHistory` for what is no transaction.
     """
-    if level not in FORBIDDEN:
-        raise BadHistory(f"level {level!r} must be one of {', '.join(LEVELS)}")
+    check_level(level)
     name = history.name if isinstance(history, History) else "history"
     observed = _observe(list(history), version_order)
     transactions = observed.transactions
@@ -126,12 +125,21 @@ def check_serializable(
     return Serializability("pass", text, level, anomalies, violated)
 
 
+def check_level(level: str) -> None:
+    """BadHistory unless it is one of `LEVELS`."""
+    if level not in FORBIDDEN:
+        raise BadHistory(f"level {level!r} must be one of {', '.join(LEVELS)}")
+
+
 def _observe(operations: list[Operation], version_order: VersionOrder) -> Observed:
     transactions = read_transactions(operations)
     kinds = {access.kind for one in transactions for access in one.accesses}
     if {APPEND, WRITE} <= kinds:
         raise BadHistory("a history appends to lists or writes registers, and not both")
-    if WRITE in kinds:
+    reads = [access.value for one in transactions if one.ok for access in one.accesses]
+    if WRITE in kinds or (
+        APPEND not in kinds and any(not isinstance(value, (tuple, type(None))) for value in reads)
+    ):
         return observe_registers(transactions, version_order)
     return observe_lists(transactions)
 

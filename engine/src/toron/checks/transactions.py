@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from toron.checks.history import Operation
+from toron.checks.history import Operation, cut, shown
 from toron.checks.models import BadHistory
 
 READ, APPEND, WRITE = "r", "append", "w"
@@ -33,9 +33,9 @@ class Access:
 
     def __str__(self) -> str:
         if self.kind == READ:
-            shown = list(self.value) if isinstance(self.value, tuple) else self.value
-            return f"read {self.key} = {shown!r}"
-        return f"{'append' if self.kind == APPEND else 'write'} {self.key} {self.value!r}"
+            value = list(self.value) if isinstance(self.value, tuple) else self.value
+            return f"read {self.key} = {shown(value)}"
+        return f"{'append' if self.kind == APPEND else 'write'} {self.key} {shown(self.value)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,9 @@ class Transaction:
         return found
 
     def __str__(self) -> str:
-        what = ", ".join(map(str, self.accesses))
-        begin = f"{self.operation.invoked_ns / 1e9:.6f} s"
-        ended = self.operation.returned_ns
-        end = "?" if ended is None else f"{ended / 1e9:.6f} s"
+        what = cut(", ".join(map(str, self.accesses)))
         ending = "" if self.ok else f" ({self.operation.ending})"
-        return f"{self.operation.client}{ending}: {what}  [{begin} .. {end}]"
+        return f"{self.operation.client}{ending}: {what}  {self.operation.span_text()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,9 @@ class Edge:
 
     def label(self) -> str:
         """``rw 'x'``."""
-        return self.kind if self.kind in ("process", "realtime") else f"{self.kind} {self.key!r}"
+        if self.kind in ("process", "realtime"):
+            return self.kind
+        return f"{self.kind} {shown(self.key)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +128,12 @@ def read_transactions(operations: Iterable[Operation]) -> list[Transaction]:
     found = []
     for number, operation in enumerate(operations):
         listed = operation.result if operation.ending == "ok" else operation.arg
-        where = f"operation {operation.op!r} of {operation.client!r}"
+        where = f"operation {shown(operation.op)} of {shown(operation.client)}"
         if not isinstance(listed, tuple):
             what = "result" if operation.ending == "ok" else "argument"
             raise BadHistory(
                 f"{where}: the {what} of a transaction is a list of accesses such as "
-                f'["r", "x", [1, 2]] or ["append", "x", 3], and not {listed!r}'
+                f'["r", "x", [1, 2]] or ["append", "x", 3], and not {shown(listed)}'
             )
         accesses = tuple(_access(item, where) for item in listed)
         found.append(Transaction(number, operation, accesses))
@@ -145,7 +144,8 @@ def _access(item: Any, where: str) -> Access:
     known = isinstance(item, tuple) and len(item) in (2, 3) and item[0] in _NAMES
     if not known or (len(item) == 2 and _NAMES[item[0]] != READ):
         raise BadHistory(
-            f"{where}: {item!r} is no access; it is [kind, key, value] with the kind r, append or w"
+            f"{where}: {shown(item)} is no access; it is [kind, key, value], "
+            "and kinds are r, append and w"
         )
     return Access(_NAMES[item[0]], item[1], item[2] if len(item) == 3 else None)
 
@@ -161,8 +161,9 @@ class Writers:
                     known = self._by_value.setdefault((key, value), transaction)
                     if known is not transaction or values.count(value) > 1:
                         raise BadHistory(
-                            f"{value!r} is written to {key!r} twice, by {known} and {transaction}; "
-                            "write each value to a key only once, or nobody can say which was read"
+                            f"{shown(value)} is written to {shown(key)} twice, by {known} and "
+                            f"{transaction}; write each value to a key only once, or nobody can "
+                            "say which was read"
                         )
 
     def of(self, key: Hashable, value: Any) -> Transaction | None:
@@ -177,10 +178,10 @@ def aborted_reads(
     for value in values:
         writer = writers.of(key, value)
         if writer is None:
-            text = f"{transaction}\n  read {value!r} in {key!r}, which nobody ever wrote"
+            text = f"{transaction}\n  read {shown(value)} in {shown(key)}, which nobody ever wrote"
             yield Anomaly("garbage-read", text, (transaction,))
         elif writer.failed:
-            text = f"{transaction}\n  read {value!r} in {key!r}, of a transaction that failed:"
+            text = f"{transaction}\n  read {shown(value)} in {shown(key)}, which failed to commit:"
             yield Anomaly("G1a", f"{text}\n  {writer}", (transaction, writer))
 
 
@@ -194,8 +195,8 @@ def intermediate_read(
     last = writer.writes()[key][-1]
     if last != value:
         text = (
-            f"{transaction}\n  read {value!r} in {key!r}, an intermediate state of this one, "
-            f"which went on to {last!r}:\n  {writer}"
+            f"{transaction}\n  read {shown(value)} in {shown(key)}, an intermediate state of "
+            f"this one, which went on to {shown(last)}:\n  {writer}"
         )
         yield Anomaly("G1b", text, (transaction, writer))
 
@@ -212,7 +213,7 @@ def lost_updates(transactions: list[Transaction]) -> Iterable[Anomaly]:
                 groups.setdefault((key, value), []).append(transaction)
     for (key, value), group in groups.items():
         if len(group) > 1:
-            shown = list(value) if isinstance(value, tuple) else value
-            text = f"each of these read {key!r} = {shown!r} and wrote the next version of it:"
+            read = shown(list(value) if isinstance(value, tuple) else value)
+            text = f"each of these read {shown(key)} = {read} and wrote the next version of it:"
             lines = [f"  {transaction}" for transaction in group[:5]]
             yield Anomaly("lost-update", "\n".join([text, *lines]), tuple(group))

@@ -14,11 +14,11 @@ import traceback
 from collections.abc import Sequence
 
 from toron import ENGINE_VERSION
-from toron.cli import branch, explore, replay, run, shrink, trace, verify
+from toron.cli import branch, explain, explore, replay, run, shrink, trace, verify
 from toron.cli.codes import BAD_INPUT, HOLDS, INCONCLUSIVE, INTERNAL, INTERRUPTED
 from toron.errors import BadKernel, ToronError, WorkerDied
 
-_VERBS = (run, explore, verify, replay, shrink, branch, trace)
+_VERBS = (run, explore, verify, replay, shrink, branch, trace, explain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -53,6 +53,8 @@ class Moment(NamedTuple):
     """The same in each run, as far as the program is the same; empty when names are not needed."""
     late: float
     """By which share of its delay something else becomes late by such a stall, 0 to `LATE_MAX`."""
+    ahead_ns: int = 0
+    """For how long the process would stand still."""
 
 
 class ChoiceSource(Protocol):
@@ -154,7 +156,8 @@ class SeededChoices:
 class Reseedable:
     """Stands before a strategy that another takes over from when the run becomes a branch."""
 
-    wants_names = False
+    wants_names = True
+    """The one that takes over may want them, of timers that were set before."""
 
     def __init__(self, strategy: ChoiceSource) -> None:
         self._strategy = strategy

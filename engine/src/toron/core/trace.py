@@ -122,12 +122,10 @@ class Trace:
 
     def last_of(self, kinds: Container[str]) -> int:
         """The number of the last event, if it has just happened and is of ``kinds``; else 0."""
-        if not self.events:
-            return 0
-        last = self.events[-1]
-        at_ns, _, kind, _ = last.text.split(" ", 3)
-        is_now = last.number == self.count and at_ns == str(self._clock.now_ns)
-        return last.number if is_now and kind in kinds else 0
+        if not self.events or self.events[-1].number != self.count:
+            return 0  # a note of a line, or no more are kept
+        at_ns, _, kind, _ = self.events[-1].text.split(" ", 3)
+        return self.count if kind in kinds and at_ns == str(self._clock.now_ns) else 0
 
     def is_full(self) -> bool:
         """Whether no more events are kept."""

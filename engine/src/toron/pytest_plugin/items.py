@@ -173,6 +173,8 @@ class KernelItem(pytest.Item):
             for number, cluster in enumerate(exploration.failures[:_CAUSES_SHOWN], 1)
             for line in self._cause(reference, number, cluster, confirm=not exploration.interrupted)
         ]
+        if story:
+            story += ["", "`toron shrink` and `toron trace` take the same token"]
         left_out = len(exploration.failures) - _CAUSES_SHOWN
         if left_out > 0:
             story += ["", f"{left_out} further causes: toron explore {reference} shows them all"]

@@ -28,6 +28,7 @@ from toron.core.selector import Descriptors
 from toron.core.tape import Deviation, RecordingTape, ReplayedTape
 from toron.core.trace import Level, Trace
 from toron.core.values import canonical, dumps, strip_addresses
+from toron.core.wakes import Wakes
 from toron.errors import (
     Deadlock,
     EscapeError,
@@ -78,7 +79,8 @@ class Setup:
 def _choices(setup: Setup) -> tuple[ChoiceSource, Reseedable | None]:
     """What chooses, and where another strategy can take over if the run may become a branch."""
     if setup.tape is not None:
-        return ReplayedTape(setup.tape, surveys=setup.surveys), None
+        seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
+        return ReplayedTape(setup.tape, seeded, surveys=setup.surveys), None
     strategy = strategy_of(setup.strategy, setup.sim_seed, setup.chaos_seed)
     reseedable = Reseedable(strategy) if setup.reseeds or setup.forks else None
     source: ChoiceSource = strategy if reseedable is None else reseedable
@@ -96,6 +98,7 @@ class Run:
         self.agenda = Agenda()
         self.choices, self._reseedable = _choices(setup)
         self.trace = Trace(self.clock, setup.level, places)
+        self.wakes: Wakes | None = None
         self.lines = LineRecorder(self.trace, places.is_followed)
         self.descriptors = Descriptors() if setup.level == "digest" else Noting(self.trace)
         self.network = Network(
@@ -126,7 +129,8 @@ class Run:
             after_step=self.ledger.after_step,
         )
         if setup.level != "digest":
-            self.shared.causes = Causes(self.trace, self.descriptors)
+            self.wakes = Wakes(Causes(self.trace, self.descriptors), self.trace)
+            self.shared.causes = self.wakes
         seeded = SeededChoices(setup.sim_seed, setup.chaos_seed)
         self.planner = FaultPlanner(self.clock, self.agenda, self.choices, seeded, self.network)
         self.disks = Disks(
@@ -197,16 +201,20 @@ class Run:
         self.shared.collect = gc.collect
         asyncio.set_event_loop(self.loop)
         failure = self._run_main()
-        if self.rejected:
-            failure = None
-        elif failure is None or failure.kind in ("deadlock", "limit"):
+        if not self.rejected:
+            failure = self._after_main(failure)
+        for loop in self.shared.loops:
+            loop.fall_silent()
+        return failure
+
+    def _after_main(self, failure: Failure | None) -> Failure | None:
+        """What else is wrong once the kernel has ended: left errors, histories, leaks."""
+        if failure is None or failure.kind in ("deadlock", "limit"):
             failure = self._left_behind() or failure
         if failure is None or failure.kind == "limit":
             failure = self._history_failure() or failure
         if failure is None and self.ledger.leaks.watched:
             failure = self._leak_failure()
-        for loop in self.shared.loops:
-            loop.fall_silent()
         return failure
 
     def _run_main(self) -> Failure | None:

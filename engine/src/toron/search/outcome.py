@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from toron.core.wakes import Stall, Wake
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive"]
 FailureKind = Literal[
@@ -78,9 +80,16 @@ class Outcome:
     def differs_from(self, other: Outcome) -> bool:
         """Whether two executions of one seed behaved differently.
 
-        The token is no behaviour: it also names the file's content at the time.
+        The token is no behaviour: it also names the file's content at the time. Nor is what was
+        found out about a failure afterwards.
         """
-        return {**self.to_json(), "token": ""} != {**other.to_json(), "token": ""}
+        return self._behaviour() != other._behaviour()
+
+    def _behaviour(self) -> Outcome:
+        failure = self.failure
+        if failure is not None:
+            failure = replace(failure, legality=None)
+        return replace(self, token="", failure=failure)
 
     @property
     def was_cut_short(self) -> bool:
@@ -117,6 +126,9 @@ class Execution:
     """How many events there were; those that are kept may be fewer."""
     tape: list[tuple[str, int]] = field(default_factory=list)
     """What deviated from the harmless run, when it was asked for; see `toron.core.tape`."""
+    wakes: list[Wake] = field(default_factory=list)
+    """How each step came to its place, at level ``events`` and above."""
+    stalls: list[Stall] = field(default_factory=list)
     offers: list[tuple[str, int]] = field(default_factory=list)
     """Where a run of a tape could have deviated, when a survey was asked for."""
     cancelled: list[str] = field(default_factory=list)

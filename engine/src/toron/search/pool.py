@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from toron.core.wakes import Stall, Wake
 from toron.errors import BadKernel, ToronError, WorkerDied
 from toron.search import clusters, watchdog
 from toron.search.frames import FrameCut, frame_of, read_frame
@@ -134,7 +135,7 @@ class Worker:
         answers, write_end = os.pipe()
         command = [sys.executable, "-P", "-X", "utf8", "-m", "toron.search.worker"]
         stuck = watchdog.report_file()
-        command += [str(write_end), str(stuck), str(self.path), str(self._root())]
+        command += [str(write_end), str(stuck), str(self.path), str(self.root)]
         command += self._readable
         with _spawning:
             if self._closed:
@@ -189,7 +190,8 @@ class Worker:
                 start_new_session=True,
             )
 
-    def _root(self) -> Path:
+    @property
+    def root(self) -> Path:
         """What file names in results are relative to."""
         working = Path.cwd().resolve()
         return working if self.path.is_relative_to(working) else project_root(self.path)
@@ -355,6 +357,8 @@ class Worker:
             stderr=answer["stderr"],
             count=answer["count"],
             tape=[(key, value) for key, value in answer["tape"]],
+            wakes=[Wake(*wake) for wake in answer["wakes"]],
+            stalls=[Stall(*stall) for stall in answer["stalls"]],
             offers=[(key, most) for key, most in answer["offers"]],
             cancelled=answer["cancelled"],
             states=answer.get("states", 0),

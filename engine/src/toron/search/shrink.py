@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +21,18 @@ from toron.errors import BadKernel, ToronError
 from toron.search.clusters import is_same
 from toron.search.explore import WorkerLanes
 from toron.search.outcome import Execution, Outcome
-from toron.search.pool import Request, Worker, in_parallel
+from toron.search.pool import Request, Worker
 from toron.search.references import KernelRef, Token
-from toron.search.shrink_passes import DELETING, LOWERING, Pass, Tape, size_of
+from toron.search.shrink_passes import (
+    ANEW_FROM,
+    DELETING,
+    FIRST,
+    LOWERING,
+    Pass,
+    Tape,
+    anew,
+    size_of,
+)
 
 BUDGET_RUNS = 500
 _LONGER_THAN = 4
@@ -132,6 +142,9 @@ class Shrinker:
         self._begin(first)
         shrunk = self.shrunk
         try:
+            for make_pass in FIRST:
+                self._pass(make_pass)()
+            self._look_anew()
             self._until_nothing_changes([self._delete, *map(self._pass, LOWERING)])
             self._lower_seeds()
         except _BudgetSpent:
@@ -162,6 +175,11 @@ class Shrinker:
             first, tape=tape, time_limit_s=None if failure.kind == "limit" else limit_s
         )
         self.shrunk = Shrunk(again.outcome, self._best, before=len(tape))
+
+    def _look_anew(self) -> None:
+        if len(self.shrunk.deviations) >= ANEW_FROM:
+            survey = self._ask(replace(self._best, tape=(), surveys=True))
+            self._pass(anew(survey.offers))()
 
     def _delete(self) -> None:
         self._until_nothing_changes([self._pass(make_pass) for make_pass in DELETING])
@@ -212,7 +230,8 @@ class Shrinker:
         """What still hangs on the seeds (random numbers, what faults are planned): seeds 0."""
         best = self._best
         for request in (
-            replace(best, sim_seed=0, chaos_seed=0),
+            replace(best, sim_seed=0, chaos_seed=0, reseeds=()),
+            replace(best, reseeds=()),
             replace(best, sim_seed=0),
             replace(best, chaos_seed=0),
         ):
@@ -239,14 +258,19 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         token.chaos_seed,
         strategy=token.strategy,
         tape=token.tape,
+        reseeds=token.reseeds,
     )
-    with WorkerLanes() as lanes:
+    # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and
+    # then another worker is started, which must not get a descriptor that such a thread reads.
+    with ThreadPoolExecutor(jobs) as threads, WorkerLanes(jobs) as lanes:
 
         def work(request: Request, lane: int) -> Execution:
             return lanes.get(lane, reference.path, "only").execute(request)
 
         def run(requests: Sequence[Request]) -> list[Execution]:
-            return list(in_parallel(list(requests), work, jobs=jobs))
+            if len(requests) == 1:
+                return [work(requests[0], 0)]
+            return list(threads.map(work, requests, range(len(requests))))
 
         shrunk = Shrinker(run, budget, jobs).shrink(first)
     with Worker(reference.path) as fresh:

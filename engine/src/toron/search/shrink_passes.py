@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 
-from toron.core.tape import Deviation
+from toron.core.tape import SEEDED, Deviation, sort_of
 
 Tape = tuple[Deviation, ...]
 Pass = Generator[Tape, "Tape | None", Tape]
@@ -31,6 +31,9 @@ _SPARSE = (32, 16, 8, 4, 2)
 _SAMPLES = 5
 _SAMPLED_FROM = 12
 """Shorter tapes are not sampled: one deviation after the other is as fast."""
+_ANEW_TRIES, _ANEW_UP_TO = 24, 3
+ANEW_FROM = 7
+"""Shorter tapes are what people can read."""
 _PAIRS_UP_TO = 9
 _EARLIER_TRIED = 3
 _NUMBERS = re.compile(r"\d+")
@@ -106,6 +109,23 @@ def _by_size(tape: Tape, of: Callable[[str], str]) -> list[str]:
     return sorted(counts, key=lambda kind: (-counts[kind], kind))
 
 
+def by_seed(tape: Tape) -> Pass:
+    """Leave all numbers of one sort to the seed again: one deviation for all of its packets."""
+    for sort in _by_size(tape, _sort_of):
+        many = [key for key, _ in tape if _sort_of(key) == sort]
+        if sort and len(many) > 1:
+            kept = tuple(one for one in tape if _sort_of(one[0]) != sort)
+            found = yield ((f"{SEEDED}{sort}", 1), *kept)
+            tape = tape if found is None else found
+    return tape
+
+
+def _sort_of(key: str) -> str:
+    """What kind of number; empty for what is no number of the world's."""
+    label = label_of(key)
+    return sort_of(label) if label.startswith(("net.", "disk.", "chaos.disk")) else ""
+
+
 def sample(tape: Tape) -> Pass:
     """Keep a few at random, the fewest first.
 
@@ -124,6 +144,29 @@ def sample(tape: Tape) -> Pass:
                     break
         rate += 1
     return tape
+
+
+def anew(offers: Sequence[Deviation]) -> Callable[[Tape], Pass]:
+    """Look near the harmless run for one that fails with a few deviations, of the same makers.
+
+    ``offers`` is where the harmless run could deviate. In a run of many small delays each one moves
+    all others, so that nothing can be deleted alone; and yet one or two, elsewhere, may be enough.
+    """
+
+    def walk(tape: Tape) -> Pass:
+        makers = {_maker_of(key) for key, _ in tape}
+        likely = sorted({offer for offer in offers if _maker_of(offer[0]) in makers})
+        chance = random.Random(0)  # noqa: S311  (drawn alike each time)
+        for count in range(1, _ANEW_UP_TO + 1):
+            if count > len(likely) or count >= len(tape):
+                return tape
+            for _ in range(_ANEW_TRIES):
+                found = yield tuple(dict(chance.sample(likely, count)).items())
+                if found is not None:
+                    return found
+        return tape
+
+    return walk
 
 
 def delete_runs(tape: Tape) -> Pass:
@@ -159,24 +202,32 @@ def flatten(tape: Tape) -> Pass:
 
 
 def lower_values(tape: Tape) -> Pass:
-    """Bring each value to the least with which the run still fails."""
+    """Bring each value to the least with which the run still fails.
+
+    Of times and shares only round numbers are tried: 1, 2, 5, 10, 20 and so on.
+    """
     for key in [key for key, value in reversed(tape) if value > 1]:
-        value = dict(tape).get(key, 0)
-        low, high = 0, value
-        if value > 1:
-            found = yield _with(tape, {key: 1})
-            if found is not None:
-                tape, high = found, 1
-            low = 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            found = yield _with(tape, {key: middle})
+        value = dict(tape).get(key, 1)
+        lower = range(1, value) if _is_exact(key) else _round_below(value)
+        low, high = 0, len(lower)
+        at = 0  # the least is tried first: it is the most frequent answer
+        while low < high:
+            found = yield _with(tape, {key: lower[at]})
             if found is None:
-                low = middle
+                low = at + 1
             else:
-                tape, high = found, middle
-                high = min(high, dict(tape).get(key, 0))
+                tape, high = found, at
+            at = (low + high) // 2
     return tape
+
+
+def _is_exact(key: str) -> bool:
+    return _family_of(key) in ("data", "schedule", "cancel")
+
+
+def _round_below(value: int) -> list[int]:
+    """Numbers with one digit that is not 0, from 1 up."""
+    return [n for n in (d * 10**e for e in range(20) for d in (1, 2, 5)) if n < value]
 
 
 def _with(tape: Tape, values: dict[str, int]) -> Tape:
@@ -241,7 +292,8 @@ def _earlier_keys(key: str) -> list[str]:
     return [f"{key[: last.start()]}{n}" for n in lower if n < value][:_EARLIER_TRIED]
 
 
-DELETING = (nothing, only_one_kind, drop_kinds, sample, delete_runs)
+FIRST = (nothing, by_seed, only_one_kind, drop_kinds, sample)
+DELETING = (drop_kinds, sample, delete_runs)
 """Repeated until they delete nothing more, and only then"""
 LOWERING = (flatten, lower_values, lower_pairs, earlier)
 """values are lowered, because a value costs more runs than a deviation."""

@@ -7,13 +7,19 @@ import re
 from toron.core.choices import WHOLE
 
 _PLACES = re.compile(r"(?P<task>.+)#(?P<which>\d+)/(?P<step>\d+)(?P<woken>\+?)(?P<rest>.*)")
+_SORTS = {
+    "net.latency": "the delays of packets",
+    "net.loss": "losses of packets",
+    "net.split": "the packets that a write is split into",
+    "disk.time": "the times that the disk takes",
+}
 
 
 def words_of(key: str, value: int) -> str:
     """One deviation of a tape as a sentence."""
     label, _, entity = key.partition(" ")
     entity, _, count = entity.partition("~")
-    again = f" (time {count} that it is asked)" if count else ""
+    again = f" (number {count} of that name)" if count else ""
     family, _, detail = label.partition(".")
     match family, detail:
         case "schedule", "io":
@@ -25,8 +31,8 @@ def words_of(key: str, value: int) -> str:
         case "schedule", _:
             return f"{_step(entity)} runs {_places(value)} later than its turn{again}"
         case "stall", _:
-            until = "a packet arrives" if entity == "arrival" else f"{_step(entity)} is due"
-            return f"the process stands still until {until}{again}"
+            what = "the next arrival" if entity == "arrival" else f"the timer of {_step(entity)}"
+            return f"the process stands still for {value / 1e6:g} ms, until {what}{again}"
         case "cancel", _:
             what = "is cancelled" if value == 1 else f"meets its timeout number {value - 1}"
             return f"{_step(entity)} {what}"
@@ -34,6 +40,8 @@ def words_of(key: str, value: int) -> str:
             kind, _, number = entity.partition(" ")
             short = "" if value == WHOLE else f", for {value / WHOLE:.1%} of its planned time"
             return f"fault {number} of kind {kind} takes place{short}"
+        case "seeded", _:
+            return f"{_SORTS.get(entity, entity)} are what the seed draws"
         case "data", _:
             return f"the program draws {value} more than the simplest for {detail or entity}"
         case _:

@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import astuple
 from fcntl import ioctl
 from pathlib import Path
 from termios import FIONREAD
@@ -173,6 +174,8 @@ def perform(
         "tail": run.trace.last_lines(),
         "stderr": _tail_of(captured),
         "tape": run.deviations,
+        "wakes": [] if run.wakes is None else [astuple(wake) for wake in run.wakes.notes],
+        "stalls": [] if run.wakes is None else [astuple(stall) for stall in run.wakes.stalls],
         "offers": run.offers,
         "cancelled": list(run.shared.cancelled),
     }

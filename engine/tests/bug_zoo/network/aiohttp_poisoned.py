@@ -1,4 +1,4 @@
-"""aio-libs/aiohttp#12953: the read timeout of an answer runs on in the pool and spoils the next one.
+"""aio-libs/aiohttp#12953: the read timeout of an answer runs on in the pool and spoils the next.
 
 A poller asks a quick server for news, now and then; two seconds without an answer are too long.
 """

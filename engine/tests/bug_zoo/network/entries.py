@@ -187,7 +187,7 @@ BUGS = [
         ),
         program="network/anyio_close.py",
         buggy=Side(("anyio==4.14.1", IDNA, TYPING)),
-        fixed=Side(("anyio==4.16.0", IDNA, TYPING)),
+        fixed=Side(("anyio==4.16.0", IDNA, "typing_extensions==4.16.0")),
         expects=("exception",),
         symptom="has no attribute 'call_soon'",
     ),

@@ -1,4 +1,4 @@
-"""A routing table behind a readers-writer lock: lookups have a deadline, updates must get through."""
+"""A routing table behind a readers-writer lock: lookups have a deadline, updates have none."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""One connection behind a lock: a background sync uses it again and again, requests have a deadline."""
+"""One connection behind a lock: a sync uses it again and again, requests have a deadline."""
 
 import random
 

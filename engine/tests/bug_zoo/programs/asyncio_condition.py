@@ -27,20 +27,20 @@ class Pool:
 
 
 async def user(pool, patience_s):
-    await asyncio.sleep(random.uniform(0, 0.01))
+    await asyncio.sleep(random.choice([0, 0.005]))
     try:
         async with asyncio.timeout(patience_s):
             connection = await pool.take()
     except TimeoutError:
         return "gave up"
-    await asyncio.sleep(random.uniform(0.01, 0.03))
+    await asyncio.sleep(0.005 * random.randint(1, 4))
     await pool.give_back(connection)
     return "served"
 
 
 async def bursts(pool):
     for _ in range(3):
-        impatient = [user(pool, random.uniform(0.01, 0.05)) for _ in range(3)]
+        impatient = [user(pool, 0.01 * random.randint(1, 5)) for _ in range(3)]
         answers = await asyncio.gather(*impatient, user(pool, None))
         assert answers[-1] == "served"
 

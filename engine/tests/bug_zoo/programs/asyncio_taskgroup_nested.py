@@ -1,4 +1,4 @@
-"""A device on a bus: when the bus is lost everything ends, when only a sensor is, it is replaced."""
+"""A device on a bus: when the bus is lost all ends, when only its sensor is, it is replaced."""
 
 import asyncio
 import random

@@ -21,9 +21,9 @@ class Write(asyncio.Future):
 
 
 async def read(lock, seen):
-    await asyncio.sleep(random.uniform(0, 0.1))
+    await asyncio.sleep(0.005 * random.randint(0, 10))
     try:
-        async with asyncio.timeout(random.uniform(0.01, 0.03)), lock(Read):
+        async with asyncio.timeout(0.005 * random.randint(1, 3)), lock(Read):
             await asyncio.sleep(0.005)
             seen.append("read")
     except TimeoutError:
@@ -31,7 +31,7 @@ async def read(lock, seen):
 
 
 async def write(lock, seen):
-    await asyncio.sleep(random.uniform(0, 0.1))
+    await asyncio.sleep(0.005 * random.randint(0, 10))
     async with lock(Write):
         await asyncio.sleep(0.01)
         seen.append("wrote")
@@ -40,5 +40,7 @@ async def write(lock, seen):
 @toron.kernel
 async def main():
     lock, seen = fifolock.FifoLock(), []
-    await asyncio.gather(*(read(lock, seen) for _ in range(8)), *(write(lock, seen) for _ in "abc"))
-    assert seen.count("wrote") == 3
+    await asyncio.gather(
+        *(read(lock, seen) for _ in range(8)), *(write(lock, seen) for _ in "abcde")
+    )
+    assert seen.count("wrote") == 5

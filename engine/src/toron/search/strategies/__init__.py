@@ -18,6 +18,7 @@ from toron.search.outcome import Execution
 from toron.search.strategies.cancellation import CancellationPoints
 from toron.search.strategies.coincidence import coincidence
 from toron.search.strategies.delay import DelayBounded
+from toron.search.strategies.legal import legal
 from toron.search.strategies.pct import PriorityWalk
 from toron.search.strategies.portfolio import portfolio
 
@@ -28,6 +29,7 @@ STRATEGIES: dict[str, Callable[[int, int], ChoiceSource]] = {
     "random": SeededChoices,
     "pct": PriorityWalk,
     "coincidence": coincidence,
+    "legal": legal,
 }
 
 

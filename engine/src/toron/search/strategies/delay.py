@@ -43,12 +43,13 @@ class DelayBounded:
         self._done += 1
         if execution.outcome.failure is not None:
             return  # a run that failed is an answer: longer ones would fail alike
-        keys = [key for key, _ in execution.offers if not key.startswith("cancel ")]
+        offers = [offer for offer in execution.offers if not offer[0].startswith("cancel ")]
         known = {key for key, _ in tape}
-        begin = 1 + max((keys.index(key) for key in known if key in keys), default=-1)
-        for key in dict.fromkeys(keys[begin:]):
+        taken = (offers.index(one) for one in tape if one in offers)
+        begin = 1 + max(taken, default=-1)
+        for key, value in dict.fromkeys(offers[begin:]):
             if key not in known:
-                self._waiting.append((*tape, (key, 1)))
+                self._waiting.append((*tape, (key, value)))
                 self._running[depth + 1] = self._running.get(depth + 1, 0) + 1
 
     def bound(self) -> str:

@@ -23,6 +23,8 @@ _HIGHEST = 1 << 32
 class PriorityWalk(SeededChoices):
     """Orders tasks by a priority that each gets when it is first met."""
 
+    wants_names = True
+
     def __init__(self, sim_seed: int, chaos_seed: int) -> None:
         super().__init__(sim_seed, chaos_seed)
         self._priorities: dict[str, int] = {}

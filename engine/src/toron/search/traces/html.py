@@ -25,7 +25,7 @@ EVENTS_MAX = 200_000
 _PAGE = Path(__file__).parent / "page"
 _BARS_LISTED = 60
 _CHAIN_DRAWN = 30
-_SCRIPTS = ("trace.js", "timeline.js", "pointer.js", "list.js", "detail.js", "page.js")
+_SCRIPTS = ("trace.js", "view.js", "timeline.js", "pointer.js", "list.js", "detail.js", "page.js")
 
 
 def page_of(story: Story, against: Story | None = None) -> str:

@@ -2,8 +2,9 @@
 
 A process for each host and one for the world, a thread for each lane, a slice for each step with
 what it waited for before it, flow arrows for messages and wake-ups, instants for the rest. Times
-are microseconds of virtual time. Slices of one thread never overlap: a step is as long as its last
-event, at least a nanosecond, at most until the next one of its lane.
+are microseconds of virtual time. Slices of one thread never overlap: a step lasts until its last
+event, at least a nanosecond, at most until the next one of its lane, and what happens there at one
+time is drawn a nanosecond apart, because Perfetto binds an arrow to the slice that is open.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class _Writer:
     def __init__(self, story: Story, pids: dict[str, int]) -> None:
         self._story = story
         self._pids = pids
-        self._slices = dict(_slices(story))
-        self._slice_at: dict[int, tuple[int, int]] = {}
+        self._slices = _slices(story)
+        self._arrows = 0
 
     def names(self) -> Iterator[Record]:
         """What Perfetto calls its tracks, and in which order they stand."""
@@ -144,20 +145,22 @@ class _Writer:
     def _flow_of(self, message: Message) -> Iterator[Record]:
         for arrived in message.arrived:
             name = f"{message.kind} {message.size} bytes" if message.size else message.kind
-            yield from self._flow(message.sent, arrived, f"m{message.sent}-{arrived}", name)
+            yield from self._flow(message.sent, arrived, name)
 
     def _wakeups(self) -> Iterator[Record]:
         """Arrows to a step from the other lane that led to it."""
         for event in self._story.events:
             cause = self._story.event(event.cause)
             if event.kind in ("step", "call") and cause is not None and cause.lane != event.lane:
-                yield from self._flow(cause.number, event.number, f"w{event.number}", "wakes")
+                yield from self._flow(cause.number, event.number, "wakes")
 
-    def _flow(self, begin: int, end: int, ident: str, name: str) -> Iterator[Record]:
+    def _flow(self, begin: int, end: int, name: str) -> Iterator[Record]:
         first, last = self._point(begin), self._point(end)
         if first is None or last is None or first["ts"] > last["ts"]:
             return
-        common = {"name": name, "cat": "wake" if name == "wakes" else "message", "id": ident}
+        self._arrows += 1  # a number: of a string Perfetto takes only hexadecimal digits
+        category = "wake" if name == "wakes" else "message"
+        common = {"name": name, "cat": category, "id": self._arrows}
         yield {"ph": "s", **common, **first}
         yield {"ph": "f", "bp": "e", **common, **last}
 
@@ -170,7 +173,7 @@ class _Writer:
         if bounds is None:
             return None
         pid, tid = self._track(self._story.lanes[event.lane])
-        at_ns = min(max(event.at_ns, bounds[0]), bounds[1])
+        at_ns = min(max(event.at_ns, bounds[0]), bounds[1] - 1)
         return {"pid": pid, "tid": tid, "ts": at_ns / _NS}
 
     # Bars
@@ -211,26 +214,27 @@ class _Writer:
             }
 
 
-def _slices(story: Story) -> Iterator[tuple[int, tuple[int, int]]]:
+def _slices(story: Story) -> dict[int, tuple[int, int]]:
     """Begin and end of each slice, by the number of the event that it stands for."""
     last_of: dict[int, int] = {}
     for event in story.events:
         if event.step:
             last_of[event.step] = event.at_ns
-    following: dict[int, int] = {}
-    bounds: list[tuple[int, tuple[int, int]]] = []
-    for event in reversed(story.events):
+    slices: dict[int, tuple[int, int]] = {}
+    before: dict[int, int] = {}
+    """The last slice of each lane."""
+    for event in story.events:
         if event.step not in (0, event.number):
             continue
-        next_ns = following.get(event.lane)
-        end_ns = max(event.at_ns + 1, last_of.get(event.number, 0))
-        if next_ns is not None:
-            if next_ns <= event.at_ns:
-                next_ns = event.at_ns
-            end_ns = min(end_ns, next_ns)
-        following[event.lane] = event.at_ns
-        bounds.append((event.number, (event.at_ns, end_ns)))
-    yield from reversed(bounds)
+        begin_ns = event.at_ns
+        if event.lane in before:
+            last = before[event.lane]
+            last_begin_ns, last_end_ns = slices[last]
+            begin_ns = max(begin_ns, last_begin_ns + 1)
+            slices[last] = last_begin_ns, min(last_end_ns, begin_ns)
+        slices[event.number] = begin_ns, max(begin_ns + 1, last_of.get(event.number, 0) + 1)
+        before[event.lane] = event.number
+    return slices
 
 
 def _meta(name: str, pid: int, tid: int, arguments: dict[str, Any]) -> Record:

@@ -60,7 +60,7 @@ class EventList {
     const line = this.lineHeight, room = this.box.clientHeight;
     const first = Math.max(0, Math.floor(this.box.scrollTop / line) - 4);
     const last = Math.min(this.entries.length, first + Math.ceil(room / line) + 8);
-    this.rows.style.height = `${Math.max(1, this.entries.length) * line}px`;
+    this.rows.style.height = this.entries.length ? `${this.entries.length * line}px` : "auto";
     const items = [];
     for (let at = first; at < last; at++) {
       const item = this.two ? this.#pair(this.entries[at]) : this.#single(this.entries[at]);
@@ -75,7 +75,7 @@ class EventList {
       if (chosen) this.box.setAttribute("aria-activedescendant", item.id);
       items.push(item);
     }
-    if (!items.length) items.push(element("p", "empty", "No event matches."));
+    if (!items.length) items.push(element("p", "empty", this.trace.runs[0].size ? "No event matches." : "The run left no events."));
     this.rows.replaceChildren(...items);
   }
 

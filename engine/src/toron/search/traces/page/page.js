@@ -161,7 +161,7 @@ class Page {
       $(id).disabled = !has;
       if (!has) $(id).title = why;
     };
-    disable("to-failure", runs.some((run) => run.data.failed), "The run did not fail");
+    disable("to-failure", runs.some((run) => run.data.failed && run.focus >= 0), "No event failed");
     disable("to-difference", diff && (diff.firstA || diff.firstB), "Both runs are alike");
     disable("to-moved", runs.some((run) => [...run.turns.values()].some((t) => t[0] !== t[2])),
       "Everything ran in asyncio's own order");

@@ -1,0 +1,1 @@
+"""Why one run failed, in words: what deviated, what led to it, whether asyncio could do it."""

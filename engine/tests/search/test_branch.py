@@ -1,4 +1,4 @@
-"""Branches: a fork goes on as the run would, under other chance, and replays from its token."""
+"""Branches: a fork goes on as the run would, by chance of its own, and replays from its token."""
 
 import os
 import signal
@@ -202,8 +202,8 @@ def test_a_run_that_passes_has_nothing_inevitable(worker: Worker) -> None:
 
 
 def children_of(pid: int) -> list[int]:
-    files = Path(f"/proc/{pid}/task").glob("*/children")  # a child belongs to a thread
-    return [int(child) for file in files for child in file.read_text().split()]
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
 
 
 def until(condition: object, seconds: float = 20) -> None:

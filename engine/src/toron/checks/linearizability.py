@@ -62,32 +62,30 @@ def check_linearizable(
     name = history.name if isinstance(history, History) else "history"
     happened = [operation for operation in history if operation.ending != "fail"]
     parts = _parts(happened, model)
-    left, unknown = steps_max, None
-    judged = Linearizability("pass", f"{name} is linearizable ({model.name} model)", 0)
-    for number, (part, operations) in enumerate(parts.items()):
-        share = left // (len(parts) - number)
-        search = JustInTime(operations, model).run(share)
-        left -= search.steps
-        order = [operations[position] for position in search.order]
-        if search.found == "none":
-            return _failure(name, model, part, operations, search, steps_max - left)
-        if search.found == "unknown":
-            unknown = part
-        judged = Linearizability(
-            "unknown" if unknown is not None else "pass",
-            judged.explanation,
-            steps_max - left,
-            part[0],
-            order,
-        )
-    if unknown is None:
-        return judged
+    left = steps_max
+    last: tuple[tuple[Hashable], list[Operation]] = ((None,), [])
+    # A fair share first, and then what is left for the parts that it was not enough for.
+    for _ in range(2):
+        unknown: list[tuple[Hashable]] = []
+        for number, (part, operations) in enumerate(parts.items()):
+            search = JustInTime(operations, model).run(left // (len(parts) - number))
+            left -= search.steps
+            if search.found == "none":
+                return _failure(name, model, part, operations, search, steps_max - left)
+            if search.found == "unknown":
+                unknown.append(part)
+            last = part, [operations[position] for position in search.order]
+        parts = {part: parts[part] for part in unknown}
+    if not parts:
+        text = f"{name} is linearizable ({model.name} model)"
+        return Linearizability("pass", text, steps_max - left, last[0][0], last[1])
+    part = next(iter(parts))
     text = (
-        f"{name}{_part_text(unknown)} could not be judged ({model.name} model): the search of "
-        f"{judged.steps} steps did not end; record fewer operations or clients, split the object "
+        f"{name}{_part_text(part)} could not be judged ({model.name} model): the search of "
+        f"{steps_max} steps did not end; record fewer operations or clients, split the object "
         "into parts, or raise steps_max"
     )
-    return Linearizability("unknown", text, judged.steps, unknown[0])
+    return Linearizability("unknown", text, steps_max - left, part[0])
 
 
 def check_model(model: object) -> None:

@@ -11,6 +11,7 @@ from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE
 from toron.cli.options import (
     SEED_HELP,
     add_kernel,
+    add_strategy,
     add_verb,
     chaos_seed_of,
     reference_of,
@@ -32,6 +33,7 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     verb = add_verb(verbs, "branch", _branch, "fork a running world, each copy under its own seed")
     add_kernel(verb)
+    add_strategy(verb)
     verb.add_argument("--seed", help="the run: " + SEED_HELP.format(variable="SIM_SEED"))
     verb.add_argument("--at", type=float, metavar="SECONDS", help="virtual time of the fork")
     verb.add_argument(
@@ -69,6 +71,7 @@ def _branch(options: argparse.Namespace) -> int:
         reference,
         seed=seed,
         chaos_seed=chaos_seed,
+        strategy=options.strategy,
         at=options.at,
         branches=salts,
         jobs=options.jobs,
@@ -102,6 +105,7 @@ def _inevitable(
         reference,
         seed=seed,
         chaos_seed=chaos_seed,
+        strategy=options.strategy,
         points=options.points,
         branches=20 if options.branches is None else options.branches,
         jobs=options.jobs,

@@ -132,6 +132,15 @@ def test_a_branch_can_be_branched_again(worker: Worker) -> None:
         assert replay(outcome.token).trace_digest == outcome.trace_digest
 
 
+@pytest.mark.parametrize("kernel", ["with_faults", pytest.param("on_disk", marks=pytest.mark.long)])
+def test_the_tape_of_a_branch_replays_it_as_well(worker: Worker, kernel: str) -> None:
+    branched = reseeded(request(kernel, seed=2), 4 * SECOND_NS, 1)
+    recorded = worker.execute(replace(branched, records_tape=True))
+    again = worker.execute(replace(branched, tape=tuple(recorded.tape)))
+    assert recorded.tape
+    assert again.outcome.trace_digest == recorded.outcome.trace_digest
+
+
 def test_a_world_with_threads_is_branched_from_the_start_and_says_so(worker: Worker) -> None:
     plain = worker.execute(request("in_threads")).outcome
     branching = branch(worker, request("in_threads"), int(0.6 * SECOND_NS), range(3))

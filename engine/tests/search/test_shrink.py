@@ -200,6 +200,7 @@ def test_input_that_cannot_be_shrunk_names_the_fix(toron_command: Command) -> No
         ("schedule worker#2/14", 1, "step 14 of worker#2 runs one place later than its turn"),
         ("schedule.io fd7", 3, "descriptor fd7 is served 3 places later"),
         ("stall arrival~2", 2_500_000, "stands still for 2.5 ms, until the next arrival"),
+        ("data.draw 3", 1234, "draw 3 of draw is 1234 above the simplest"),
         ("cancel worker#1/3+", 1, "step 3 of worker#1, as it wakes, is cancelled"),
         ("cancel worker#1/3", 2, "meets its timeout number 1"),
         ("chaos.fault partitions 1", 250, "takes place, for 25.0% of its planned time"),

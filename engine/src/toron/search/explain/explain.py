@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from toron.core.tape import Deviation as TapeDeviation
@@ -18,7 +19,7 @@ from toron.search.explain.legality import (
     proven,
     same_cause,
 )
-from toron.search.explain.neighbours import nearest_passing
+from toron.search.explain.neighbours import Passing, nearest_passing
 from toron.search.explain.reproduce import Reproduction, reproduced
 from toron.search.explain.script import is_scriptable, obstacle
 from toron.search.explain.sources import Sources
@@ -34,6 +35,7 @@ SHRINK_RUNS = 300
 _REFINEMENTS = 4
 _WAITERS_SHOWN = 4
 _DEVIATIONS_SHOWN = 12
+_AROUND = 3
 
 Tape = Sequence[TapeDeviation]
 
@@ -138,6 +140,7 @@ def _explained(
     label = labelled(execution.outcome, deviations, [tape, first_tape], runs, wanted.witness_runs)
     lost = list(lost_wakeups(account))
     chain = chain_of(focus_of(account, lost), _first_of(deviations))
+    passing = nearest_passing(account, tape, runs.tape, runs.survey)
     failure = execution.outcome.failure
     assert failure is not None
     return Explanation(
@@ -151,8 +154,8 @@ def _explained(
         chain=chain,
         cycle=cycle_of(account.story.waits),
         lost=lost,
-        passing=nearest_passing(account, tape, runs.tape, runs.survey),
-        relevant=_relevant(account, deviations, chain, lost),
+        passing=passing,
+        relevant=_relevant(account, deviations, chain, lost) | _around(account, passing),
         reproduction=(
             _reproduction(account, tape, label, runs, wanted) if wanted.reproduces else None
         ),
@@ -291,3 +294,11 @@ def _relevant(
         steps = account.of_lane(wait.lane)
         chosen |= {step.number for step in steps[-1:]}
     return frozenset(chosen)
+
+
+def _around(account: Account, passing: Passing | None) -> frozenset[int]:
+    """The first steps of tasks that the nearest passing run does not have."""
+    if passing is None:
+        return frozenset()
+    others = (step.number for step in account.steps if step.is_task)
+    return frozenset(islice((number for number in others if number > passing.alike), _AROUND))

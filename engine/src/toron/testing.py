@@ -243,6 +243,7 @@ def branch(
     at: float,
     branches: int | Iterable[int] = 100,
     chaos_seed: int = 0,
+    strategy: str = DEFAULT_STRATEGY,
     jobs: int = 1,
     on_branch: Callable[[int, Outcome], None] | None = None,
 ) -> _branch.Branching:
@@ -258,7 +259,12 @@ def branch(
     salts = branches_of(branches) if isinstance(branches, int) else list(dict.fromkeys(branches))
     if not salts:
         raise BadKernel("branch(branches=[]): name at least one")
-    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    base = Request(
+        reference.name,
+        parse_seed(seed, "seed"),
+        parse_seed(chaos_seed, "chaos_seed"),
+        strategy=check_strategy(strategy),
+    )
     return _branch.branch(
         _worker(reference.path),
         base,
@@ -274,6 +280,7 @@ def inevitable(
     *,
     seed: int,
     chaos_seed: int = 0,
+    strategy: str = DEFAULT_STRATEGY,
     points: int = 12,
     branches: int = 20,
     jobs: int = 1,
@@ -285,7 +292,12 @@ def inevitable(
         raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be branched")
     if points < 1 or branches < 1:
         raise BadKernel(f"--points {points} and --branches {branches} must both be at least 1")
-    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    base = Request(
+        reference.name,
+        parse_seed(seed, "seed"),
+        parse_seed(chaos_seed, "chaos_seed"),
+        strategy=check_strategy(strategy),
+    )
     return _inevitable.inevitable(
         _worker(reference.path),
         base,

@@ -167,6 +167,21 @@ def test_packets_whose_delays_matter_together_are_left_to_the_seed() -> None:
     assert shrunk(fails, whole)[0] == (("seeded net.latency", 1),)
 
 
+def test_draws_of_data_move_up_when_one_before_them_goes() -> None:
+    """A list of numbers, each behind a draw that says whether there is one more."""
+
+    def drawn(tape: dict[str, int]) -> list[int]:
+        numbers, at = [], 1
+        while tape.get(f"data.draw {at}"):
+            numbers.append(tape.get(f"data.draw {at + 1}", 0))
+            at += 2
+        return numbers
+
+    whole = tuple((f"data.draw {at}", 1 if at % 2 else at) for at in range(1, 21))
+    fails: Fails = lambda tape: "bug" if max(drawn(tape), default=0) >= 7 else ""  # noqa: E731
+    assert drawn(dict(shrunk(fails, whole)[0])) == [7]
+
+
 def test_where_nothing_can_be_deleted_a_simple_run_is_looked_for_anew() -> None:
     whole = tuple((f"schedule a#{number}/1", 1) for number in range(1, 40))
     offers = [(f"schedule a#{number}/2", 1) for number in range(1, 30)]

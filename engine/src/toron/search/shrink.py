@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -259,13 +260,17 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         tape=token.tape,
         reseeds=token.reseeds,
     )
-    with WorkerLanes(jobs) as lanes:
+    # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and
+    # then another worker is started, which must not get a descriptor that such a thread reads.
+    with ThreadPoolExecutor(jobs) as threads, WorkerLanes(jobs) as lanes:
 
         def work(request: Request, lane: int) -> Execution:
             return lanes.get(lane, reference.path, "only").execute(request)
 
         def run(requests: Sequence[Request]) -> list[Execution]:
-            return list(lanes.run(requests, work))
+            if len(requests) == 1:
+                return [work(requests[0], 0)]
+            return list(threads.map(work, requests, range(len(requests))))
 
         shrunk = Shrinker(run, budget, jobs).shrink(first)
     with Worker(reference.path) as fresh:

@@ -409,8 +409,9 @@ def test_ctrl_c_prints_what_was_learned(pytester: pytest.Pytester) -> None:
 
 
 def test_a_session_without_kernels_imports_nothing_and_says_nothing(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CHAOS_SEED", "of another tool")
     pytester.makepyfile(
         """
         import sys

@@ -38,13 +38,15 @@ async def ask(pool, text):
 async def search_box(pool, reader, writer):
     """What stands behind one search box: the newest question only."""
     text, asking = "", None
-    while key := await reader.read(1):
-        text += key.decode()
-        if asking is not None:
-            asking.cancel()
-        asking = asyncio.create_task(ask(pool, text))
-    await asking
-    writer.close()
+    try:
+        while key := await reader.read(1):
+            text += key.decode()
+            if asking is not None:
+                asking.cancel()
+            asking = asyncio.create_task(ask(pool, text))
+        await asking
+    finally:
+        writer.close()
 
 
 async def customer(word):
@@ -66,9 +68,8 @@ async def main():
             await asyncio.start_server(shop, HOST, SHOP),
             await asyncio.start_server(lambda *streams: search_box(pool, *streams), HOST, BOXES),
         ]
-        async with asyncio.timeout(60):
-            await asyncio.gather(*[customer(word) for word in WORDS])
-            await ask(pool, "patient")
+        await asyncio.gather(*[customer(word) for word in WORDS])
+        await ask(pool, "patient")
     await asyncio.sleep(1)  # the servers see that everybody has gone
     for server in servers:
         server.close()

@@ -43,10 +43,9 @@ async def user(client, number):
 async def main():
     """Four users, two connections."""
     server = await asyncio.start_server(keys, HOST, PORT)
-    pool = redis.BlockingConnectionPool(host=HOST, port=PORT, max_connections=2, timeout=60)
+    pool = redis.BlockingConnectionPool(host=HOST, port=PORT, max_connections=2, timeout=None)
     client = redis.Redis.from_pool(pool)
-    async with asyncio.timeout(50):
-        await asyncio.gather(*[user(client, number) for number in range(4)])
+    await asyncio.gather(*[user(client, number) for number in range(4)])
     await client.aclose()
     await asyncio.sleep(1)  # the server sees that everybody has gone
     server.close()

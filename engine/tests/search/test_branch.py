@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -207,6 +208,16 @@ def test_it_is_found_when_a_failure_became_inevitable(worker: Worker) -> None:
 def test_a_run_that_passes_has_nothing_inevitable(worker: Worker) -> None:
     with pytest.raises(BadKernel, match="passes with seed 1"):
         inevitable(worker, request("by_no_chance"))
+
+
+def test_a_fork_that_the_system_refuses_is_an_error_and_no_failure_of_the_program() -> None:
+    with Worker(PROGRAMS / "branching.py", wall_limit_s=30) as worker:
+        assert worker.pid is not None
+        _, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+        # A slot that cannot be written: the branch cannot answer, and the others neither.
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, hard))
+        branching = branch(worker, request("by_no_chance"), SECOND_NS // 2, [1, 2])
+    assert {one.verdict for one in branching.branches} == {"inconclusive"}
 
 
 # Whatever is killed in the middle

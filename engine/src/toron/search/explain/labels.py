@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toron.search.explain.deviations import deviations_of
-from toron.search.explain.explain import Runs, labelled
+from toron.search.explain.explain import Runs, labelled, program_cancels
 from toron.search.explain.steps import account_of
 from toron.search.explore import Exploration
 from toron.search.outcome import Outcome
@@ -43,6 +43,6 @@ def _labelled(outcome: Outcome, worker: Worker) -> Outcome:
     execution = runs.original()
     if execution.outcome.trace_digest != outcome.trace_digest:
         return outcome  # not deterministic: what is seen now says nothing of the failure
-    deviations = deviations_of(account_of(execution))
+    deviations = deviations_of(account_of(execution), program_cancels(runs, execution.tape))
     label = labelled(outcome, deviations, [execution.tape], runs, WITNESS_RUNS)
     return replace(outcome, failure=replace(outcome.failure, legality=label.text))

@@ -1,6 +1,8 @@
 """Branches: a fork goes on as the run would, by chance of its own, and replays from its token."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -132,6 +134,15 @@ def test_a_branch_can_be_branched_again(worker: Worker) -> None:
         assert replay(outcome.token).trace_digest == outcome.trace_digest
 
 
+@pytest.mark.parametrize("kernel", ["with_faults", pytest.param("on_disk", marks=pytest.mark.long)])
+def test_the_tape_of_a_branch_replays_it_as_well(worker: Worker, kernel: str) -> None:
+    branched = reseeded(request(kernel, seed=2), 4 * SECOND_NS, 1)
+    recorded = worker.execute(replace(branched, records_tape=True))
+    again = worker.execute(replace(branched, tape=tuple(recorded.tape)))
+    assert recorded.tape
+    assert again.outcome.trace_digest == recorded.outcome.trace_digest
+
+
 def test_a_world_with_threads_is_branched_from_the_start_and_says_so(worker: Worker) -> None:
     plain = worker.execute(request("in_threads")).outcome
     branching = branch(worker, request("in_threads"), int(0.6 * SECOND_NS), range(3))
@@ -202,6 +213,16 @@ def test_it_is_found_when_a_failure_became_inevitable(worker: Worker) -> None:
 def test_a_run_that_passes_has_nothing_inevitable(worker: Worker) -> None:
     with pytest.raises(BadKernel, match="passes with seed 1"):
         inevitable(worker, request("by_no_chance"))
+
+
+def test_a_fork_that_the_system_refuses_is_an_error_and_no_failure_of_the_program() -> None:
+    with Worker(PROGRAMS / "branching.py", wall_limit_s=30) as worker:
+        assert worker.pid is not None
+        _, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+        # A slot that cannot be written: the branch cannot answer, and the others neither.
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, hard))
+        branching = branch(worker, request("by_no_chance"), SECOND_NS // 2, [1, 2])
+    assert {one.verdict for one in branching.branches} == {"inconclusive"}
 
 
 # Whatever is killed in the middle
@@ -293,3 +314,27 @@ def test_a_killed_branch_is_tried_again() -> None:
         out, _ = command.process.communicate(timeout=20)
     assert command.process.returncode == 4
     assert "killed by SIGKILL" in out
+
+
+def test_ctrl_c_prints_what_was_learned(tmp_path: Path) -> None:
+    program = f"{PROGRAMS / 'branching.py'}::that_hangs_in_one_branch"
+    asked = ["branch", program, "--at", "1", "--seeds", "1:9", "--jobs", "2", "--json"]
+    with (
+        (tmp_path / "out").open("w") as out,
+        subprocess.Popen([sys.executable, "-m", "toron", *asked], stdout=out) as process,
+    ):
+        until(lambda: _stuck_branches(process.pid) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    told = json.loads((tmp_path / "out").read_text())
+    assert told["interrupted"]
+    assert all(one["verdict"] == "pass" for one in told["branches"])
+
+
+def _stuck_branches(command: int) -> int:
+    """How many of the branches have used more CPU time than any that does not hang."""
+    level = [command]
+    for _ in range(3):
+        level = [child for pid in level for child in children_of(pid)]
+    used = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in level]
+    return sum(int(fields[11]) > 30 for fields in used)

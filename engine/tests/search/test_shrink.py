@@ -36,7 +36,7 @@ def shrink_first(kernel: str, chaos_seed: int = 0) -> Shrunk:
     assert result.finished
     assert len(result.outcome.token) < TOKEN_MAX
     assert Token.decode(result.outcome.token).tape == result.deviations
-    assert toron.replay(result.outcome.token) == result.outcome
+    assert not toron.replay(result.outcome.token).differs_from(result.outcome)
     return result
 
 
@@ -73,7 +73,7 @@ def test_what_always_fails_needs_nothing_and_no_seed() -> None:
 def test_what_is_shrunk_stays_as_it_is_and_what_passes_is_refused() -> None:
     reference = KernelRef(PROGRAMS / "shrinkable.py", "on_asyncios_own_order")
     first = toron.shrink(toron.run(reference, seed=1), jobs=2)
-    assert toron.shrink(first.token) == first
+    assert not toron.shrink(first.token).differs_from(first)
     calm = toron.run(KernelRef(PROGRAMS / "shrinkable.py", "idle"), seed=1)
     with pytest.raises(toron.BadKernel, match="nothing to shrink"):
         toron.shrink(calm)

@@ -127,6 +127,12 @@ def test_the_budget_ends_it_with_the_best_so_far() -> None:
     assert fails(dict(result.deviations))
 
 
+def test_the_smallest_budget_is_the_run_and_its_tape() -> None:
+    whole = long_tape(20)
+    result = Shrinker(World(lambda _: "bug", whole), 1, 1).shrink(FIRST_REQUEST)
+    assert (result.runs, result.finished, result.deviations) == (2, False, whole)
+
+
 def test_ctrl_c_ends_it_with_the_best_so_far() -> None:
     whole = long_tape(200)
     world = World(lambda tape: "bug" if len(tape) >= 20 else "", whole)

@@ -24,8 +24,7 @@ def explored(kernel: str, strategy: str, runs: int, *, beyond: bool = False) -> 
 def replays(exploration: Exploration) -> bool:
     """Whether the first failure comes again from its token, byte for byte."""
     outcome = exploration.failures[0].outcome
-    again = toron.replay(outcome.token)
-    return not again.differs_from(outcome)
+    return not toron.replay(outcome.token).differs_from(outcome)
 
 
 def legality_of(exploration: Exploration) -> str:

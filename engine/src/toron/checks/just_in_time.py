@@ -229,7 +229,8 @@ class JustInTime:
                 continue
             if (at, live.bit_count()) > best[:2]:
                 best = (at, live.bit_count(), state, path)
-            stack.append((at, live, lost, state, path, _THEN_LOST))
+            if self._moments[at].lost:
+                stack.append((at, live, lost, state, path, _THEN_LOST))
             stack += self._open_next(node)
         return self._ended("none", steps, best)
 

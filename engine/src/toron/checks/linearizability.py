@@ -13,14 +13,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from toron.checks.history import History, Operation, cut, shown
+from toron.checks.history import UNKNOWN, History, Operation, cut, shown
 from toron.checks.just_in_time import JustInTime, Search, still_open
-from toron.checks.models import Model
+from toron.checks.models import UNREAD, Model
 
 Verdict = Literal["pass", "fail", "unknown"]
 
-STEPS_MAX = 2_000_000
-"""Enough for 10,000 operations of 8 clients; about 10 seconds when it is used up."""
+STEPS_MAX = 3_000_000
+"""Enough for 10,000 operations of 8 clients; 5 to 10 seconds when it is used up."""
 _CORE_STEPS = 100_000
 _CORE_SEEN_MAX = 1_000
 _CORE_OPERATIONS_MAX = 12
@@ -141,7 +141,7 @@ def _failure(
         f"{name}{_part_text(part)} is not linearizable ({model.name} model): "
         f"{len(order)} of {len(operations)} operations have an order, and no further one fits",
         *_section("after", order[-_TAIL_OPERATIONS:], len(order) > _TAIL_OPERATIONS),
-        f"  state   {cut(search.state)}",
+        f"  state   {cut(_state_text(model, search, order))}",
         *_section("stuck", stuck[:_STUCK_OPERATIONS], len(stuck) > _STUCK_OPERATIONS),
     ]
     if core:
@@ -150,6 +150,18 @@ def _failure(
     return Linearizability(
         "fail", "\n".join(lines), steps + core_steps, part[0], order, stuck, core
     )
+
+
+def _state_text(model: Model, search: Search, order: list[Operation]) -> str:
+    """The state after ``order``; a value that the search did not care for is found out again."""
+    if search.state != repr(UNREAD):
+        return search.state
+    state = model.initial
+    for operation in order:
+        result = UNKNOWN if operation.ending == "info" else operation.result
+        holds, state = model.step(state, operation.op, model.prepare(operation), result)
+        assert holds
+    return model.show(state)
 
 
 def _section(title: str, operations: Sequence[Operation], is_cut: bool) -> list[str]:

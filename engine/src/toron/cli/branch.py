@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE
+from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE, INTERRUPTED
 from toron.cli.options import (
     SEED_HELP,
     add_kernel,
@@ -83,6 +83,8 @@ def _branch(options: argparse.Namespace) -> int:
         print(json.dumps(branching.to_json()))
     else:
         _print(branching, reference)
+    if branching.interrupted:
+        return INTERRUPTED
     if branching.failing:
         return FAILED
     return INCONCLUSIVE if branching.inconclusive else HOLDS
@@ -153,6 +155,7 @@ def _print_inevitability(found: Inevitability, reference: KernelRef) -> None:
 def _print(branching: Branching, reference: KernelRef) -> None:
     failing, unclear = len(branching.failing), len(branching.inconclusive)
     verdict = "FAIL" if failing else "INCONCLUSIVE" if unclear else "PASS"
+    verdict = "INTERRUPTED" if branching.interrupted else verdict
     print(
         f"{verdict}  {reference}  seed {branching.sim_seed}, chaos seed {branching.chaos_seed}, "
         f"branched at {branching.at_ns / SECOND_NS:g} s: {len(branching.branches)} branches, "

@@ -16,7 +16,7 @@ from typing import Any
 
 from toron.core.loop import SimTask
 from toron.search.execute import Run
-from toron.search.forks import Copies
+from toron.search.forks import Copies, reporting
 from toron.search.frames import write_frame
 
 _KNOWN_TO_ASYNCIO: Any = vars(asyncio.tasks).get(
@@ -110,7 +110,10 @@ class RareForks:
         if not self.memory.get(SEEN_AT):
             self.energy = 0  # everything is new to the first
         self.memory.set(_ENERGY, self.energy)
-        run.baton.turns.at(0, self._turn)
+        run.baton.turns.at(0, self._reported)
+
+    def _reported(self) -> None:
+        reporting(self.answers, self._turn)
 
     def _turn(self) -> None:
         run, at_ns = self._run, self._at_ns
@@ -123,7 +126,7 @@ class RareForks:
             if rare and self.memory.get(_ENERGY):
                 self._fork(at_ns)
         self._at_ns = turns.beyond_ns
-        turns.at(self._at_ns, self._turn)
+        turns.at(self._at_ns, self._reported)
 
     def _fork(self, at_ns: int) -> None:
         run, memory = self._run, self.memory

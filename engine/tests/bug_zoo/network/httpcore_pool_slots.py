@@ -38,13 +38,15 @@ async def ask(pool, text):
 async def search_box(pool, reader, writer):
     """What stands behind one search box: the newest question only."""
     text, asking = "", None
-    while key := await reader.read(1):
-        text += key.decode()
-        if asking is not None:
-            asking.cancel()
-        asking = asyncio.create_task(ask(pool, text))
-    await asking
-    writer.close()
+    try:
+        while key := await reader.read(1):
+            text += key.decode()
+            if asking is not None:
+                asking.cancel()
+            asking = asyncio.create_task(ask(pool, text))
+        await asking
+    finally:
+        writer.close()
 
 
 async def customer(word):

@@ -33,6 +33,9 @@ WITNESS_RUNS = 100
 """How many runs in asyncio's own order are tried for a failure that came by a beyond one."""
 SHRINK_RUNS = 300
 _REFINEMENTS = 4
+_RUNS_MIN = 4
+_STEPS_MAX = 3_000_000
+"""Of all runs of an explanation together: one of a livelock takes 500,000."""
 _WAITERS_SHOWN = 4
 _DEVIATIONS_SHOWN = 12
 _AROUND = 3
@@ -49,6 +52,16 @@ class Wanted:
     reproduces: bool = True
     """Whether to write and run a script for stock asyncio."""
     witness_runs: int = WITNESS_RUNS
+    shrink_runs: int = SHRINK_RUNS
+
+    def within(self, steps: int) -> Wanted:
+        """As much of it as is bearable for runs of so many steps."""
+        most = max(_RUNS_MIN, _STEPS_MAX // max(1, steps))
+        return replace(
+            self,
+            witness_runs=min(self.witness_runs, most),
+            shrink_runs=min(self.shrink_runs, most),
+        )
 
 
 class Runs:
@@ -82,10 +95,10 @@ class Runs:
         """The run with these deviations."""
         return self._worker.execute(replace(self._request(level), tape=tuple(tape)))
 
-    def survey(self, tape: Tape) -> list[str]:
-        """Where a run could deviate, as keys in the order of the run."""
+    def survey(self, tape: Tape) -> list[TapeDeviation]:
+        """Where a run could deviate, and by how much at most, in the order of the run."""
         request = replace(self._request("digest"), tape=tuple(tape), surveys=True)
-        return list(dict.fromkeys(key for key, _ in self._worker.execute(request).offers))
+        return list(dict.fromkeys(self._worker.execute(request).offers))
 
     def cancelled(self) -> frozenset[str]:
         """The tasks that the program cancels by itself, as far as a harmless run shows."""
@@ -126,9 +139,10 @@ def explain(token: Token, wanted: Wanted) -> Explanation:
             raise BadKernel(
                 f"this run was cut short ({failure.message}), and nothing is known of what it did"
             )
+        wanted = wanted.within(execution.outcome.steps)
         if not wanted.shrinks or execution.outcome.verdict != "fail":
             return _explained(execution, execution.tape, runs, wanted, Sources(worker.root))
-        shrunk = shrink(reference, token, budget=SHRINK_RUNS, jobs=1)
+        shrunk = shrink(reference, token, budget=wanted.shrink_runs, jobs=1)
         smaller = Runs(worker, Token.decode(shrunk.outcome.token))
         return _explained(
             smaller.original("events"), execution.tape, smaller, wanted, Sources(worker.root)
@@ -263,6 +277,8 @@ def _reproduction(
     why_not = obstacle(account)
     if why_not:
         return Reproduction(why_not)
+    if account.execution.outcome.verdict != "fail":
+        return Reproduction("not tried: the run was ended by a limit, and did not fail")
     if not label.is_legal:
         return Reproduction("not possible: stock asyncio keeps the order that this failure needs")
     found = _scriptable(account, tape, label.witness, runs, wanted)

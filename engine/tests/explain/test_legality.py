@@ -135,3 +135,10 @@ def test_what_was_explored_is_kept_when_it_can_be_labelled_no_more(tmp_path: Pat
     assert failure.legality is not None
     assert failure.legality.startswith("unknown: ")
     assert "moved_away.py cannot be imported" in failure.legality
+
+
+def test_a_long_run_is_not_labelled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toron.search.explain.labels.STEPS_MAX", 1)
+    failure = toron.explore(KernelRef(FILE, "always_fails"), seeds=range(1)).failures[0]
+    assert failure.outcome.failure is not None
+    assert (failure.outcome.failure.legality or "").startswith("unknown: it has ")

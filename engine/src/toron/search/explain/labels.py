@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from toron.errors import ToronError
 from toron.search.explain.deviations import deviations_of
-from toron.search.explain.explain import Runs, Wanted, labelled, program_cancels
+from toron.search.explain.explain import Runs, labelled, program_cancels
 from toron.search.explain.steps import account_of
 from toron.search.explore import Exploration
 from toron.search.outcome import Outcome
@@ -16,6 +16,8 @@ from toron.search.references import KernelRef, Token
 CLUSTERS_MAX = 5
 WITNESS_RUNS = 25
 """Fewer than an explanation tries: nobody has asked for this failure in particular yet."""
+STEPS_MAX = 100_000
+"""Nor are longer runs executed again, event by event: that of a livelock takes a minute."""
 
 
 def label_failures(exploration: Exploration, reference: KernelRef) -> None:
@@ -49,13 +51,14 @@ def label_outcome(outcome: Outcome, reference: KernelRef) -> Outcome:
 def _labelled(outcome: Outcome, worker: Worker) -> Outcome:
     if outcome.failure is None or outcome.verdict != "fail":
         return outcome
+    if outcome.steps > STEPS_MAX:
+        return _with_label(outcome, f"unknown: it has {outcome.steps} steps; toron explain asks")
     runs = Runs(worker, Token.decode(outcome.token))
     execution = runs.original()
     if execution.outcome.trace_digest != outcome.trace_digest:
         return outcome  # not deterministic: what is seen now says nothing of the failure
     deviations = deviations_of(account_of(execution), program_cancels(runs, execution.tape))
-    most = Wanted(witness_runs=WITNESS_RUNS).within(outcome.steps).witness_runs
-    label = labelled(outcome, deviations, [execution.tape], runs, most)
+    label = labelled(outcome, deviations, [execution.tape], runs, WITNESS_RUNS)
     return _with_label(outcome, label.text)
 
 

@@ -125,11 +125,11 @@ BUGS = [
     Bug(
         id="aiohttp-last-waiter",
         library="aiohttp 3.14.5, connector",
-        issue="aio-libs/aiohttp#9670, whose fix is not complete",
+        issue="aio-libs/aiohttp#9670",
         cause=(
-            "Since 3.10.11 the next request heals it; but who waits when no next request comes "
-            "waits for ever with the connection free. The same must meet. No fix is released: the "
-            "twin is the program in which nobody gives up."
+            "The fix is not complete: since 3.10.11 the next request heals it, but who waits when "
+            "none comes waits for ever with the connection free. The same must meet. No version "
+            "has that fix: the twin is the program in which nobody gives up."
         ),
         program="network/aiohttp_waiters.py",
         kernel="nobody_comes_after",

@@ -50,19 +50,19 @@ async def search_box(pool, reader, writer):
 
 
 async def customer(word):
-    """Types a word."""
+    """Pastes a word, which arrives key by key."""
     reader, writer = await asyncio.open_connection(HOST, BOXES)
     for key in word:
         writer.write(key.encode())
         await writer.drain()
-        await asyncio.sleep(0.0001)
+        await asyncio.sleep(0.00003)
     writer.write_eof()
     await reader.read()
     writer.close()
 
 
 async def main():
-    """Customers type, then a patient one asks."""
+    """Customers paste, then a patient one asks."""
     async with httpcore.AsyncConnectionPool(max_connections=2) as pool:
         servers = [
             await asyncio.start_server(shop, HOST, SHOP),

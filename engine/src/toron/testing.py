@@ -340,9 +340,12 @@ def explore(
             KernelOptions().seeds if isinstance(function, KernelRef) else options_of(function).seeds
         )
     checked = [parse_seed(seed, "seeds") for seed in seeds]
+    chaos_seed = parse_seed(chaos_seed, "chaos_seed")
     if reference is not None:
         check_strategy(strategy, explores=True)
-        search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
+        search = _explore.Search(
+            reference, checked, chaos_seed, _at_least_one(jobs), strategy, beyond
+        )
         exploration = _explore.explore(search)
         if exploration.failures:
             from toron.search.explain.labels import label_failures
@@ -350,7 +353,7 @@ def explore(
             label_failures(exploration, reference)
         return exploration
     assert not isinstance(function, KernelRef)
-    exploration = _explore.Exploration(function.__name__, chaos_seed)
+    exploration = _explore.Exploration(function.__name__, chaos_seed, strategy)
     with exploration.timed():
         for seed in checked:
             outcome = run(function, seed=seed, chaos_seed=chaos_seed, strategy=strategy)

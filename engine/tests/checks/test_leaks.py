@@ -45,6 +45,9 @@ def test_what_is_about_to_end_or_is_a_daemon_is_no_leak(outcome_of: Any, kernel:
 def test_a_coroutine_that_nobody_awaited_is_leaked_where_it_was_made(outcome_of: Any) -> None:
     message, where = leak_of(outcome_of("forgets_to_await"))
     assert message == "coroutine sleep was never awaited"
+    other = outcome_of("leaves_a_task").failure
+    assert other.cause.startswith("leaked_task task# ")
+    assert other.cause != outcome_of("forgets_to_await").failure.cause
     assert where.startswith("judged.py:") or "programs/judged.py:" in where
     assert where.endswith("in forgets_to_await")
 

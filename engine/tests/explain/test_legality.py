@@ -9,6 +9,7 @@ import toron
 from toron.search.explain.deviations import deviations_of
 from toron.search.explain.explain import Wanted, explain
 from toron.search.explain.explanation import Explanation
+from toron.search.explain.labels import label_failures
 from toron.search.explain.legality import Legality, legality_of, proven
 from toron.search.explain.steps import account_of
 from toron.search.outcome import Execution
@@ -123,3 +124,21 @@ def test_an_exploration_labels_one_run_of_each_cause() -> None:
     assert failure.legality.startswith("beyond: ")
     assert found.to_json()["failures"][0]["failure"]["legality"] == failure.legality
     assert not cluster.outcome.differs_from(toron.replay(cluster.outcome.token))
+
+
+def test_what_was_explored_is_kept_when_it_can_be_labelled_no_more(tmp_path: Path) -> None:
+    found = toron.explore(KernelRef(FILE, "always_fails"), seeds=range(2))
+    label_failures(found, KernelRef(tmp_path / "moved_away.py", "always_fails"))
+    assert found.failing_seeds == [0, 1]
+    failure = found.failures[0].outcome.failure
+    assert failure is not None
+    assert failure.legality is not None
+    assert failure.legality.startswith("unknown: ")
+    assert "moved_away.py cannot be imported" in failure.legality
+
+
+def test_a_long_run_is_not_labelled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toron.search.explain.labels.STEPS_MAX", 1)
+    failure = toron.explore(KernelRef(FILE, "always_fails"), seeds=range(1)).failures[0]
+    assert failure.outcome.failure is not None
+    assert (failure.outcome.failure.legality or "").startswith("unknown: it has ")

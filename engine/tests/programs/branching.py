@@ -159,3 +159,16 @@ async def decided_by_a_draw(world):
     await asyncio.sleep(2)
     await world.sleep(2.8)
     assert not lost, "lost"
+
+
+@toron.kernel
+async def that_exits_in_one_branch(world):
+    await world.sleep(2)
+    if random.random() < 0.4:
+        os._exit(0)
+
+
+@toron.kernel
+async def that_exits_in_the_end(world):
+    await world.sleep(2)
+    os._exit(0)

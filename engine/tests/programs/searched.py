@@ -126,6 +126,24 @@ async def never_cancelled() -> None:
 
 
 @toron.kernel
+async def never_cancelled_before_the_end() -> None:
+    """And in one that is left to itself: asyncio.run cancels it when all is over, and no sooner."""
+    lock = asyncio.Lock()
+
+    async def careless() -> None:
+        await lock.acquire()
+        await asyncio.sleep(0)
+        lock.release()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(careless())
+    await asyncio.sleep(0.5)
+    async with lock:
+        pass
+    assert not task.done()
+
+
+@toron.kernel
 async def measures_its_sleeps() -> float:
     """How late its timers were, in seconds; a stall makes none early."""
     loop = asyncio.get_running_loop()

@@ -176,6 +176,11 @@ def test_a_branch_that_dies_is_a_crash_and_the_others_go_on(worker: Worker) -> N
         assert "SIGSEGV" in outcome.failure.message
 
 
+def test_a_run_that_leaves_by_itself_is_a_crash_in_every_branch(worker: Worker) -> None:
+    branching = branch(worker, request("that_exits_in_the_end"), SECOND_NS, SALTS)
+    assert branching.inconclusive == list(SALTS)
+
+
 def test_a_branch_that_hangs_is_cut_short_with_its_place() -> None:
     with Worker(PROGRAMS / "branching.py", wall_limit_s=1) as worker:
         branching = branch(

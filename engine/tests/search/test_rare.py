@@ -68,3 +68,15 @@ def test_a_copy_that_dies_is_a_crash_with_its_token(worker: Worker) -> None:
     for run in runs:
         assert run.outcome.failure is not None
         assert run.outcome.failure.kind == "crash"
+
+
+def test_a_run_that_leaves_by_itself_is_a_crash_and_is_not_forgotten(worker: Worker) -> None:
+    trees = [tree(worker, "that_exits_in_one_branch", seed, energy=4) for seed in range(4)]
+    assert all(trees)
+    unclear = [run for runs in trees for run in runs if run.outcome.verdict == "inconclusive"]
+    copies = [run for run in unclear if Token.decode(run.outcome.token).reseeds]
+    assert copies
+    assert len(copies) < len(unclear)  # one that was started over has left too
+    for run in unclear:
+        assert run.outcome.failure is not None
+        assert "exit code 0" in run.outcome.failure.message

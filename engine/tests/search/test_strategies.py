@@ -27,6 +27,12 @@ def replays(exploration: Exploration) -> bool:
     return not toron.replay(outcome.token).differs_from(outcome)
 
 
+def legality_of(exploration: Exploration) -> str:
+    failure = exploration.failures[0].outcome.failure
+    assert failure is not None
+    return failure.legality or ""
+
+
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_no_strategy_takes_a_correct_program_for_a_livelock(strategy: str) -> None:
     assert explored("waits_politely", strategy, 8).failing_seeds == []
@@ -82,13 +88,21 @@ def test_a_cancellation_is_tried_at_every_await(kernel: str) -> None:
 
 
 def test_tasks_that_nobody_cancels_are_left_alone_unless_asked() -> None:
-    shy = explored("never_cancelled", "cancellation", 60)
-    assert shy.failing_seeds == []
-    assert shy.bound is not None
-    assert "(--beyond)" in shy.bound
-    bold = explored("never_cancelled", "cancellation", 60, beyond=True)
-    assert bold.failing_seeds
-    assert replays(bold)
+    for kernel in ("never_cancelled", "never_cancelled_before_the_end"):
+        shy = explored(kernel, "cancellation", 60)
+        assert shy.failing_seeds == []
+        assert shy.bound is not None
+        assert "(--beyond)" in shy.bound
+        bold = explored(kernel, "cancellation", 60, beyond=True)
+        assert bold.failing_seeds
+        assert replays(bold)
+        assert legality_of(bold).startswith("beyond: the search cancelled")
+
+
+def test_a_cancellation_that_the_program_makes_elsewhere_is_labelled_legal() -> None:
+    found = explored("lock_lost_to_a_cancellation", "cancellation", 60)
+    assert "a cancellation that the program makes at another moment" in legality_of(found)
+    assert legality_of(found).startswith("legal: ")
 
 
 def test_a_swarm_varies_the_faults_and_each_run_says_its_chaos_seed() -> None:
@@ -99,6 +113,16 @@ def test_a_swarm_varies_the_faults_and_each_run_says_its_chaos_seed() -> None:
     for run in runs:
         alone = toron.run(reference, seed=run.outcome.sim_seed, chaos_seed=run.outcome.chaos_seed)
         assert alone.trace_digest == run.outcome.trace_digest
+
+
+def test_a_seed_has_the_same_faults_whichever_seed_is_first() -> None:
+    reference = KernelRef(PROGRAM, "under_faults")
+    search = toron.search.explore.Search(reference, range(4), 3)
+    among = [run.outcome for run in toron.search.explore.run_many(search)]
+    for seed, outcome in enumerate(among):
+        search = toron.search.explore.Search(reference, range(seed, seed + 1), 3)
+        (alone,) = toron.search.explore.run_many(search)
+        assert alone.outcome == outcome
 
 
 def test_a_seed_is_the_same_run_alone_and_among_others() -> None:

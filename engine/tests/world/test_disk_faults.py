@@ -10,6 +10,7 @@ import pytest
 
 import toron
 from toron.core.choices import SeededChoices
+from toron.testing import execute
 from toron.world.disk.host_disk import HostDisk, draw_fault
 from toron.world.hosts import Host
 
@@ -169,3 +170,19 @@ def test_every_drawn_fault_begins_and_ends() -> None:
 
     outcome = toron.run(kernel, seed=1)
     assert len(outcome.outputs["result"]) >= 6, outcome.failure
+
+
+def test_a_fault_that_may_strike_does_not_strike_a_harmless_run() -> None:
+    async def kernel(world: toron.World) -> None:
+        host = world.host("db")
+        host.disk.fail_writes(probability=0.01)
+
+        async def life() -> None:
+            Path("file").write_text("kept")
+
+        await host.spawn(life)
+
+    assert execute(kernel, seed=1, tape=[]).outcome.verdict == "pass"
+    struck = execute(kernel, seed=1, tape=[("chaos.disk.db 1", 1)]).outcome
+    assert struck.failure is not None
+    assert "EIO" in struck.failure.message or "Errno 5" in struck.failure.message

@@ -86,7 +86,9 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
         print(f"  warning: {kind} {name!r} was not seen in any of {exploration.seeds_run} runs")
     for number, cluster in enumerate(exploration.failures, 1):
         seeds = ", ".join(map(str, cluster.seeds[:8])) + (" …" if len(cluster.seeds) > 8 else "")
-        print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}")
+        chaos_seed = cluster.outcome.chaos_seed
+        under = "" if chaos_seed == exploration.chaos_seed else f"  (chaos seed {chaos_seed})"
+        print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}{under}")
         print_failure(cluster.outcome)
         print(f"    replay: toron replay {cluster.outcome.token}")
         print(f"    trace:  toron trace {cluster.outcome.token} --format html")

@@ -123,7 +123,7 @@ def _listen(
                 raise BadKernel(message["message"])
             case "error":
                 raise ToronError(f"Toron failed inside the worker:\n{message['message']}")
-            case "end" if message["status"]:
+            case "end" if message["status"] or (plan["goes_on"] and branched.itself is None):
                 raise WorkerDied(death_of(message["status"]))
 
 

@@ -256,7 +256,7 @@ class Run:
         except PropertyFailed as stop:
             return self._stopped(stop)
         except LimitReached as stop:
-            return Failure("limit", str(stop)[:_MESSAGE_MAX], self.clock.now_ns, "")
+            return self._told("limit", str(stop)[:_MESSAGE_MAX], "")
         except BadHistory as error:
             return self._failure("exception", _describe(error), error)
         return None
@@ -295,7 +295,9 @@ class Run:
             file, line, function = first.origin
             where = f"{self.places.name_of(file)}:{line} in {function}"
         more = "".join(f"; {leak.text}" for leak in found[1:])
-        return Failure("leaked_task", (first.text + more)[:_MESSAGE_MAX], first.at_ns, where)
+        cause = clusters.of_text("leaked_task", first.text, where)
+        text = (first.text + more)[:_MESSAGE_MAX]
+        return Failure("leaked_task", text, first.at_ns, where, cause=cause)
 
     def _reject(self, why: str) -> None:
         """The data of this run are not wanted: it is counted, and is no failure."""
@@ -309,6 +311,8 @@ class Run:
 
     def _cancel_rest(self) -> None:
         """End the kernel's own tasks as `asyncio.run` does; other hosts simply lose power."""
+        # From here on the notes go to the old one: these are no cancellations of the program's.
+        self.shared.cancelled = dict(self.shared.cancelled)
         home = self.world.host(MAIN_HOST).process
         for host in self.world.hosts:
             if host.up:

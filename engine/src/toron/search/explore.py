@@ -196,19 +196,23 @@ def run_many(search: Search) -> Generator[Execution]:
     swarms = search.strategy == SWARM
     strategy = DEFAULT_STRATEGY if swarms else search.strategy
 
+    def chaos_seed_of(seed: int) -> int:
+        chaos_seed = search.chaos_seed
+        return chaos_seed_for(seed, chaos_seed) if swarms and seed % 2 else chaos_seed
+
     def work(seed: int, lane: int) -> Execution:
         worker = lanes.get(lane, search.reference.path, "only")
-        chaos_seed = search.chaos_seed
-        if swarms and seed % 2:
-            chaos_seed = chaos_seed_for(seed, chaos_seed)
-        request = Request(name, seed, chaos_seed, strategy=strategy)
+        request = Request(name, seed, chaos_seed_of(seed), strategy=strategy)
         return worker.execute(request, forgives=False)
 
     with WorkerLanes(search.jobs) as lanes:
         for execution in lanes.run(first, work):
             # A portfolio has a share for the faults, of a kernel that has any.
             swarms = swarms or bool(strategy == DEFAULT_STRATEGY and execution.outcome.faults)
-            yield execution
+            if execution.outcome.chaos_seed == chaos_seed_of(first[0]):
+                yield execution
+            else:  # again, as it is among others: what a seed runs does not hang on which is first
+                rest = [*first, *rest]
         yield from lanes.run(rest, work)
 
 

@@ -140,6 +140,8 @@ class RareForks:
             memory.set(_ENERGY, energy - 1)
             salt = memory.get(_SALT) + 1
             memory.set(_SALT, salt)
+            reseeds = [*run.reseeds, (at_ns, salt)]
+            write_frame(self.answers, {"kind": "forked", "reseeds": reseeds})
             child = self.copies.make(run)
             if child == 0:
                 self._is_copy = True
@@ -148,18 +150,18 @@ class RareForks:
             status = self.copies.wait()[1]
             self.copies.watch_again(alarm=self._is_copy)
             if status:
-                reseeds = [*run.reseeds, (at_ns, salt)]
                 write_frame(self.answers, {"kind": "died", "status": status, "reseeds": reseeds})
         run.edge.refusals.active = True
 
 
-def _places(awaitable: Any) -> list[int]:
-    """Where a coroutine stands, and those that it waits for."""
-    places: list[int] = []
+def _places(awaitable: Any) -> list[str | int]:
+    """Where a coroutine stands, and those that it waits for: by name, as addresses may move."""
+    places: list[str | int] = []
     while awaitable is not None:
         frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
         if frame is None:
             break
-        places += (id(frame.f_code), frame.f_lasti)
+        code = frame.f_code
+        places += (code.co_qualname, code.co_firstlineno, frame.f_lasti)
         awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
     return places

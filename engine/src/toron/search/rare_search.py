@@ -57,24 +57,36 @@ def search_rare(search: RareSearch, worker_of: Callable[[int], Worker]) -> Itera
 def tree_of(worker: Worker, base: Request, *, energy: int, fanout: int) -> list[Execution]:
     """One run and all that was forked from it, in the order in which they ended."""
     tree: list[Execution] = []
+    unheard: dict[Request, None] = {base: None}  # runs that have begun and said nothing yet
+    kind, text = "crash", death_of(0)
     try:
         for message in worker.converse(base, {"energy": energy, "fanout": fanout}):
-            _hear(worker, base, message, tree)
+            _hear(worker, base, message, tree, unheard)
     except (EOFError, TimeoutError, WorkerDied) as error:
         worker.stop()
         kind = "limit" if isinstance(error, TimeoutError) else "crash"
         text = str(error) or "no answer in time; the run was killed"
-        tree.append(worker.cut_short(base, kind, text))
-    return tree
+    return [*tree, *(worker.cut_short(request, kind, text) for request in unheard)]
 
 
-def _hear(worker: Worker, base: Request, message: dict[str, Any], tree: list[Execution]) -> None:
+def _hear(
+    worker: Worker,
+    base: Request,
+    message: dict[str, Any],
+    tree: list[Execution],
+    unheard: dict[Request, None],
+) -> None:
     match message["kind"]:
+        case "forked":
+            unheard[_branch(base, message)] = None
         case "outcome":
-            tree.append(worker.execution_from(message, _branch(base, message)))
+            request = _branch(base, message)
+            unheard.pop(request, None)
+            tree.append(worker.execution_from(message, request))
         case "died":
-            text = death_of(message["status"])
-            tree.append(worker.cut_short(_branch(base, message), "crash", text))
+            request = _branch(base, message)
+            unheard.pop(request, None)
+            tree.append(worker.cut_short(request, "crash", death_of(message["status"])))
         case "refused":
             raise BadKernel(message["message"])
         case "error":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import importlib.util
 import inspect
@@ -275,7 +274,7 @@ class Token:
                 tape=None if tape is None else tuple((str(key), int(n)) for key, n in tape),
                 reseeds=tuple((int(at_ns), int(salt)) for at_ns, salt in reseeds),
             )
-        except (ValueError, TypeError, IndexError, binascii.Error, zlib.error) as error:
+        except (ValueError, TypeError, LookupError, RecursionError, zlib.error) as error:
             raise BadKernel("the replay token is damaged; copy it whole") from error
 
 

@@ -100,6 +100,11 @@ class Runs:
         request = replace(self._request("digest"), tape=tuple(tape), surveys=True)
         return list(dict.fromkeys(self._worker.execute(request).offers))
 
+    def cancelled(self) -> frozenset[str]:
+        """The tasks that the program cancels by itself, as far as a harmless run shows."""
+        request = replace(self._request("digest"), tape=(), surveys=True)
+        return frozenset(self._worker.execute(request).cancelled)
+
     def strategy(self, name: str, level: str = "digest", seed: int | None = None) -> Execution:
         """A run that a strategy chooses."""
         seed = self._token.sim_seed if seed is None else seed
@@ -150,7 +155,7 @@ def _explained(
     """Explain ``execution``; ``first_tape`` is that of the run that was shrunk to it."""
     tape = execution.tape
     account = account_of(execution)
-    deviations = deviations_of(account, _program_cancels(runs, tape))
+    deviations = deviations_of(account, program_cancels(runs, tape))
     label = labelled(execution.outcome, deviations, [tape, first_tape], runs, wanted.witness_runs)
     lost = list(lost_wakeups(account))
     chain = chain_of(focus_of(account, lost), _first_of(deviations))
@@ -207,11 +212,13 @@ def _legal_runs(
 
 def _without_beyond(failing: Outcome, tape: Tape, runs: Runs) -> Execution | None:
     """The run of ``tape`` without what is beyond in it, if it fails alike and is legal then."""
+    cancelled = program_cancels(runs, tape)
     for _ in range(_REFINEMENTS):
         execution = runs.tape(tape, "events")
         if not same_cause(failing, execution.outcome):
             return None
-        beyond = [one for one in deviations_of(account_of(execution)) if not one.is_legal]
+        found = deviations_of(account_of(execution), cancelled)
+        beyond = [one for one in found if not one.is_legal]
         if not beyond:
             return execution
         keys = {key for one in beyond for key in one.keys}
@@ -283,12 +290,10 @@ def _reproduction(
     return reproduced(found, runs.path, wanted.script)
 
 
-def _program_cancels(runs: Runs, tape: Tape) -> set[str]:
-    """The tasks that the program cancels by itself, as far as a harmless run shows."""
-    if not any(key.startswith(CANCEL) for key, _ in tape):
-        return set()
-    harmless = account_of(runs.tape([], "events"))
-    return {step.who for step in harmless.steps if step.canceller is not None}
+def program_cancels(runs: Runs, tape: Tape) -> frozenset[str]:
+    """The tasks that the program cancels by itself; nobody asks when ``tape`` cancels none."""
+    asks = any(key.startswith(CANCEL) for key, _ in tape)
+    return runs.cancelled() if asks else frozenset()
 
 
 def _first_of(deviations: Sequence[Deviation]) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from toron.core.clock import SECOND_NS, Clock
-from toron.world.disk.content import Pick
 from toron.world.disk.tree import fail
 
 _MILLION = 1_000_000
@@ -35,7 +34,8 @@ class Rule:
 class Faults:
     """The faults of one disk."""
 
-    def __init__(self, clock: Clock, pick: Pick) -> None:
+    def __init__(self, clock: Clock, pick: Callable[[int, int], int]) -> None:
+        """``pick`` draws below a bound; its second argument is the harmless answer."""
         self._clock = clock
         self._pick = pick
         self._rules: list[Rule] = []
@@ -78,8 +78,10 @@ class Faults:
         for rule in self._rules:
             if not rule.covers(call, path, self._clock.now_ns) or rule.count == 0:
                 continue
-            if rule.probability < 1 and self._pick(_MILLION) >= rule.probability * _MILLION:
-                continue
+            if rule.probability < 1:
+                drawn = self._pick(_MILLION, _MILLION - 1)
+                if drawn >= rule.probability * _MILLION:
+                    continue
             if rule.count is not None:
                 rule.count -= 1
             return rule

@@ -57,9 +57,9 @@ class Volume:
         proc.furnish(self.tree, clock)
         self.opened: list[Opened] = []
 
-    def chaos(self, bound: int) -> int:
+    def chaos(self, bound: int, default: int = 0) -> int:
         """Draw what a fault or a power cut does."""
-        return self._choices.pick(f"chaos.disk.{self.host}", bound)
+        return self._choices.pick(f"chaos.disk.{self.host}", bound, default)
 
     def _note(self, kind: str, detail: str) -> None:
         self._trace.add(f"file.{kind}", detail)

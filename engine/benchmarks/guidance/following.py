@@ -5,7 +5,7 @@ that of asyncio's locks and tasks; the places where the tasks of the host wait. 
 made of a tape that somebody has changed. Nothing of it is in the engine, so a few of its parts are
 replaced here.
 
-    python following.py GUIDE ...    GUIDE: `pairs` follows edges, `states` only states
+    python following.py GUIDE ...    GUIDE: `pairs` follows edges too, `states` does not
 """
 
 # ruff: noqa: SLF001  (what is replaced is private)
@@ -72,6 +72,8 @@ class Counts:
 PAIRS, STATES = Counts(), Counts()
 HITS: set[int] = set()
 """The edges since the step began."""
+OFTEN = 8
+"""So often a run looks at one branch; after that, the branch costs nothing."""
 
 
 class Follower:
@@ -137,8 +139,13 @@ def _follow_edges(places: Places) -> None:
     monitoring = sys.monitoring
     monitoring.use_tool_id(_TOOL, "coverage")
 
-    def on_branch(code: CodeType, offset: int, to: int) -> None:
-        HITS.add(id(code) * 31 + offset * 65_537 + to)
+    left: dict[int, int] = {}
+
+    def on_branch(code: CodeType, offset: int, to: int) -> Any:
+        place = id(code) * 31 + offset
+        HITS.add(place * 65_537 + to)
+        left[place] = now = left.get(place, OFTEN) - 1
+        return None if now else monitoring.DISABLE
 
     monitoring.register_callback(_TOOL, monitoring.events.BRANCH, on_branch)
     gc.unfreeze()  # what is frozen is not listed
@@ -280,7 +287,7 @@ def serve(guide: str, arguments: list[str]) -> int:
         answer = perform(request, edge, places, *rest)
         if plan is not None:
             follower = FOLLOWER[0]
-            new = PAIRS.add(follower.states if guide == "states" else follower.pairs)
+            new = PAIRS.add({**follower.states, **follower.pairs})
             answer["new"], answer["asked"] = new, follower.choices.asked
             if not new and answer["outcome"]["verdict"] != "fail":
                 answer["tape"] = []

@@ -290,7 +290,7 @@ def place_of(name: str) -> tuple[str, dict[str, str], str, str, Any]:
         return python, environment, str(BROKEN_LOG), "one_decides", None
     if name in DEEP:
         return python, environment, str(CORE / f"{name}.py"), name, None
-    raise SystemExit(f"{name} is no bug of the zoo, nor {LOG}")
+    raise SystemExit(f"{name} is no bug of the zoo, nor one of {', '.join((LOG, *DEEP))}")
 
 
 def measured(name: str, options: argparse.Namespace, *, counts: bool = False) -> dict[str, Spent]:
@@ -366,7 +366,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES)
-    parser.add_argument("--states", type=float, default=5, help="CPU seconds; 0: no states")
+    parser.add_argument("--states", type=float, default=2, help="CPU seconds; 0: no states")
     options = parser.parse_args()
     if "portfolio" not in options.strategies:
         parser.error("--strategies: the portfolio is what the others are compared with")

@@ -15,4 +15,5 @@ trap 'rm -rf "$made"' EXIT
     --target "$made/site-packages" "$@" >&2 || exit 4
 printf '%s' "$wanted" > "$made/.installed"
 rm -rf "$folder"
-mv "$made" "$folder"
+# Another process may have made it meanwhile.
+mv -T "$made" "$folder" 2>/dev/null || [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || exit 4

@@ -4,7 +4,9 @@ First, 100 branches of runs that take more than a second of CPU time, from a war
 and at 99 % of the run, against 100 replays of the same tokens from the start. Counted is the CPU
 time of all processes, the run up to the fork included. With forks that cost nothing the ratios
 would be 100 / (0.95 + 100 x 0.05) = 16.8 and 50.3; the program ends with 1 when a median is below
-10 or 30. Every replay costs what the run costs, so a few are executed, not a hundred.
+10 or 30. Every replay costs what the run costs, so a few are executed, not a hundred. The strategy
+is the random walk: a portfolio draws another mixture for each branch, and those with stalls cost
+half as much again for a step, which says nothing of forks.
 
 Second, exploration: the same CPU time spent on runs that start over and on runs that are forked at
 rare states (`--strategy fork`), both with the look at their states: how many states each saw, and
@@ -56,7 +58,7 @@ def spent(worker: Worker, work: Callable[[], object]) -> float:
 
 def against_replays(kernel: str, share: float) -> tuple[float, float, float]:
     """CPU seconds of a replay and of all branches, and how many times cheaper these are."""
-    base = Request(kernel, 1, 0)
+    base = Request(kernel, 1, 0, strategy="random")
     with Worker(WORLDS) as worker:
         end_ns = worker.execute(base).outcome.virtual_ns
         at_ns = int(end_ns * share)

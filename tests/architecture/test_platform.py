@@ -73,5 +73,5 @@ def test_bare_make_lists_every_command() -> None:
     ).stdout
     commands = re.findall(r"^  make (\S+)", listed, re.MULTILINE)
     expected = "help testops-regression up test test-long lint openapi release-notes crash-sweep"
-    assert commands == [*expected.split(), "bench", "fuzz", "compat", "clean"]
+    assert commands == [*expected.split(), "bench", "fuzz", "compat", "zoo", "clean"]
     assert listed.splitlines()[-1] == "exit 0"

@@ -243,6 +243,7 @@ def branch(
     at: float,
     branches: int | Iterable[int] = 100,
     chaos_seed: int = 0,
+    strategy: str = DEFAULT_STRATEGY,
     jobs: int = 1,
     on_branch: Callable[[int, Outcome], None] | None = None,
 ) -> _branch.Branching:
@@ -258,7 +259,12 @@ def branch(
     salts = branches_of(branches) if isinstance(branches, int) else list(dict.fromkeys(branches))
     if not salts:
         raise BadKernel("branch(branches=[]): name at least one")
-    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    base = Request(
+        reference.name,
+        parse_seed(seed, "seed"),
+        parse_seed(chaos_seed, "chaos_seed"),
+        strategy=check_strategy(strategy),
+    )
     return _branch.branch(
         _worker(reference.path),
         base,
@@ -274,6 +280,7 @@ def inevitable(
     *,
     seed: int,
     chaos_seed: int = 0,
+    strategy: str = DEFAULT_STRATEGY,
     points: int = 12,
     branches: int = 20,
     jobs: int = 1,
@@ -285,7 +292,12 @@ def inevitable(
         raise BadKernel(f"{function!r} does not stand in a file; only such kernels can be branched")
     if points < 1 or branches < 1:
         raise BadKernel(f"--points {points} and --branches {branches} must both be at least 1")
-    base = Request(reference.name, parse_seed(seed, "seed"), parse_seed(chaos_seed, "chaos_seed"))
+    base = Request(
+        reference.name,
+        parse_seed(seed, "seed"),
+        parse_seed(chaos_seed, "chaos_seed"),
+        strategy=check_strategy(strategy),
+    )
     return _inevitable.inevitable(
         _worker(reference.path),
         base,
@@ -331,7 +343,12 @@ def explore(
     if reference is not None:
         check_strategy(strategy, explores=True)
         search = _explore.Search(reference, checked, chaos_seed, jobs, strategy, beyond)
-        return _explore.explore(search)
+        exploration = _explore.explore(search)
+        if exploration.failures:
+            from toron.search.explain.labels import label_failures
+
+            label_failures(exploration, reference)
+        return exploration
     assert not isinstance(function, KernelRef)
     exploration = _explore.Exploration(function.__name__, chaos_seed)
     with exploration.timed():
@@ -448,7 +465,13 @@ def shrunk(
     if budget < 1 or jobs < 1:
         raise BadKernel(f"shrink(budget={budget}, jobs={jobs}): both must be at least 1")
     token = Token.decode(failed if isinstance(failed, str) else failed.token)
-    return _shrink.shrink(token.kernel(), token, budget=budget, jobs=jobs)
+    from toron.search.explain.labels import label_outcome
+
+    reference = token.kernel()
+    result = _shrink.shrink(reference, token, budget=budget, jobs=jobs)
+    if not result.interrupted:
+        result.outcome = label_outcome(result.outcome, reference)
+    return result
 
 
 def told(run: str | Outcome) -> Story:

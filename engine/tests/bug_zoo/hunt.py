@@ -10,25 +10,22 @@ import argparse
 import ctypes
 import json
 import signal
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toron.search.explore import Search, drive, run_many
+from toron.search.explore import Exploration, Search, explore
 from toron.search.outcome import Execution
 from toron.search.references import KernelRef
-from toron.search.strategies import DEFAULT_STRATEGY, DRIVERS, check_strategy
+from toron.search.strategies import DEFAULT_STRATEGY, check_strategy
 
 CHAOS_SEED = 0
 REASONS_KEPT = 5
 PR_SET_PDEATHSIG = 1
 
 
-def executions_of(search: Search) -> Iterator[Execution]:
-    """What an exploration executes, one by one, so that it can be left at the first failure."""
-    make_driver = DRIVERS.get(search.strategy)
-    return run_many(search) if make_driver is None else drive(search, make_driver(search.beyond))
+class Enough(Exception):
+    """The first failure is there, and no more was asked for."""
 
 
 def hunt(search: Search, *, first: bool) -> dict[str, Any]:
@@ -36,7 +33,9 @@ def hunt(search: Search, *, first: bool) -> dict[str, Any]:
     runs = 0
     failing: list[dict[str, Any]] = []
     inconclusive: dict[str, int] = {}
-    for execution in executions_of(search):
+
+    def take(_: Exploration, execution: Execution) -> None:
+        nonlocal runs
         outcome, failure = execution.outcome, execution.outcome.failure
         runs += 1
         if outcome.verdict == "inconclusive":
@@ -46,7 +45,13 @@ def hunt(search: Search, *, first: bool) -> dict[str, Any]:
             whence = {"seed": outcome.sim_seed, "run": runs, "token": outcome.token}
             failing.append({**asdict(failure), **whence, "strategy": outcome.strategy})
             if first:
-                break
+                raise Enough
+
+    try:
+        if explore(search, take).interrupted:
+            raise SystemExit(130)
+    except Enough:
+        pass
     return {
         "runs": runs,
         "failing": failing,

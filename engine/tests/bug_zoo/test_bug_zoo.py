@@ -23,7 +23,7 @@ from catalogue import Bug, Side  # noqa: E402  (on the path since the line befor
 BUGS = zoo.every_bug()
 SAMPLE = ("aiorwlock", "asyncio-taskgroup-nested", "asyncio-wait-for")
 PIN = re.compile(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*")
-WHERE = re.compile(r"[\w.-]+/[\w.-]+(#\d+|@[0-9a-f]{8,40})( \(.*\))?")
+WHERE = re.compile(r"[\w.-]+/[\w.-]+(#\d+|@[0-9a-f]{8,40})([, ].*)?")
 
 PROGRAM = """
 import toron
@@ -165,6 +165,13 @@ def test_what_cannot_be_had_is_not_run_and_never_found(planted: Callable[..., Bu
     assert lines[-1].endswith("1 not run")
 
 
+def test_a_program_that_does_not_even_start_is_not_run(planted: Callable[..., Bug]) -> None:
+    planted(kernel="there_is_none", fixed=Side(pythons=("3.99",)))
+    code, lines = told(["--runs", "3"])
+    assert code == 4
+    assert any("not run: buggy version: the hunt ended with 1" in line for line in lines), lines
+
+
 @pytest.mark.parametrize("arguments", [["--seeds", "5"], ["--seeds", "5:5"], ["--share", "-1"]])
 def test_nonsense_is_exit_2(planted: Callable[..., Bug], arguments: list[str]) -> None:
     planted()
@@ -175,3 +182,9 @@ def test_nonsense_is_exit_2(planted: Callable[..., Bug], arguments: list[str]) -
 
 def test_a_bug_that_there_is_not_is_exit_2() -> None:
     assert zoo.main(["unicorn"]) == 2
+
+
+def test_the_page_of_the_zoo_names_every_bug() -> None:
+    page = (zoo.ROOT / "docs" / "reference" / "bug-zoo.md").read_text()
+    missing = [bug.id for bug in BUGS if f"| {bug.id} |" not in page]
+    assert not missing

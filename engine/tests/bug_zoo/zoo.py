@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toron.search.strategies import DEFAULT_STRATEGY, EXPLORED
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
@@ -83,10 +85,6 @@ class Hunted:
     cpu_s: float
 
 
-class HuntFailed(Exception):
-    """The hunting process itself did not do its work."""
-
-
 def hunt(
     bug: Bug,
     place: Place,
@@ -114,7 +112,8 @@ def hunt(
         told.seek(0)
         complaints.seek(0)
         if process.returncode != 0:
-            raise HuntFailed(f"{bug.id}: {complaints.read().strip()[-2000:]}")
+            last = (complaints.read().strip() or "no message").splitlines()[-1]
+            raise NotRun(f"the hunt ended with {process.returncode}: {last}")
         return Hunted(json.load(told), used.ru_utime + used.ru_stime)
 
 
@@ -278,7 +277,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--share", type=int, default=SHARE, help="runs for the share that fails")
     parser.add_argument("--clean-max", type=int, default=CLEAN_MAX, help="most runs of a twin")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--strategy", default="portfolio")
+    parser.add_argument("--strategy", choices=EXPLORED, default=DEFAULT_STRATEGY)
     parser.add_argument("--no-shrink", action="store_true", help="count no deviations")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--list", action="store_true", help="the entries, and nothing is run")

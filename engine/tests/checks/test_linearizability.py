@@ -92,6 +92,19 @@ class AnySubset(models.Model):
         return [state] if holds else []
 
 
+class Negated(models.Register):
+    """A register of one's own, made from ours."""
+
+    def step(self, state: Any, op: str, arg: Any, result: Any) -> tuple[bool, Any]:
+        return super().step(state, op, arg, -result if op == "read" else result)
+
+
+def test_a_model_made_from_ours_keeps_what_it_changed() -> None:
+    written: Row = ("a", "write", 5, None, 0, 1)
+    assert judge(Negated(0), written, ("b", "read", None, -5, 2, 3))
+    assert not judge(Negated(0), written, ("b", "read", None, 5, 2, 3))
+
+
 @pytest.mark.parametrize(("all_of_it", "verdict"), [([1, 2, 4], "pass"), ([1, 2, 3], "fail")])
 def test_a_model_of_ones_own_may_have_several_next_states(
     all_of_it: list[int], verdict: str
@@ -260,6 +273,18 @@ def test_one_part_that_is_wrong_outweighs_one_that_is_unknown() -> None:
     rows += [("w", "put", ("x", 1), None, 0, 1), ("w", "get", "x", 2, 2, 3)]
     judged = judge(models.KeyValue(), *rows, steps_max=1_000)
     assert (judged.verdict, judged.part) == ("fail", ("key", "x"))
+
+
+def test_a_part_that_needs_more_than_its_share_gets_what_the_others_left() -> None:
+    big: list[Row] = [(f"c{n}", "put", ("big", n), None, 0, 100) for n in range(6)]
+    big.append(("r", "get", "big", 0, 150, 160))
+    alone = judge(models.KeyValue(), *big)
+    small: list[Row] = [(f"s{n}", "put", (f"k{n}", 1), None, 0, 1) for n in range(3)]
+    bound = 2 * alone.steps - 1
+    assert bound // 4 < alone.steps
+    judged = judge(models.KeyValue(), *big, *small, steps_max=bound)
+    assert judged.verdict == "pass"
+    assert alone.steps < judged.steps <= bound
 
 
 @pytest.mark.parametrize(

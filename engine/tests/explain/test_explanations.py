@@ -16,7 +16,7 @@ from toron.search.references import KernelRef, Token
 from toron.testing import execute
 
 FILE = Path(__file__).parent.parent / "programs" / "explained.py"
-LOST_TURN = (("stall hasty#1/2~2", 1),)
+LOST_TURN = (("stall hasty#1/2", 502_000),)
 
 
 def failing(kernel: str, **options: Any) -> Execution:
@@ -80,7 +80,7 @@ def test_the_chain_goes_back_over_both_causes_of_a_step(lost_turn: Explanation) 
 
 def test_the_nearest_passing_run_is_the_one_without_the_deviation(lost_turn: Explanation) -> None:
     assert lost_turn.passing is not None
-    assert lost_turn.passing.change == "without `stall hasty#1/2~2`"
+    assert lost_turn.passing.change == "without `stall hasty#1/2`"
     assert lost_turn.passing.account.execution.outcome.verdict == "pass"
     assert 0 < lost_turn.passing.alike < len(lost_turn.account.story.events)
     assert "| passes" in lines_of(lost_turn)
@@ -105,7 +105,7 @@ def test_the_json_has_what_the_text_has(lost_turn: Explanation) -> None:
     told = lost_turn.to_json()
     assert told["legality"].startswith("legal: ")
     assert told["outcome"]["failure"]["legality"] == told["legality"]
-    assert told["tape"] == [["stall hasty#1/2~2", 1]]
+    assert told["tape"] == [["stall hasty#1/2", 502_000]]
     assert told["lost_wakeups"][0]["who"] == "patient#1"
     assert any(step["code"] == "await turn" for step in told["interleaving"])
     assert {wait["who"] for wait in told["waits"]} == {"lost_turn#1", "patient#1"}

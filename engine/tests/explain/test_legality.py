@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import toron
 from toron.search.explain.deviations import deviations_of
 from toron.search.explain.explain import Wanted, explain
 from toron.search.explain.explanation import Explanation
@@ -111,3 +112,14 @@ def test_a_cancellation_is_legal_only_when_the_program_makes_it() -> None:
     assert cancelled("cancel patient#1/2", 1, ()) == [False]
     assert cancelled("cancel patient#1/2", 1, {"patient#1"}) == [True]
     assert cancelled("cancel hasty#1/2", 2, ()) == [True]
+
+
+def test_an_exploration_labels_one_run_of_each_cause() -> None:
+    found = toron.explore(KernelRef(FILE, "in_order"), seeds=range(4), strategy="random")
+    (cluster,) = found.failures
+    failure = cluster.outcome.failure
+    assert failure is not None
+    assert failure.legality is not None
+    assert failure.legality.startswith("beyond: ")
+    assert found.to_json()["failures"][0]["failure"]["legality"] == failure.legality
+    assert not cluster.outcome.differs_from(toron.replay(cluster.outcome.token))

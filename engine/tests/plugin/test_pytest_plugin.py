@@ -194,7 +194,6 @@ def test_marks_names_and_selection_mean_what_they_mean_for_any_test(
     result.assert_outcomes(passed=2, skipped=1, xfailed=1)
     result.stdout.fnmatch_lines(["2 kernels, 5 seeds, 0 failing, *"])
     pytester.runpytest("-m", "not toron").assert_outcomes(passed=1, deselected=3)
-    pytester.runpytest("--toron-seeds", "1").stdout.fnmatch_lines(["2 kernels, 2 seeds, *"])
     listed = pytester.runpytest("--collect-only", "-q", "-k", "holds")
     listed.stdout.fnmatch_lines(["test_marked.py::holds"])
 
@@ -279,7 +278,7 @@ def test_a_kernel_that_wants_fixtures_is_an_error_of_collection(
     result.stdout.fnmatch_lines([message])
 
 
-@pytest.mark.parametrize("mode", ["strict", "auto"])
+@pytest.mark.parametrize("mode", [pytest.param("strict", marks=pytest.mark.long), "auto"])
 def test_anyios_plugin_does_not_run_a_kernel_a_second_time(
     pytester: pytest.Pytester, mode: str
 ) -> None:
@@ -380,6 +379,7 @@ def _has_worker(pid: int) -> bool:
     return any(b"toron.search.worker" in line for line in lines)
 
 
+@pytest.mark.long
 def test_ctrl_c_prints_what_was_learned(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_bank="""
@@ -409,8 +409,9 @@ def test_ctrl_c_prints_what_was_learned(pytester: pytest.Pytester) -> None:
 
 
 def test_a_session_without_kernels_imports_nothing_and_says_nothing(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CHAOS_SEED", "of another tool")
     pytester.makepyfile(
         """
         import sys

@@ -1,6 +1,8 @@
-"""Branches: a fork goes on as the run would, under other chance, and replays from its token."""
+"""Branches: a fork goes on as the run would, by chance of its own, and replays from its token."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -19,7 +22,7 @@ from toron.search.pool import Request, Worker
 from toron.testing import replay
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-SALTS = range(4)
+SALTS = range(3)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +39,10 @@ def request(kernel: str, seed: int = 1) -> Request:
     ("kernel", "at_s"),
     [
         ("over_the_network", 2),
-        ("every_kind_of_chance", 1),
         ("with_faults", 5),
-        ("on_disk", 4),
-        ("that_looks_for_forks", 1),
+        pytest.param("every_kind_of_chance", 1, marks=pytest.mark.long),
+        pytest.param("on_disk", 4, marks=pytest.mark.long),
+        pytest.param("that_looks_for_forks", 1, marks=pytest.mark.long),
     ],
 )
 def test_a_branch_replays_from_its_token_to_the_same_digest(
@@ -131,6 +134,15 @@ def test_a_branch_can_be_branched_again(worker: Worker) -> None:
         assert replay(outcome.token).trace_digest == outcome.trace_digest
 
 
+@pytest.mark.parametrize("kernel", ["with_faults", pytest.param("on_disk", marks=pytest.mark.long)])
+def test_the_tape_of_a_branch_replays_it_as_well(worker: Worker, kernel: str) -> None:
+    branched = reseeded(request(kernel, seed=2), 4 * SECOND_NS, 1)
+    recorded = worker.execute(replace(branched, records_tape=True))
+    again = worker.execute(replace(branched, tape=tuple(recorded.tape)))
+    assert recorded.tape
+    assert again.outcome.trace_digest == recorded.outcome.trace_digest
+
+
 def test_a_world_with_threads_is_branched_from_the_start_and_says_so(worker: Worker) -> None:
     plain = worker.execute(request("in_threads")).outcome
     branching = branch(worker, request("in_threads"), int(0.6 * SECOND_NS), range(3))
@@ -198,12 +210,25 @@ def test_a_run_that_passes_has_nothing_inevitable(worker: Worker) -> None:
         inevitable(worker, request("by_no_chance"))
 
 
+def test_a_fork_that_the_system_refuses_is_an_error_and_no_failure_of_the_program() -> None:
+    with Worker(PROGRAMS / "branching.py", wall_limit_s=30) as worker:
+        assert worker.pid is not None
+        _, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+        # A slot that cannot be written: the branch cannot answer, and the others neither.
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (0, hard))
+        branching = branch(worker, request("by_no_chance"), SECOND_NS // 2, [1, 2])
+    assert {one.verdict for one in branching.branches} == {"inconclusive"}
+
+
 # Whatever is killed in the middle
 
 
 def children_of(pid: int) -> list[int]:
-    files = Path(f"/proc/{pid}/task").glob("*/children")  # a child belongs to a thread
-    return [int(child) for file in files for child in file.read_text().split()]
+    try:
+        listed = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    except FileNotFoundError:
+        return []
+    return [int(child) for text in listed for child in text.split()]
 
 
 def until(condition: object, seconds: float = 20) -> None:
@@ -236,6 +261,13 @@ class Command:
             level = [child for pid in level for child in children_of(pid)]
         return len(level) > 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     def all_gone(self) -> bool:
         return not any(_lives(pid) for pid in (self.worker, self.run, *self.branches))
 
@@ -249,32 +281,55 @@ def _lives(pid: int) -> bool:
 
 
 def test_a_killed_command_leaves_no_process() -> None:
-    command = Command("--branches", "3", "--jobs", "2")
-    assert len(command.branches) >= 1
-    command.process.kill()
-    command.process.communicate()
-    until(command.all_gone)
+    with Command("--branches", "3", "--jobs", "2") as command:
+        assert len(command.branches) >= 1
+        command.process.kill()
+        until(command.all_gone)
 
 
 @pytest.mark.parametrize("victim", ["worker", "run"])
 def test_a_killed_run_is_tried_again_and_then_given_up(victim: str) -> None:
-    command = Command("--seeds", "1:3")
-    os.kill(getattr(command, victim), signal.SIGKILL)
-    until(command.all_gone)
-    until(command._has_branches)
-    again = children_of(command.process.pid)[0]
-    os.kill(again if victim == "worker" else children_of(again)[0], signal.SIGKILL)
-    out, _ = command.process.communicate(timeout=20)
+    with Command("--seeds", "1:3") as command:
+        os.kill(getattr(command, victim), signal.SIGKILL)
+        until(command.all_gone)
+        until(command._has_branches)
+        again = children_of(command.process.pid)[0]
+        os.kill(again if victim == "worker" else children_of(again)[0], signal.SIGKILL)
+        out, _ = command.process.communicate(timeout=20)
     assert command.process.returncode == 4
     assert out.startswith("INCONCLUSIVE")
     assert "the run that was branched died" in out
 
 
 def test_a_killed_branch_is_tried_again() -> None:
-    command = Command("--seeds", "1:2")
-    os.kill(command.branches[0], signal.SIGKILL)
-    until(lambda: [pid for pid in children_of(command.run) if pid not in command.branches])
-    os.kill(children_of(command.run)[0], signal.SIGKILL)
-    out, _ = command.process.communicate(timeout=20)
+    with Command("--seeds", "1:2") as command:
+        os.kill(command.branches[0], signal.SIGKILL)
+        until(lambda: [pid for pid in children_of(command.run) if pid not in command.branches])
+        os.kill(children_of(command.run)[0], signal.SIGKILL)
+        out, _ = command.process.communicate(timeout=20)
     assert command.process.returncode == 4
     assert "killed by SIGKILL" in out
+
+
+def test_ctrl_c_prints_what_was_learned(tmp_path: Path) -> None:
+    program = f"{PROGRAMS / 'branching.py'}::that_hangs_in_one_branch"
+    asked = ["branch", program, "--at", "1", "--seeds", "1:9", "--jobs", "2", "--json"]
+    with (
+        (tmp_path / "out").open("w") as out,
+        subprocess.Popen([sys.executable, "-m", "toron", *asked], stdout=out) as process,
+    ):
+        until(lambda: _stuck_branches(process.pid) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    told = json.loads((tmp_path / "out").read_text())
+    assert told["interrupted"]
+    assert all(one["verdict"] == "pass" for one in told["branches"])
+
+
+def _stuck_branches(command: int) -> int:
+    """How many of the branches have used more CPU time than any that does not hang."""
+    level = [command]
+    for _ in range(3):
+        level = [child for pid in level for child in children_of(pid)]
+    used = [Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split() for pid in level]
+    return sum(int(fields[11]) > 30 for fields in used)

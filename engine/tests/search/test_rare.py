@@ -51,6 +51,7 @@ def test_a_run_that_is_not_forked_is_the_plain_run(worker: Worker) -> None:
     assert run.outcome.token == plain.token
 
 
+@pytest.mark.long
 def test_the_budget_of_runs_is_kept_whatever_is_forked(worker: Worker) -> None:
     search = RareSearch("over_the_network", range(17), 0, "portfolio", energy=5)
     assert len(list(search_rare(search, lambda _: worker))) == 17

@@ -36,7 +36,7 @@ def shrink_first(kernel: str, chaos_seed: int = 0) -> Shrunk:
     assert result.finished
     assert len(result.outcome.token) < TOKEN_MAX
     assert Token.decode(result.outcome.token).tape == result.deviations
-    assert toron.replay(result.outcome.token) == result.outcome
+    assert not toron.replay(result.outcome.token).differs_from(result.outcome)
     return result
 
 
@@ -73,7 +73,7 @@ def test_what_always_fails_needs_nothing_and_no_seed() -> None:
 def test_what_is_shrunk_stays_as_it_is_and_what_passes_is_refused() -> None:
     reference = KernelRef(PROGRAMS / "shrinkable.py", "on_asyncios_own_order")
     first = toron.shrink(toron.run(reference, seed=1), jobs=2)
-    assert toron.shrink(first.token) == first
+    assert not toron.shrink(first.token).differs_from(first)
     calm = toron.run(KernelRef(PROGRAMS / "shrinkable.py", "idle"), seed=1)
     with pytest.raises(toron.BadKernel, match="nothing to shrink"):
         toron.shrink(calm)
@@ -200,6 +200,7 @@ def test_input_that_cannot_be_shrunk_names_the_fix(toron_command: Command) -> No
         ("schedule worker#2/14", 1, "step 14 of worker#2 runs one place later than its turn"),
         ("schedule.io fd7", 3, "descriptor fd7 is served 3 places later"),
         ("stall arrival~2", 2_500_000, "stands still for 2.5 ms, until the next arrival"),
+        ("data.draw 3", 1234, "draw 3 of draw is 1234 above the simplest"),
         ("cancel worker#1/3+", 1, "step 3 of worker#1, as it wakes, is cancelled"),
         ("cancel worker#1/3", 2, "meets its timeout number 1"),
         ("chaos.fault partitions 1", 250, "takes place, for 25.0% of its planned time"),

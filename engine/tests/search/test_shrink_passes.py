@@ -127,6 +127,12 @@ def test_the_budget_ends_it_with_the_best_so_far() -> None:
     assert fails(dict(result.deviations))
 
 
+def test_the_smallest_budget_is_the_run_and_its_tape() -> None:
+    whole = long_tape(20)
+    result = Shrinker(World(lambda _: "bug", whole), 1, 1).shrink(FIRST_REQUEST)
+    assert (result.runs, result.finished, result.deviations) == (2, False, whole)
+
+
 def test_ctrl_c_ends_it_with_the_best_so_far() -> None:
     whole = long_tape(200)
     world = World(lambda tape: "bug" if len(tape) >= 20 else "", whole)
@@ -165,6 +171,21 @@ def test_packets_whose_delays_matter_together_are_left_to_the_seed() -> None:
         return "bug" if tape.get("seeded net.latency") or len(tape) > 80 else ""
 
     assert shrunk(fails, whole)[0] == (("seeded net.latency", 1),)
+
+
+def test_draws_of_data_move_up_when_one_before_them_goes() -> None:
+    """A list of numbers, each behind a draw that says whether there is one more."""
+
+    def drawn(tape: dict[str, int]) -> list[int]:
+        numbers, at = [], 1
+        while tape.get(f"data.draw {at}"):
+            numbers.append(tape.get(f"data.draw {at + 1}", 0))
+            at += 2
+        return numbers
+
+    whole = tuple((f"data.draw {at}", 1 if at % 2 else at) for at in range(1, 21))
+    fails: Fails = lambda tape: "bug" if max(drawn(tape), default=0) >= 7 else ""  # noqa: E731
+    assert drawn(dict(shrunk(fails, whole)[0])) == [7]
 
 
 def test_where_nothing_can_be_deleted_a_simple_run_is_looked_for_anew() -> None:

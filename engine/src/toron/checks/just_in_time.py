@@ -38,6 +38,8 @@ Came = tuple[int, int] | None
 """The kind of the operation that was placed last, and the state before it."""
 Node = tuple[int, int, int, int, Path, Came]
 """Moment, open operations with a place, lost ones with a place, state, and how it came here."""
+_THEN_LOST: Came = (-1, -1)
+"""Marks a node whose operations that never ended are still to be tried."""
 
 
 @dataclass(slots=True)
@@ -214,7 +216,12 @@ class JustInTime:
             steps += 1
             if steps > steps_max:
                 return self._ended("unknown", steps_max, best)
-            node = self._settled(stack.pop())
+            node = stack.pop()
+            if node[-1] is _THEN_LOST:
+                stack += self._lost_next(node)
+                steps += self._moments[node[0]].lost // 8  # what looking at each of them costs
+                continue
+            node = self._settled(node)
             at, live, lost, state, path, _ = node
             if at == len(seen):
                 return self._ended("order", steps, (at, 0, state, path))
@@ -222,7 +229,8 @@ class JustInTime:
                 continue
             if (at, live.bit_count()) > best[:2]:
                 best = (at, live.bit_count(), state, path)
-            stack += self._lost_next(node)
+            if self._moments[at].lost:
+                stack.append((at, live, lost, state, path, _THEN_LOST))
             stack += self._open_next(node)
         return self._ended("none", steps, best)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Hashable, Iterable, Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 from toron.checks.history import UNKNOWN, Operation, shown
@@ -81,6 +82,30 @@ class Model:
         return shown(state)
 
 
+class _Unread:
+    """The type of `UNREAD`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "(a value that nobody read)"
+
+
+UNREAD = _Unread()
+"""Stands for every value that no operation asks for: which of them is there makes no difference."""
+
+
+def _asked_for(operations: Sequence[Operation], reads: tuple[str, ...]) -> frozenset[Any]:
+    """The values that a read answered, or that a `cas` compared with."""
+    found: set[Any] = set()
+    for operation in operations:
+        if operation.op in reads:
+            found.add(operation.result)
+        elif operation.op == "cas" and isinstance(operation.arg, tuple):
+            found.update(operation.arg[:-1])
+    return frozenset(found)
+
+
 def _unknown(model: Model, op: str, arg: Any, known: str) -> BadHistory:
     return BadHistory(f"the {model.name} model has no {op}({arg!r}); it knows {known}")
 
@@ -99,6 +124,18 @@ class Register(Model):
 
     def __init__(self, initial: Hashable = None) -> None:
         self.initial = initial
+        self._asked: frozenset[Any] | None = None
+
+    def bind(self, operations: Sequence[Operation]) -> Model:
+        """The same that takes all values that nobody read for one."""
+        if type(self) is not Register:
+            return self  # another class may ask for more
+        bound = copy(self)
+        bound._asked = _asked_for(operations, ("read",))
+        return bound
+
+    def _kept(self, value: Any) -> Any:
+        return value if self._asked is None or value in self._asked else UNREAD
 
     def observes(self, op: str, arg: Any, result: Any) -> bool:
         """A read, and a `cas` that did not swap."""
@@ -109,11 +146,11 @@ class Register(Model):
         if op == "read":
             return result is UNKNOWN or result == state, state
         if op == "write":
-            return True, arg
+            return True, self._kept(arg)
         if op == "cas":
             old, new = _pair(self, op, arg, self._KNOWN)
             swaps = state == old
-            return result is UNKNOWN or bool(result) == swaps, new if swaps else state
+            return result is UNKNOWN or bool(result) == swaps, self._kept(new) if swaps else state
         raise _unknown(self, op, arg, self._KNOWN)
 
 
@@ -133,6 +170,18 @@ class KeyValue(Model):
 
     def __init__(self, initial: Hashable = None) -> None:
         self.initial = initial
+        self._asked: frozenset[Any] | None = None
+
+    def bind(self, operations: Sequence[Operation]) -> Model:
+        """The same that takes all values that nobody read for one, if none is appended to."""
+        if type(self) is not KeyValue or any(one.op == "append" for one in operations):
+            return self  # another class may ask for more, and so does who appends
+        bound = copy(self)
+        bound._asked = _asked_for(operations, ("get", "read"))
+        return bound
+
+    def _kept(self, value: Any) -> Any:
+        return value if self._asked is None or value in self._asked else UNREAD
 
     def partition(self, op: str, arg: Any) -> Hashable:
         """The key."""
@@ -151,14 +200,16 @@ class KeyValue(Model):
         if op in ("get", "read"):
             return result is UNKNOWN or result == state, state
         if op in ("put", "write"):
-            return True, arg[1]
+            return True, self._kept(arg[1])
         if op == "delete":
             return True, None
         if op == "append":
             return True, arg[1] if state is None else state + arg[1]
         if op == "cas":
             swaps = state == arg[1]
-            return result is UNKNOWN or bool(result) == swaps, arg[2] if swaps else state
+            return result is UNKNOWN or bool(result) == swaps, self._kept(
+                arg[2]
+            ) if swaps else state
         raise _unknown(self, op, arg, self._KNOWN)
 
 

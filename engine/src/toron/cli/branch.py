@@ -7,10 +7,11 @@ import json
 import sys
 from typing import Any
 
-from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE
+from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE, INTERRUPTED
 from toron.cli.options import (
     SEED_HELP,
     add_kernel,
+    add_strategy,
     add_verb,
     chaos_seed_of,
     reference_of,
@@ -32,6 +33,7 @@ def add(verbs: Any) -> None:
     """Declare the verb."""
     verb = add_verb(verbs, "branch", _branch, "fork a running world, each copy under its own seed")
     add_kernel(verb)
+    add_strategy(verb)
     verb.add_argument("--seed", help="the run: " + SEED_HELP.format(variable="SIM_SEED"))
     verb.add_argument("--at", type=float, metavar="SECONDS", help="virtual time of the fork")
     verb.add_argument(
@@ -69,6 +71,7 @@ def _branch(options: argparse.Namespace) -> int:
         reference,
         seed=seed,
         chaos_seed=chaos_seed,
+        strategy=options.strategy,
         at=options.at,
         branches=salts,
         jobs=options.jobs,
@@ -80,6 +83,8 @@ def _branch(options: argparse.Namespace) -> int:
         print(json.dumps(branching.to_json()))
     else:
         _print(branching, reference)
+    if branching.interrupted:
+        return INTERRUPTED
     if branching.failing:
         return FAILED
     return INCONCLUSIVE if branching.inconclusive else HOLDS
@@ -102,6 +107,7 @@ def _inevitable(
         reference,
         seed=seed,
         chaos_seed=chaos_seed,
+        strategy=options.strategy,
         points=options.points,
         branches=20 if options.branches is None else options.branches,
         jobs=options.jobs,
@@ -149,6 +155,7 @@ def _print_inevitability(found: Inevitability, reference: KernelRef) -> None:
 def _print(branching: Branching, reference: KernelRef) -> None:
     failing, unclear = len(branching.failing), len(branching.inconclusive)
     verdict = "FAIL" if failing else "INCONCLUSIVE" if unclear else "PASS"
+    verdict = "INTERRUPTED" if branching.interrupted else verdict
     print(
         f"{verdict}  {reference}  seed {branching.sim_seed}, chaos seed {branching.chaos_seed}, "
         f"branched at {branching.at_ns / SECOND_NS:g} s: {len(branching.branches)} branches, "

@@ -19,6 +19,7 @@ from toron.cli.options import (
 )
 from toron.cli.printing import print_failure, property_line
 from toron.errors import BadKernel
+from toron.search.explain.labels import label_failures
 from toron.search.explore import Exploration, Search, explore
 from toron.search.references import KernelRef
 from toron.search.strategies import EXPLORED
@@ -51,6 +52,7 @@ def _explore(options: argparse.Namespace) -> int:
     exploration = explore(
         search, progress.as_events if options.stream else progress.on_terminal(len(seeds))
     )
+    label_failures(exploration, reference)
     progress.clear_terminal()
     if options.stream:
         progress.emit("end", **exploration.to_json())

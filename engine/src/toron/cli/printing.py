@@ -65,3 +65,5 @@ def print_failure(outcome: Outcome) -> None:
         print(f"    {line}")
     if failure.where:
         print(f"    {failure.where}")
+    if failure.legality is not None:
+        print(f"    {failure.legality}")

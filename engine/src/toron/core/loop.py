@@ -402,12 +402,7 @@ class SimLoop(asyncio.SelectorEventLoop):
             deadline_ns = max(clock.now_ns, _due_ns(scheduled[0]))
         self._toron_trace.host = "net"
         self._process_events(self._toron_selector.select_until(deadline_ns))  # type: ignore[attr-defined]
-        now = (MONOTONIC_BASE_NS + clock.now_ns) / SECOND_NS + self._clock_resolution
-        due: list[Any] = []
-        while scheduled and scheduled[0]._when < now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            due.append(handle)
+        due = self._take_due()
         if len(due) > 1 and self._toron.choices.stalls:
             due = self._reorder(due)
         ready.extend(due)
@@ -539,12 +534,33 @@ class SimLoop(asyncio.SelectorEventLoop):
             (timer for timer in scheduled if timer.name.startswith(own) and _is_timeout(timer)),
             key=lambda timer: timer.number,
         )
-        value = self._toron.choices.cancel(f"{own}{task.toron_steps}", len(timers))
+        point = f"{own}{task.toron_steps}"
+        value = self._toron.choices.cancel(point, len(timers))
         if value == 1:
             self._inject(task)
         elif value > 1:
-            timers[value - 2]._when = self.time()
-            heapq.heapify(scheduled)
+            self._expire(timers[value - 2], is_new=timers[value - 2].name == point)
+
+    def _expire(self, timer: SimTimer, *, is_new: bool) -> None:
+        """Stand still until a timeout is due, as if what came before had taken so long.
+
+        What is due by then comes before all that the tick has made ready, because time has passed
+        since the tick began; a timer set in this very step is first looked at in the next tick.
+        """
+        self._toron.baton.stand_still(_due_ns(timer))
+        if not is_new:
+            self._ready.extendleft(reversed(self._take_due()))  # type: ignore[attr-defined]
+
+    def _take_due(self) -> list[Any]:
+        """The timers that are due, taken off the heap in the order of their deadlines."""
+        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        now = (MONOTONIC_BASE_NS + self._toron_clock.now_ns) / SECOND_NS + self._clock_resolution
+        due: list[Any] = []
+        while scheduled and scheduled[0]._when < now:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            due.append(handle)
+        return due
 
     def _cancel_as_it_wakes(self, task: SimTask, handle: Any) -> None:
         """A cancellation meets a task that has its result, and has not gone on yet."""

@@ -161,7 +161,8 @@ class Wakes:
                 note.timer, note.name = handle.number, handle.name
             if isinstance(task, SimTask):
                 note.cancelled_by, note.cancelled_at = self._cancelled.pop(task, (0, ""))
-            self.notes.append(note)
+            if not self._trace.is_full():
+                self.notes.append(note)
             step(handle)
             if isinstance(task, SimTask) and not task.done():
                 stack = suspended_stack(task)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from toron.pytest_plugin.items import LEARNED, MARK, KernelItem
-from toron.pytest_plugin.settings import HELP, settings_of, token_of
+from toron.pytest_plugin.settings import HELP, check_configuration, token_of
 
 if TYPE_CHECKING:
     from toron.search.references import Token
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.pluginmanager.register(_Tally(config), "toron-tally")
     with _usage_errors():
-        settings_of(config, [])
+        check_configuration(config)
         token_of(config)
 
 

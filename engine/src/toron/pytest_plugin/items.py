@@ -174,7 +174,7 @@ class KernelItem(pytest.Item):
             for line in self._cause(reference, number, cluster, confirm=not exploration.interrupted)
         ]
         if story:
-            story += ["", "`toron shrink` and `toron trace` take the same token"]
+            story += ["", "`toron explain`, `toron shrink` and `toron trace` take the same token"]
         left_out = len(exploration.failures) - _CAUSES_SHOWN
         if left_out > 0:
             story += ["", f"{left_out} further causes: toron explore {reference} shows them all"]

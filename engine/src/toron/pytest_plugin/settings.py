@@ -38,6 +38,16 @@ class Settings:
     jobs: int = 1
 
 
+def check_configuration(config: pytest.Config) -> None:
+    """ValueError for a bad option or line of the configuration.
+
+    The environment is looked at with the first kernel: in a project without any, CHAOS_SEED may be
+    somebody else's.
+    """
+    written = {name: config.getini(f"toron_{name}") for name in HELP}
+    _checked({**written, **_options(config)})
+
+
 def settings_of(
     config: pytest.Config, marks: Iterable[pytest.Mark], seeds_asked: int | None = None
 ) -> Settings:
@@ -46,7 +56,7 @@ def settings_of(
     The command line has the last word, then the environment (CHAOS_SEED), then the closest mark,
     then what the kernel itself asks for, then the configuration.
     """
-    given: dict[str, Any] = {name: config.getini(f"toron_{name}") for name in HELP}
+    given = {name: config.getini(f"toron_{name}") for name in HELP}
     given["seeds"] = seeds_asked or given["seeds"]
     for mark in marks:
         if mark.args or set(mark.kwargs) - set(HELP):
@@ -56,9 +66,16 @@ def settings_of(
             )
         given.update(mark.kwargs)
     given["chaos_seed"] = os.environ.get("CHAOS_SEED") or given["chaos_seed"]
-    for name in HELP:
-        option = config.getoption(f"toron_{name}")
-        given[name] = given[name] if option is None else option
+    return _checked({**given, **_options(config)})
+
+
+def _options(config: pytest.Config) -> dict[str, Any]:
+    """What the command line says."""
+    given = {name: config.getoption(f"toron_{name}") for name in HELP}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _checked(given: dict[str, Any]) -> Settings:
     jobs = _seed(given["jobs"] if given["jobs"] != "" else 1, "jobs")
     if jobs < 1:
         raise ValueError(f"jobs {jobs} must be at least 1")

@@ -29,6 +29,8 @@ def why(outcome: Outcome) -> list[str]:
     if failure.where:
         lines.append(f"    {failure.where}")
         lines += _source_line(failure.where)
+    if failure.legality:
+        lines.append(f"    {failure.legality}")
     lines += [f"    fault: {line}" for line in outcome.faults]
     return lines
 

@@ -159,6 +159,7 @@ class Branching:
     """Whether the branches are forks; if not, each was executed from the start."""
     note: str = ""
     """Why they are not."""
+    interrupted: bool = False
     elapsed_s: float = 0.0
 
     @property
@@ -172,13 +173,13 @@ class Branching:
         return self._with("inconclusive")
 
     def _with(self, verdict: str) -> list[int]:
-        both = zip(self.salts, self.branches, strict=False)
+        both = zip(self.salts, self.branches, strict=True)
         return [salt for salt, outcome in both if outcome.verdict == verdict]
 
     def causes(self) -> list[list[tuple[int, Outcome]]]:
         """What failed or was cut short, by number, grouped by kind and place."""
         groups: dict[tuple[str, str], list[tuple[int, Outcome]]] = {}
-        for salt, outcome in zip(self.salts, self.branches, strict=False):
+        for salt, outcome in zip(self.salts, self.branches, strict=True):
             if outcome.failure is not None:
                 cause = outcome.failure.kind, outcome.failure.where
                 groups.setdefault(cause, []).append((salt, outcome))
@@ -198,13 +199,14 @@ class Branching:
             "at_ns": self.at_ns,
             "branches": [
                 {**outcome.to_json(), "branch": salt}
-                for salt, outcome in zip(self.salts, self.branches, strict=False)
+                for salt, outcome in zip(self.salts, self.branches, strict=True)
             ],
             "distinct_digests": self.distinct_digests,
             "failing": self.failing,
             "inconclusive": self.inconclusive,
             "forked": self.forked,
             "note": self.note,
+            "interrupted": self.interrupted,
             "seconds": round(self.elapsed_s, 3),
         }
 
@@ -218,48 +220,55 @@ def branch(
     jobs: int = 1,
     on_branch: Callable[[int, Outcome], None] | None = None,
 ) -> Branching:
-    """Branch ``base`` at ``at_ns``; BadKernel when the run ends before."""
+    """Branch ``base`` at ``at_ns``; BadKernel when the run ends before.
+
+    Ctrl-C ends it early, with the branches that are known by then.
+    """
     begin = time.perf_counter()
     branching = Branching(base.name, base.sim_seed, base.chaos_seed, at_ns, list(salts))
+    found: dict[int, Outcome] = {}
 
     def hear(_at_ns: int, salt: int, outcome: Outcome) -> None:
+        found[salt] = outcome
         if on_branch is not None:
             on_branch(salt, outcome)
 
-    with_itself = ITSELF in salts
-    points = [(at_ns, salts)]
-    branched = fork_run(worker, base, points, jobs=jobs, goes_on=with_itself, hear=hear)
-    if branched.died is not None:
-        return _given_up(worker, base, branching, branched)
-    if not branched.turns:
-        raise BadKernel(_too_late(worker, base, at_ns, branched.itself))
-    if branched.itself is not None:
-        hear(at_ns, ITSELF, branched.itself)
-    found = {salt: outcome for (_, salt), outcome in branched.outcomes.items()}
-    if branched.itself is not None:
-        found[ITSELF] = branched.itself
-    if not branched.turns[0].forks:
-        branching.forked = False
-        branching.note = _why_slow(branched.turns[0])
-        rest = [salt for salt in salts if salt not in found]
-        for salt, outcome in from_start(worker, base, at_ns, rest, jobs=jobs):
-            found[salt] = outcome
-            hear(at_ns, salt, outcome)
-    branching.branches = [found[salt] for salt in salts]
+    try:
+        _find(worker, base, branching, jobs, found, hear)
+    except KeyboardInterrupt:
+        branching.interrupted = True
+        branching.salts = [salt for salt in salts if salt in found]
+    branching.branches = [found[salt] for salt in branching.salts]
     branching.elapsed_s = time.perf_counter() - begin
     return branching
 
 
-def _given_up(worker: Worker, base: Request, branching: Branching, branched: Branched) -> Branching:
-    """The run died again and again: of the branches that are missing nothing is known."""
-    assert branched.died is not None
-    for salt in branching.salts:
-        outcome = branched.outcomes.get((branching.at_ns, salt))
-        if outcome is None:
-            request = reseeded(base, branching.at_ns, salt)
-            outcome = worker.cut_short(request, *branched.died).outcome
-        branching.branches.append(outcome)
-    return branching
+def _find(
+    worker: Worker,
+    base: Request,
+    branching: Branching,
+    jobs: int,
+    found: dict[int, Outcome],
+    hear: Hear,
+) -> None:
+    """Execute all branches of ``branching``, by forks if they can be."""
+    at_ns, salts = branching.at_ns, branching.salts
+    goes_on = ITSELF in salts
+    branched = fork_run(worker, base, [(at_ns, salts)], jobs=jobs, goes_on=goes_on, hear=hear)
+    if branched.itself is not None and branched.turns:
+        hear(at_ns, ITSELF, branched.itself)
+    rest = [salt for salt in salts if salt not in found]
+    if branched.died is not None:  # again and again: of what is missing nothing is known
+        for salt in rest:
+            request = reseeded(base, at_ns, salt)
+            hear(at_ns, salt, worker.cut_short(request, *branched.died).outcome)
+    elif not branched.turns:
+        raise BadKernel(_too_late(worker, base, at_ns, branched.itself))
+    elif not branched.turns[0].forks:
+        branching.forked = False
+        branching.note = _why_slow(branched.turns[0])
+        for salt, outcome in from_start(worker, base, at_ns, rest, jobs=jobs):
+            hear(at_ns, salt, outcome)
 
 
 def _why_slow(turn: Turn) -> str:

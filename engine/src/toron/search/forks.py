@@ -17,6 +17,7 @@ import functools
 import math
 import os
 import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,15 @@ from toron.world.disk.real import POSIX
 
 _libc = ctypes.PyDLL(None)  # keeps the interpreter's lock across the call: there is one thread
 _ATTEMPTS_MAX = 2
+
+
+def reporting(answers: int, act: Callable[[], None]) -> None:
+    """Do ``act``; what fails in it is a failure of Toron's and must not reach the program."""
+    try:
+        act()
+    except Exception:  # noqa: BLE001  (reported to whoever asked, then the process ends)
+        write_frame(answers, {"kind": "error", "message": traceback.format_exc(limit=20)})
+        os._exit(0)
 
 
 @dataclass(slots=True)
@@ -105,7 +115,8 @@ class Forks:
         last_ns = max(at_ns for at_ns, _ in self.points)
         for at_ns, salts in self.points:
             is_last = at_ns == last_ns
-            turns.at(at_ns, functools.partial(self._turn, run, at_ns, salts, is_last))
+            act = functools.partial(self._turn, run, at_ns, salts, is_last)
+            turns.at(at_ns, functools.partial(reporting, self.answers, act))
 
     def _turn(self, run: Run, at_ns: int, salts: Sequence[int], is_last: bool) -> None:
         edge = run.edge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from toron.core.wakes import Stall, Wake
@@ -80,9 +80,16 @@ class Outcome:
     def differs_from(self, other: Outcome) -> bool:
         """Whether two executions of one seed behaved differently.
 
-        The token is no behaviour: it also names the file's content at the time.
+        The token is no behaviour: it also names the file's content at the time. Nor is what was
+        found out about a failure afterwards.
         """
-        return {**self.to_json(), "token": ""} != {**other.to_json(), "token": ""}
+        return self._behaviour() != other._behaviour()
+
+    def _behaviour(self) -> Outcome:
+        failure = self.failure
+        if failure is not None:
+            failure = replace(failure, legality=None)
+        return replace(self, token="", failure=failure)
 
     @property
     def was_cut_short(self) -> bool:

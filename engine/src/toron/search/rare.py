@@ -1,9 +1,9 @@
-"""Forks a run where it comes into a state that no run before it was in.
+"""Forks a run where it comes into a state that few runs before it were in.
 
 Starting over spends most of a run on what every run does. Here a run is copied where it is about to
-leave a state that is new: on some host, the set of places at which its tasks wait. The copies go on
-under salts of their own, look for new states themselves and may be copied in turn, as long as the
-energy lasts that a run is given (moonpool's explorer does so in Rust). What was seen is kept in
+leave a state that is rare: on some host, the set of places at which its tasks wait. The copies go
+on under salts of their own, look for rare states themselves and may be copied in turn, as long as
+the energy lasts that a run is given (moonpool's explorer does so in Rust). What was seen is kept in
 memory that all executions of a worker share, so the first run only learns what is common.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from toron.core.loop import SimTask
 from toron.search.execute import Run
-from toron.search.forks import Copies
+from toron.search.forks import Copies, reporting
 from toron.search.frames import write_frame
 
 _KNOWN_TO_ASYNCIO: Any = vars(asyncio.tasks).get(
@@ -24,6 +24,7 @@ _KNOWN_TO_ASYNCIO: Any = vars(asyncio.tasks).get(
 )
 """Its set of tasks, by its name in Python 3.11 or later ones."""
 _SLOTS = 1 << 20
+_COUNT_MAX = 255
 _HEAD = 24
 """Before the slots: how many states were seen, how much energy is left, the last salt."""
 SEEN_AT, _ENERGY, _SALT = 0, 8, 16
@@ -43,14 +44,19 @@ class Memory:
         """Set one of the counters."""
         self._map[at : at + 8] = value.to_bytes(8, "big")
 
-    def is_new(self, state: int) -> bool:
-        """Whether ``state`` is seen for the first time, which it is from now on no more."""
+    def is_rare(self, state: int) -> bool:
+        """Count ``state`` once more; whether this is its first, second, fourth, eighth, ... time.
+
+        So what is common is hardly forked any more, and what is seldom is, more than once.
+        """
         slot = _HEAD + state % _SLOTS
-        if self._map[slot]:
+        count = self._map[slot] + 1
+        if count > _COUNT_MAX:
             return False
-        self._map[slot] = 1
-        self.set(SEEN_AT, self.get(SEEN_AT) + 1)
-        return True
+        self._map[slot] = count
+        if count == 1:
+            self.set(SEEN_AT, self.get(SEEN_AT) + 1)
+        return count & (count - 1) == 0
 
 
 SEEN = Memory()
@@ -104,7 +110,10 @@ class RareForks:
         if not self.memory.get(SEEN_AT):
             self.energy = 0  # everything is new to the first
         self.memory.set(_ENERGY, self.energy)
-        run.baton.turns.at(0, self._turn)
+        run.baton.turns.at(0, self._reported)
+
+    def _reported(self) -> None:
+        reporting(self.answers, self._turn)
 
     def _turn(self) -> None:
         run, at_ns = self._run, self._at_ns
@@ -113,11 +122,11 @@ class RareForks:
             tasks = [task for loop in run.shared.loops for task in asyncio.all_tasks(loop)]
             # A look costs as much as a few steps: asyncio walks over the tasks that have ended too.
             self._next_look = run.shared.steps + len(tasks) + len(_KNOWN_TO_ASYNCIO) // 2
-            new = [state for state in self._places.states(tasks) if self.memory.is_new(state)]
-            if new and self.memory.get(_ENERGY):
+            rare = [state for state in self._places.states(tasks) if self.memory.is_rare(state)]
+            if rare and self.memory.get(_ENERGY):
                 self._fork(at_ns)
         self._at_ns = turns.beyond_ns
-        turns.at(self._at_ns, self._turn)
+        turns.at(self._at_ns, self._reported)
 
     def _fork(self, at_ns: int) -> None:
         run, memory = self._run, self.memory

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +35,8 @@ from toron.search.shrink_passes import (
 )
 
 BUDGET_RUNS = 500
+_RUNS_MIN = 2
+"""The run itself, and once more from its tape."""
 _LONGER_THAN = 4
 _AND_SECONDS = 60
 """A candidate may take four times as long as the failure did, and a minute, in virtual time."""
@@ -131,7 +134,7 @@ class Shrinker:
         self, run: Callable[[Sequence[Request]], list[Execution]], budget: int, jobs: int
     ) -> None:
         self._run = run
-        self._budget = budget
+        self._budget = max(_RUNS_MIN, budget)
         self._jobs = jobs
         self._answers: dict[Request, Execution] = {}
         self._counted: set[Request] = set()
@@ -207,13 +210,16 @@ class Shrinker:
             ahead = [replace(request, tape=tape) for tape in walk.ahead(self._jobs - 1)]
         return self._judge(request, self._ask(request, ahead))
 
-    def _judge(self, request: Request, execution: Execution) -> Tape | None:
+    def _judge(
+        self, request: Request, execution: Execution, *, may_be_equal: bool = False
+    ) -> Tape | None:
         assert self._best.tape is not None
         outcome, met = execution.outcome, tuple(execution.tape)
         if not is_same(outcome.failure, self._wanted):
             self._note(outcome)
             return None
-        if size_of(met) > size_of(self._best.tape) or request == self._best:
+        size, least = size_of(met), size_of(self._best.tape)
+        if size > least or (size == least and not may_be_equal):
             return None
         self._best = replace(request, tape=met)
         self.shrunk.outcome, self.shrunk.request = outcome, self._best
@@ -234,8 +240,10 @@ class Shrinker:
             replace(best, sim_seed=0),
             replace(best, chaos_seed=0),
         ):
-            if request != self._best and self._judge(request, self._ask(request)) is not None:
-                break
+            if request != best:
+                found = self._judge(request, self._ask(request), may_be_equal=True)
+                if found is not None:
+                    break
 
     def _ask(self, request: Request, ahead: Sequence[Request] = ()) -> Execution:
         """The answer to ``request``; processes that would idle take what may be asked next."""
@@ -259,13 +267,17 @@ def shrink(reference: KernelRef, token: Token, *, budget: int, jobs: int) -> Shr
         tape=token.tape,
         reseeds=token.reseeds,
     )
-    with WorkerLanes(jobs) as lanes:
+    # In this order: after Ctrl-C the workers end first, then the threads that wait for them, and
+    # then another worker is started, which must not get a descriptor that such a thread reads.
+    with ThreadPoolExecutor(jobs) as threads, WorkerLanes(jobs) as lanes:
 
         def work(request: Request, lane: int) -> Execution:
             return lanes.get(lane, reference.path, "only").execute(request)
 
         def run(requests: Sequence[Request]) -> list[Execution]:
-            return list(lanes.run(requests, work))
+            if len(requests) == 1:
+                return [work(requests[0], 0)]
+            return list(threads.map(work, requests, range(len(requests))))
 
         shrunk = Shrinker(run, budget, jobs).shrink(first)
     with Worker(reference.path) as fresh:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from toron.core.tape import SEEDED, Deviation, sort_of
 
@@ -35,6 +35,8 @@ _ANEW_TRIES, _ANEW_UP_TO = 24, 3
 ANEW_FROM = 7
 """Shorter tapes are what people can read."""
 _PAIRS_UP_TO = 9
+_GAPS = (2, 3, 4)
+"""Of so many draws an element of a list is made: that there is one, and what it is."""
 _EARLIER_TRIED = 3
 _NUMBERS = re.compile(r"\d+")
 
@@ -267,6 +269,32 @@ def _lower_pair(tape: Tape, first: str, second: str) -> Pass:
     return tape
 
 
+def close_gaps(tape: Tape) -> Pass:
+    """Take draws of data out of their sequence, so that all later ones move up."""
+    for key in [key for key, _ in reversed(tape) if _family_of(key) == "data"]:
+        label, first = label_of(key), _number_of(key)
+        for count in _GAPS:
+            if key in dict(tape):
+                found = yield tuple(_moved_up(tape, label, first, count))
+                if found is not None:
+                    tape = found
+                    break
+    return tape
+
+
+def _moved_up(tape: Tape, label: str, first: int, count: int) -> Iterator[Deviation]:
+    for key, value in tape:
+        if label_of(key) != label or _number_of(key) < first:
+            yield key, value
+        elif _number_of(key) >= first + count:
+            yield f"{label} {_number_of(key) - count}", value
+
+
+def _number_of(key: str) -> int:
+    """The position of a draw in its sequence."""
+    return int(key.rpartition(" ")[2])
+
+
 def earlier(tape: Tape) -> Pass:
     """Let a deviation befall an earlier step, an earlier task, an earlier packet."""
     for key in [key for key, _ in tape]:
@@ -295,5 +323,5 @@ def _earlier_keys(key: str) -> list[str]:
 FIRST = (nothing, by_seed, only_one_kind, drop_kinds, sample)
 DELETING = (drop_kinds, sample, delete_runs)
 """Repeated until they delete nothing more, and only then"""
-LOWERING = (flatten, lower_values, lower_pairs, earlier)
+LOWERING = (flatten, lower_values, lower_pairs, close_gaps, earlier)
 """values are lowered, because a value costs more runs than a deviation."""

@@ -43,7 +43,7 @@ def words_of(key: str, value: int) -> str:
         case "seeded", _:
             return f"{_SORTS.get(entity, entity)} are what the seed draws"
         case "data", _:
-            return f"the program draws {value} more than the simplest for {detail or entity}"
+            return f"draw {entity} of {detail or family} is {value} above the simplest"
         case _:
             return f"choice {entity} of {label} is {value} above the harmless one"
 

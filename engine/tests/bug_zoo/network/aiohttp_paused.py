@@ -44,7 +44,7 @@ async def copy(session):
 async def main():
     """Four files."""
     server = await asyncio.start_server(answer, HOST, PORT)
-    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
         for _ in range(4):
             await copy(session)
     await asyncio.sleep(1)  # the server sees that it has gone

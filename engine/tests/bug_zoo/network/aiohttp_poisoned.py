@@ -29,7 +29,8 @@ async def answer(reader, writer):
 async def main():
     """Five polls."""
     server = await asyncio.start_server(answer, HOST, PORT)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=2)) as session:
+    quick = aiohttp.ClientTimeout(total=None, sock_read=2)
+    async with aiohttp.ClientSession(timeout=quick) as session:
         for _ in range(5):
             async with session.get(f"http://{HOST}:{PORT}/") as response:
                 assert await response.text() == "news"

@@ -56,9 +56,9 @@ async def share(*what):
     """All of them with one connection between them."""
     server = await asyncio.start_server(answer, HOST, PORT)
     connector = aiohttp.TCPConnector(limit=1)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with asyncio.timeout(60):
-            await asyncio.gather(*[who(session, *more) for who, *more in what])
+    patient = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=patient) as session:
+        await asyncio.gather(*[who(session, *more) for who, *more in what])
     await asyncio.sleep(1)  # the server sees that everybody has gone
     server.close()
 

@@ -38,37 +38,38 @@ async def ask(pool, text):
 async def search_box(pool, reader, writer):
     """What stands behind one search box: the newest question only."""
     text, asking = "", None
-    while key := await reader.read(1):
-        text += key.decode()
-        if asking is not None:
-            asking.cancel()
-        asking = asyncio.create_task(ask(pool, text))
-    await asking
-    writer.close()
+    try:
+        while key := await reader.read(1):
+            text += key.decode()
+            if asking is not None:
+                asking.cancel()
+            asking = asyncio.create_task(ask(pool, text))
+        await asking
+    finally:
+        writer.close()
 
 
 async def customer(word):
-    """Types a word."""
+    """Pastes a word, which arrives key by key."""
     reader, writer = await asyncio.open_connection(HOST, BOXES)
     for key in word:
         writer.write(key.encode())
         await writer.drain()
-        await asyncio.sleep(0.0001)
+        await asyncio.sleep(0.00003)
     writer.write_eof()
     await reader.read()
     writer.close()
 
 
 async def main():
-    """Customers type, then a patient one asks."""
+    """Customers paste, then a patient one asks."""
     async with httpcore.AsyncConnectionPool(max_connections=2) as pool:
         servers = [
             await asyncio.start_server(shop, HOST, SHOP),
             await asyncio.start_server(lambda *streams: search_box(pool, *streams), HOST, BOXES),
         ]
-        async with asyncio.timeout(60):
-            await asyncio.gather(*[customer(word) for word in WORDS])
-            await ask(pool, "patient")
+        await asyncio.gather(*[customer(word) for word in WORDS])
+        await ask(pool, "patient")
     await asyncio.sleep(1)  # the servers see that everybody has gone
     for server in servers:
         server.close()

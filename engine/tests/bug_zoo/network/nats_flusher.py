@@ -45,9 +45,9 @@ async def main():
             pass
     await asyncio.sleep(2)
     await sensor.publish("last", b"")
-    async with asyncio.timeout(60):
-        while await subjects.get() != "last":
-            pass
+    await asyncio.sleep(30)
+    arrived = [subjects.get_nowait() for _ in range(subjects.qsize())]
+    assert arrived[-1] == "last", arrived
     await sensor.close()
     await asyncio.sleep(1)  # the broker sees that it has gone
     server.close()

@@ -23,7 +23,11 @@ async def tell(connection):
 
 async def main():
     """All messages arrive."""
-    async with serve(tell, HOST, PORT), connect(f"ws://{HOST}:{PORT}") as dashboard:
+    patient = {"open_timeout": None, "ping_interval": None}
+    async with (
+        serve(tell, HOST, PORT, **patient),
+        connect(f"ws://{HOST}:{PORT}", **patient) as dashboard,
+    ):
         heard = []
         message = asyncio.create_task(dashboard.recv())
         while len(heard) < MESSAGES:

@@ -49,7 +49,7 @@ def _origins(step: Step) -> Iterator[Step]:
     for origin in (step.by, step.canceller):
         while origin is not None and not origin.is_task and origin.way == "soon":
             origin = origin.by
-        if origin is not None and origin.is_sleep:
+        if origin is not None and (origin.is_sleep or origin.way == "io") and not origin.is_task:
             origin = origin.by
         if origin is not None:
             yield origin
@@ -66,8 +66,7 @@ def why(step: Step) -> tuple[str, str]:
     if step.way == "timer":
         return f"due after {step.wake.delay_ns / _MS:.6g} ms", _program(step.wake.place)
     if step.way == "io":
-        sender = f", sent by {told(by)}" if by is not None else ""
-        return f"bytes arrived{sender}", ""
+        return _why_ready(step), ""
     if step.way == "thread":
         return "woken by a thread", _program(step.wake.place)
     return _why_woken(step, by)
@@ -100,7 +99,23 @@ def _why_woken(step: Step, by: Step | None) -> tuple[str, str]:
     through = "" if by.is_task or by.way == "timer" else f" through {told(by)}"
     while not by.is_task and by.way == "soon" and by.by is not None:
         place, by = place or _program(by.wake.place), by.by
+    if by.way == "io" and not by.is_task:
+        return _why_ready(by), place
+    if by.is_task and by.who == step.who:
+        return "went on at its next turn", place
     return f"woken by {told(by)}{through}", place
+
+
+def _why_ready(call: Step) -> str:
+    """What the kernel has reported for a descriptor."""
+    name = call.event.detail.rpartition(".")[2]
+    told_by = call.by
+    if "connect" in name and "accept" not in name:
+        return "its connection was made"
+    if "write" in name:
+        return "there was room to write"
+    what = "a connection arrived" if "accept" in name or call.is_task else "bytes arrived"
+    return what if told_by is None else f"{what} from {told(told_by)}"
 
 
 def _program(place: str) -> str:

@@ -239,6 +239,8 @@ def _of_the_world(label: str, chosen: list[tuple[str, int]]) -> tuple[str, str]:
         return "network", f"packets {which} from {latency[1]} took longer"
     if label.startswith("net."):
         return "network", f"the network chose otherwise ({label} {which})"
+    if label == "seeded":
+        return "seeded", f"drawn from the seed, and not the harmless ones: {which}"
     if label == "schedule.thread":
         return "threads", f"another thread than the first went on (choices {which})"
     if label.startswith("schedule.io"):

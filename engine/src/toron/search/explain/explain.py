@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from toron.core.tape import Deviation as TapeDeviation
@@ -18,7 +19,7 @@ from toron.search.explain.legality import (
     proven,
     same_cause,
 )
-from toron.search.explain.neighbours import nearest_passing
+from toron.search.explain.neighbours import Passing, nearest_passing
 from toron.search.explain.reproduce import Reproduction, reproduced
 from toron.search.explain.script import is_scriptable, obstacle
 from toron.search.explain.sources import Sources
@@ -32,8 +33,12 @@ WITNESS_RUNS = 100
 """How many runs in asyncio's own order are tried for a failure that came by a beyond one."""
 SHRINK_RUNS = 300
 _REFINEMENTS = 4
+_RUNS_MIN = 4
+_STEPS_MAX = 3_000_000
+"""Of all runs of an explanation together: one of a livelock takes 500,000."""
 _WAITERS_SHOWN = 4
 _DEVIATIONS_SHOWN = 12
+_AROUND = 3
 
 Tape = Sequence[TapeDeviation]
 
@@ -47,6 +52,16 @@ class Wanted:
     reproduces: bool = True
     """Whether to write and run a script for stock asyncio."""
     witness_runs: int = WITNESS_RUNS
+    shrink_runs: int = SHRINK_RUNS
+
+    def within(self, steps: int) -> Wanted:
+        """As much of it as is bearable for runs of so many steps."""
+        most = max(_RUNS_MIN, _STEPS_MAX // max(1, steps))
+        return replace(
+            self,
+            witness_runs=min(self.witness_runs, most),
+            shrink_runs=min(self.shrink_runs, most),
+        )
 
 
 class Runs:
@@ -80,10 +95,10 @@ class Runs:
         """The run with these deviations."""
         return self._worker.execute(replace(self._request(level), tape=tuple(tape)))
 
-    def survey(self, tape: Tape) -> list[str]:
-        """Where a run could deviate, as keys in the order of the run."""
+    def survey(self, tape: Tape) -> list[TapeDeviation]:
+        """Where a run could deviate, and by how much at most, in the order of the run."""
         request = replace(self._request("digest"), tape=tuple(tape), surveys=True)
-        return list(dict.fromkeys(key for key, _ in self._worker.execute(request).offers))
+        return list(dict.fromkeys(self._worker.execute(request).offers))
 
     def strategy(self, name: str, level: str = "digest", seed: int | None = None) -> Execution:
         """A run that a strategy chooses."""
@@ -119,9 +134,10 @@ def explain(token: Token, wanted: Wanted) -> Explanation:
             raise BadKernel(
                 f"this run was cut short ({failure.message}), and nothing is known of what it did"
             )
+        wanted = wanted.within(execution.outcome.steps)
         if not wanted.shrinks or execution.outcome.verdict != "fail":
             return _explained(execution, execution.tape, runs, wanted, Sources(worker.root))
-        shrunk = shrink(reference, token, budget=SHRINK_RUNS, jobs=1)
+        shrunk = shrink(reference, token, budget=wanted.shrink_runs, jobs=1)
         smaller = Runs(worker, Token.decode(shrunk.outcome.token))
         return _explained(
             smaller.original("events"), execution.tape, smaller, wanted, Sources(worker.root)
@@ -138,6 +154,7 @@ def _explained(
     label = labelled(execution.outcome, deviations, [tape, first_tape], runs, wanted.witness_runs)
     lost = list(lost_wakeups(account))
     chain = chain_of(focus_of(account, lost), _first_of(deviations))
+    passing = nearest_passing(account, tape, runs.tape, runs.survey)
     failure = execution.outcome.failure
     assert failure is not None
     return Explanation(
@@ -151,8 +168,8 @@ def _explained(
         chain=chain,
         cycle=cycle_of(account.story.waits),
         lost=lost,
-        passing=nearest_passing(account, tape, runs.tape, runs.survey),
-        relevant=_relevant(account, deviations, chain, lost),
+        passing=passing,
+        relevant=_relevant(account, deviations, chain, lost) | _around(account, passing),
         reproduction=(
             _reproduction(account, tape, label, runs, wanted) if wanted.reproduces else None
         ),
@@ -253,6 +270,8 @@ def _reproduction(
     why_not = obstacle(account)
     if why_not:
         return Reproduction(why_not)
+    if account.execution.outcome.verdict != "fail":
+        return Reproduction("not tried: the run was ended by a limit, and did not fail")
     if not label.is_legal:
         return Reproduction("not possible: stock asyncio keeps the order that this failure needs")
     found = _scriptable(account, tape, label.witness, runs, wanted)
@@ -291,3 +310,11 @@ def _relevant(
         steps = account.of_lane(wait.lane)
         chosen |= {step.number for step in steps[-1:]}
     return frozenset(chosen)
+
+
+def _around(account: Account, passing: Passing | None) -> frozenset[int]:
+    """The first steps of tasks that the nearest passing run does not have."""
+    if passing is None:
+        return frozenset()
+    others = (step.number for step in account.steps if step.is_task)
+    return frozenset(islice((number for number in others if number > passing.alike), _AROUND))

@@ -63,6 +63,7 @@ _REASONS = {
     "cancellation": "a cancellation that the program makes at another moment",
     "stall": "a process that stands still for a moment",
     "network": "such latencies of the network",
+    "seeded": "latencies and other numbers as the seed draws them",
     "threads": "threads that go on in that order",
     "descriptors": "descriptors that become ready in that order",
     "faults": "the faults that were injected",

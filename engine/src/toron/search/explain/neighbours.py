@@ -6,7 +6,7 @@ is nothing to take away, single deviations are added, the latest first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from toron.core.tape import Deviation
@@ -20,8 +20,8 @@ _ADDED_MAX = 60
 Tape = Sequence[Deviation]
 RunTape = Callable[[Tape, str], Execution]
 """Executes a tape at a level of the trace."""
-Survey = Callable[[Tape], Sequence[str]]
-"""Says where a run of a tape could deviate, as keys in the order of the run."""
+Survey = Callable[[Tape], Sequence[Deviation]]
+"""Says where a run of a tape could deviate, and by how much at most, in the order of the run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,14 +44,17 @@ def nearest_passing(failing: Account, tape: Tape, run: RunTape, survey: Survey) 
     ]
     if found:
         return max(found, key=lambda passing: passing.alike)
-    for key in [key for key in reversed(survey(tape)) if _may_be_added(key)][:_ADDED_MAX]:
-        if run([*tape, (key, 1)], "digest").outcome.ok:
-            return _passing(failing, f"with `{key}`", run([*tape, (key, 1)], "events"))
+    known = {key for key, _ in tape}
+    offers = [one for one in reversed(survey(tape)) if _may_be_added(one[0], known)]
+    for key, most in offers[:_ADDED_MAX]:
+        longer = [*tape, (key, most if key.startswith("stall ") else 1)]
+        if run(longer, "digest").outcome.ok:
+            return _passing(failing, f"with `{key}`", run(longer, "events"))
     return None
 
 
-def _may_be_added(key: str) -> bool:
-    return key.startswith(("schedule ", "stall ", "schedule.timer "))
+def _may_be_added(key: str, known: Container[str]) -> bool:
+    return key not in known and key.startswith(("schedule ", "stall ", "schedule.timer "))
 
 
 def _with_less(tape: Tape, run: RunTape) -> Iterator[tuple[str, Execution]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -77,32 +78,30 @@ def _executed(account: Account, kernel: Path, clock: str) -> Reproduction:
         path = Path(folder) / "reproduce.py"
         path.write_text(script, encoding="utf-8")
         ends = [_end(path) for _ in range(RUNS)]
-    wanted = _wanted(failure)
-    alike = sum(end.startswith(wanted) for end in ends)
+    alike = sum(_is_alike(end, failure) for end in ends)
     if alike:
-        text = (
-            f"fails by itself in {alike} of {RUNS} runs: {_named(failure, wanted)} ({clock} time)"
-        )
+        ended = next(end for end in ends if _is_alike(end, failure))
+        text = f"fails by itself in {alike} of {RUNS} runs: {_named(failure, ended)} ({clock} time)"
     else:
         last = ends[-1] or "no line"
         text = f"did not reproduce in {RUNS} runs: the script ended with `{last}` ({clock} time)"
     return Reproduction(text, script, None, RUNS, alike, clock)
 
 
-def _named(failure: Failure, wanted: str) -> str:
+def _is_alike(end: str, failure: Failure) -> bool:
+    """Whether the last line of a script tells of ``failure``."""
+    told = end.removeprefix(f"FAILED {failure.kind} ")
+    if told == end:
+        return False
+    if failure.kind == "exception":
+        return told in re.findall(r"\w+", failure.message)
+    return failure.kind != "property" or told == failure.property
+
+
+def _named(failure: Failure, end: str) -> str:
     if failure.kind == "deadlock":
         return "hangs as expected (deadlock)"
-    return f"same {failure.kind}{wanted.removeprefix(f'FAILED {failure.kind}')}"
-
-
-def _wanted(failure: Failure) -> str:
-    """How the last line of the script begins when it fails alike."""
-    if failure.kind == "property":
-        return f"FAILED property {failure.property or ''}"
-    if failure.kind == "exception":
-        name = failure.message.partition(":")[0].partition(" ")[0].partition("(")[0]
-        return f"FAILED exception {name}"
-    return f"FAILED {failure.kind}"
+    return "same " + end.removeprefix("FAILED ")
 
 
 def _end(path: Path) -> str:

@@ -59,7 +59,7 @@ DRIVERS: dict[str, Callable[[bool], Driver]] = {
     "cancellation": lambda beyond: CancellationPoints(beyond=beyond),
 }
 FORK = "fork"
-"""Copies runs where they come into a state that is new: see `toron.search.rare`."""
+"""Copies runs where they come into a state that is rare: see `toron.search.rare`."""
 EXPLORED = (*STRATEGIES, SWARM, *DRIVERS, FORK)
 """What an exploration can be told to use."""
 

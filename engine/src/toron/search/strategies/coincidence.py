@@ -15,9 +15,9 @@ from typing import Any
 from toron.core.choices import LATE_MAX, ChoiceSource, Moment, SeededChoices
 
 _CHANCES = 64
-_IDLE = (8, 32, 64)
-_BUSY = (0, 4, 16, 32)
-_LATE = (0.01, 0.05, LATE_MAX)
+_IDLE = (16, 64, 64)
+_BUSY = (2, 24, 48)
+_LATE = (0.05, LATE_MAX, LATE_MAX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _SHARES = 8
 
 
 def portfolio(sim_seed: int, chaos_seed: int) -> ChoiceSource:
-    """An order (random, sparse or by priority), in three of four runs with stalls."""
+    """An order (random, sparse or by priority), in seven of eight runs with stalls."""
     seeded = SeededChoices(sim_seed, chaos_seed)
     share = seeded.pick("portfolio.order", _SHARES)
     inner: ChoiceSource = seeded
@@ -25,4 +25,4 @@ def portfolio(sim_seed: int, chaos_seed: int) -> ChoiceSource:
         inner = PriorityWalk(sim_seed, chaos_seed)
     elif share >= 3:
         inner = SparseWalk(sim_seed, chaos_seed)
-    return with_stalls(inner, seeded) if seeded.pick("portfolio.stalls", 4) else inner
+    return with_stalls(inner, seeded) if seeded.pick("portfolio.stalls", 8) else inner

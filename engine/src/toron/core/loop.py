@@ -91,12 +91,14 @@ def coroutine_name(coro: object) -> str:
 class SimTimer(asyncio.TimerHandle):
     """A timer that knows how long it was set for, and after which others it was set."""
 
-    __slots__ = ("delay_ns", "name", "number")
+    __slots__ = ("delay_ns", "name", "number", "step")
 
     _when: float
     delay_ns: int
     name: str
     number: int
+    step: int
+    """In which step of the run it was set."""
 
 
 class Generators:
@@ -254,6 +256,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         shared = self._toron
         shared.timers += 1
         timer.number = shared.timers
+        timer.step = shared.steps
         due_ns = _due_ns(timer) if when < math.inf else 0
         timer.delay_ns = max(0, due_ns - self._toron_clock.now_ns)
         timer.name = self._timer_name(timer) if shared.choices.wants_names else ""
@@ -425,7 +428,11 @@ class SimLoop(asyncio.SelectorEventLoop):
         What the world does meanwhile happens when it happens; the program meets all of it at once.
         """
         shared = self._toron
-        busy = bool(self._ready or self._stopping)  # type: ignore[attr-defined]
+        busy = bool(
+            self._ready  # type: ignore[attr-defined]
+            or self._stopping  # type: ignore[attr-defined]
+            or self._toron_selector.has_ready()
+        )
         moments = self._moments(busy)
         moment = shared.choices.stall(moments, busy=busy) if moments else None
         if moment is not None:
@@ -467,7 +474,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         """Timers that are met in one tick, in an order in which they might have been due.
 
         A pause between the setting of two timers makes the second late, and never the first. So a
-        timer stays before those that were set after it and are due later.
+        timer stays before those that were set after it and are due later, and timers that one step
+        has set stay in the order of their deadlines.
         """
         if len(due) > _TIMERS_REORDERED_MAX or due[0]._when == due[-1]._when:
             return due
@@ -480,7 +488,9 @@ class SimLoop(asyncio.SelectorEventLoop):
                 timer
                 for timer in wanted
                 if not any(
-                    other.number < timer.number and other._when < timer._when for other in wanted
+                    other._when < timer._when
+                    and (other.number < timer.number or other.step == timer.step)
+                    for other in wanted
                 )
             )
             wanted.remove(free)

@@ -218,6 +218,10 @@ class SimSelector(selectors.BaseSelector):
                 return []
             baton.wait(self._has_news, deadline_ns, "its event loop has something to do")
 
+    def has_ready(self) -> bool:
+        """Whether a poll would return at once with a descriptor."""
+        return bool(self._collect())
+
     def _has_news(self) -> bool:
         return self.is_busy() or bool(self._collect())
 

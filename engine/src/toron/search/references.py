@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
 import json
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from toron import ENGINE_VERSION
@@ -88,7 +89,9 @@ def load_module(path: Path) -> ModuleType:
     name = ".".join(path.relative_to(root).with_suffix("").parts)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    spec = importlib.util.spec_from_file_location(name, path)
+    # Without the cache: an edit in the same second that leaves the size alone would not be seen.
+    loader = _SourceLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise BadKernel(f"{display_path(path)} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -104,6 +107,15 @@ def load_module(path: Path) -> ModuleType:
             f"{display_path(path)}{line} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     return module
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file as it is now."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the source, whatever is cached."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _line_in(path: Path, error: BaseException) -> str:
@@ -149,7 +161,7 @@ def find_kernel(module: ModuleType, path: Path, name: str | None) -> Callable[..
     if function is None:
         raise BadKernel(f"{display_path(path)} has no kernel {name!r}; it has: {listing}")
     check_kernel(function, f"{display_path(path)}::{name}")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def check_kernel(function: Any, label: str) -> None:

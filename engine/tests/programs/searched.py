@@ -168,3 +168,25 @@ async def under_faults(world: toron.World) -> None:
         world.host(name)
     world.record("plan", world.faults(partitions=True, slow=True, within=5.0))
     await world.sleep(6)
+
+
+@toron.kernel
+async def answers_at_once() -> str:
+    """A request and an answer on one machine, beside two timers that are five seconds away."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(5):
+            while line := await reader.readline():
+                writer.write(line)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 9000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", 9000)
+    for _ in range(5):
+        async with asyncio.timeout(5):
+            writer.write(b"hello\n")
+            assert await reader.readline() == b"hello\n"
+    writer.close()
+    server.close()
+    return "answered"

@@ -55,6 +55,15 @@ def test_a_stall_makes_timers_late_and_not_by_much() -> None:
         assert outcome.outputs["result"] < 2.5 * STALL_NS_MAX / 1e9
 
 
+def test_bytes_that_are_ready_are_not_slept_through() -> None:
+    for seed in range(12):
+        outcome = toron.run(
+            KernelRef(PROGRAM, "answers_at_once"), seed=seed, strategy="coincidence"
+        )
+        assert outcome.verdict == "pass", outcome.failure
+        assert outcome.virtual_ns < 1_000_000_000
+
+
 def test_every_schedule_of_a_small_program_is_tried_and_the_bound_is_told() -> None:
     nothing = explored("any_order_will_do", "delay", 100)
     assert nothing.failing_seeds == []

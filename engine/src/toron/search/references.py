@@ -161,7 +161,7 @@ def find_kernel(module: ModuleType, path: Path, name: str | None) -> Callable[..
     if function is None:
         raise BadKernel(f"{display_path(path)} has no kernel {name!r}; it has: {listing}")
     check_kernel(function, f"{display_path(path)}::{name}")
-    return function
+    return function  # type: ignore[no-any-return]
 
 
 def check_kernel(function: Any, label: str) -> None:

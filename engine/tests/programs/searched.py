@@ -75,7 +75,7 @@ async def lock_lost_to_a_timeout() -> None:
     lock = asyncio.Lock()
 
     async def careless() -> None:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(0.05):
             await asyncio.sleep(0.01)
             await lock.acquire()
             await asyncio.sleep(0)
@@ -190,3 +190,47 @@ async def answers_at_once() -> str:
     writer.close()
     server.close()
     return "answered"
+
+
+@toron.kernel
+async def guarded_by_a_minute() -> None:
+    """Correct, and done long before its guard."""
+
+    async def work() -> None:
+        async with asyncio.timeout(60):
+            for _ in range(3):
+                await asyncio.sleep(0.01)
+
+    await asyncio.create_task(work())
+
+
+@toron.kernel
+async def woken_and_gone() -> None:
+    """A permit is lost when the deadline of the one who was just given it comes before its step."""
+    waiting: list[asyncio.Future[None]] = []
+
+    async def take(patience_s: float) -> bool:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            async with asyncio.timeout(patience_s):
+                await turn
+        except TimeoutError:
+            return False
+        await asyncio.sleep(0.01)
+        give()
+        return True
+
+    def give() -> None:
+        while waiting:
+            turn = waiting.pop(0)
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    hasty = asyncio.create_task(take(0.105))
+    patient = asyncio.create_task(take(3600))
+    await asyncio.sleep(0.1)
+    give()
+    await asyncio.gather(hasty, patient)
+    assert hasty.result() or patient.result()

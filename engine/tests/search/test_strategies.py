@@ -108,10 +108,23 @@ def test_tasks_that_nobody_cancels_are_left_alone_unless_asked() -> None:
         assert legality_of(bold).startswith("beyond: the search cancelled")
 
 
-def test_a_cancellation_that_the_program_makes_elsewhere_is_labelled_legal() -> None:
+def test_a_cancellation_at_a_moment_of_the_search_is_not_called_legal() -> None:
     found = explored("lock_lost_to_a_cancellation", "cancellation", 60)
-    assert "a cancellation that the program makes at another moment" in legality_of(found)
+    assert legality_of(found).startswith("beyond: the search cancelled careless#1 there")
+    assert "which the program does at another moment" in legality_of(found)
+
+
+def test_a_guard_that_is_due_after_the_end_never_expires() -> None:
+    shy = explored("guarded_by_a_minute", "cancellation", 60)
+    assert shy.failing_seeds == []
+    assert explored("guarded_by_a_minute", "cancellation", 60, beyond=True).failing_seeds
+
+
+def test_the_deadline_of_a_task_that_was_just_woken_is_tried() -> None:
+    found = explored("woken_and_gone", "cancellation", 60)
+    assert found.failing_seeds
     assert legality_of(found).startswith("legal: ")
+    assert replays(found)
 
 
 def test_a_swarm_varies_the_faults_and_each_run_says_its_chaos_seed() -> None:

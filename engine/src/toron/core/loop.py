@@ -68,6 +68,8 @@ class SimTask(asyncio.Task[Any]):
         self.toron_name = stable_name
         """Its coroutine function and which of that name it is: moves less than its number."""
         self.toron_steps = 0
+        self.toron_woken_at = ""
+        """The point at which a cancellation was last offered to it as it woke."""
         self.toron_cancelled: dict[str, None] | None = None
         """Where to note that the program cancels it; None when nobody asks."""
         super().__init__(coro, **options)
@@ -184,6 +186,8 @@ class Shared:
         """How many cancellations came from the search and not from the program."""
         self.cancelled: dict[str, None] = {}
         """The tasks that the program, or a timeout of its, has cancelled."""
+        self.expiries: list[tuple[str, int, int]] = []
+        """Of each timeout that was offered: its point, the value that takes it, when it is due."""
         self.steps = 0
         self.busy_since = 0
         self.jumps_seen = 0
@@ -518,8 +522,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         callback = handle._callback
         task = getattr(callback, "__self__", None)
         if isinstance(task, SimTask):
-            if shared.choices.cancels:
-                self._cancel_as_it_wakes(task, handle)
+            if shared.choices.cancels and self._cancel_as_it_wakes(task, handle):
+                return
             task.toron_steps += 1
             # As text: a frame that is kept keeps what its variables refer to from being closed.
             where = trace.place_of(suspended_stack(task)) if trace.level != "digest" else ""
@@ -538,18 +542,23 @@ class SimLoop(asyncio.SelectorEventLoop):
         """A cancellation, or one of its own timeouts, meets a task at the await it has come to."""
         if task is self._toron.kernel:
             return
-        own = f"{task.toron_name}/"
-        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
-        timers = sorted(
-            (timer for timer in scheduled if timer.name.startswith(own) and _is_timeout(timer)),
-            key=lambda timer: timer.number,
-        )
-        point = f"{own}{task.toron_steps}"
+        point = f"{task.toron_name}/{task.toron_steps}"
+        timers = self._timeouts_of(task, point)
         value = self._toron.choices.cancel(point, len(timers))
         if value == 1:
             self._inject(task)
         elif value > 1:
             self._expire(timers[value - 2], is_new=timers[value - 2].name == point)
+
+    def _timeouts_of(self, task: SimTask, point: str) -> list[SimTimer]:
+        """The pending timeouts that ``task`` has set, in the order in which it did."""
+        own = f"{task.toron_name}/"
+        scheduled: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        mine = [timer for timer in scheduled if timer.name.startswith(own) and _is_timeout(timer)]
+        mine.sort(key=lambda timer: timer.number)
+        for at, timer in enumerate(mine):
+            self._toron.expiries.append((point, 2 + at, _due_ns(timer)))
+        return mine
 
     def _expire(self, timer: SimTimer, *, is_new: bool) -> None:
         """Stand still until a timeout is due, as if what came before had taken so long.
@@ -572,11 +581,27 @@ class SimLoop(asyncio.SelectorEventLoop):
             due.append(handle)
         return due
 
-    def _cancel_as_it_wakes(self, task: SimTask, handle: Any) -> None:
-        """A cancellation meets a task that has its result, and has not gone on yet."""
-        woken = bool(handle._args) and task.toron_steps and task is not self._toron.kernel
-        if woken and self._toron.choices.cancel(f"{task.toron_name}/{task.toron_steps}+", 0):
+    def _cancel_as_it_wakes(self, task: SimTask, handle: Any) -> bool:
+        """A cancellation, or a timeout, meets a task that has its result and has not gone on yet.
+
+        Says whether the task waits for what is due before it: the timeout came in the tick in which
+        the result was set, after it, so it is handled first.
+        """
+        if not handle._args or not task.toron_steps or task is self._toron.kernel:
+            return False
+        point = f"{task.toron_name}/{task.toron_steps}+"
+        if task.toron_woken_at == point:
+            return False
+        task.toron_woken_at = point
+        timers = self._timeouts_of(task, point)
+        value = self._toron.choices.cancel(point, len(timers))
+        if value == 1:
             self._inject(task)
+        if value <= 1:
+            return False
+        self._toron.baton.stand_still(_due_ns(timers[value - 2]))
+        self._ready.extendleft([handle, *reversed(self._take_due())])  # type: ignore[attr-defined]
+        return True
 
     def _inject(self, task: SimTask) -> None:
         self._toron.injected += 1

@@ -133,5 +133,7 @@ class Execution:
     """Where a run of a tape could have deviated, when a survey was asked for."""
     cancelled: list[str] = field(default_factory=list)
     """The tasks that the program itself cancelled, in a run that was searched for cancellations."""
+    expiries: list[tuple[str, int, int]] = field(default_factory=list)
+    """Of such a run: at which point which value lets a timeout expire that is due when (ns)."""
     states: int = 0
     """How many states all runs of its worker had seen by then, when they were looked at."""

@@ -361,6 +361,7 @@ class Worker:
             stalls=[Stall(*stall) for stall in answer["stalls"]],
             offers=[(key, most) for key, most in answer["offers"]],
             cancelled=answer["cancelled"],
+            expiries=[(point, value, due_ns) for point, value, due_ns in answer["expiries"]],
             states=answer.get("states", 0),
         )
 

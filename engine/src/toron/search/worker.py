@@ -178,6 +178,7 @@ def perform(
         "stalls": [] if run.wakes is None else [astuple(stall) for stall in run.wakes.stalls],
         "offers": run.offers,
         "cancelled": list(run.shared.cancelled),
+        "expiries": run.shared.expiries,
     }
 
 

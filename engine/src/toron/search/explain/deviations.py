@@ -204,7 +204,8 @@ def _cancellations(account: Account, cancelled: Container[str]) -> Iterator[Devi
             yield Deviation("timeout", at_ns, text, keys=(key,), steps=involved)
             continue
         when = "when it had its result and had not gone on yet" if as_it_woke else "while it waited"
-        broken = "" if who in cancelled else f"cancelled {short(who)}, which the program never does"
+        does = "does at another moment" if who in cancelled else "never does"
+        broken = f"cancelled {short(who)} there, which the program {does}"
         text = f"{short(who)} was cancelled {when}{at}"
         yield Deviation("cancellation", at_ns, text, broken, (key,), involved)
 

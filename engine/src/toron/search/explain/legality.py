@@ -4,7 +4,8 @@ Stalls of the process, latencies, the order of arrivals and of ready descriptors
 on, timers of one tick: all of that is any machine's right, and a failure that needs nothing else is
 ``legal``. An order of task steps is legal when asyncio leaves it open, which `order` decides from
 how the steps came on the loop; else stock asyncio never takes it, and the failure of that run is
-``beyond``. A cancellation that only the search delivers is beyond as well.
+``beyond``. A cancellation that the search delivers is beyond as well, also of a task that the
+program does cancel: it chose another moment.
 
 A failure is more than one run of it. When the run is beyond, others are asked: the same without
 what is beyond, the harmless one, and runs of asyncio's own order with stalls. If one of them fails
@@ -60,7 +61,6 @@ _REASONS = {
     "order": "an order of steps that it leaves open",
     "timers": "an order of timers of one tick, as a pause between their settings makes it",
     "timeout": "an await that takes longer",
-    "cancellation": "a cancellation that the program makes at another moment",
     "stall": "a process that stands still for a moment",
     "network": "such latencies of the network",
     "seeded": "latencies and other numbers as the seed draws them",

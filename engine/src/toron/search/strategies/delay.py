@@ -25,7 +25,7 @@ class DelayBounded:
         self._waiting: deque[Deviations] = deque([()])
         self._running: dict[int, int] = {0: 1}
         """How many runs of each number of deviations are known and not finished."""
-        self._done = 0
+        self._done = self._failed = 0
 
     def next_tapes(self, most: int) -> list[Deviations]:
         """At most ``most`` runs to execute now; none when all bounds are exhausted."""
@@ -42,6 +42,7 @@ class DelayBounded:
         self._running[depth] -= 1
         self._done += 1
         if execution.outcome.failure is not None:
+            self._failed += 1
             return  # a run that failed is an answer: longer ones would fail alike
         offers = [offer for offer in execution.offers if not offer[0].startswith("cancel ")]
         known = {key for key, _ in tape}
@@ -53,15 +54,16 @@ class DelayBounded:
                 self._running[depth + 1] = self._running.get(depth + 1, 0) + 1
 
     def bound(self) -> str:
-        """What is known about the bounds."""
+        """What is known about the bounds; runs that fail, or are cut short, are not extended."""
+        failed = f"; the {self._failed} that did not pass are not extended" if self._failed else ""
         open_bounds = [depth for depth, count in self._running.items() if count]
         if not open_bounds:
-            return f"no run is left: all {self._done} schedules were tried"
+            return f"no run is left: all {self._done} schedules were tried{failed}"
         first = min(open_bounds)
         if first == 0:
             return "nothing was executed"
         left = self._running[first]
         return (
             f"all runs with at most {first - 1} deviations were tried ({self._done} runs); "
-            f"{left} with {first} are left"
+            f"{left} with {first} are left{failed}"
         )

@@ -229,7 +229,7 @@ async def woken_and_gone() -> None:
                 return
 
     hasty = asyncio.create_task(take(0.105))
-    patient = asyncio.create_task(take(3600))
+    patient = asyncio.create_task(take(60))
     await asyncio.sleep(0.1)
     give()
     await asyncio.gather(hasty, patient)

@@ -71,7 +71,6 @@ def test_nothing_reaches_the_real_disk(program: Callable[..., Path], tmp_path: P
     assert path.read_text() == source
     assert (tmp_path / "table.txt").read_text() == "kept"
     assert sorted(one.name for one in tmp_path.iterdir()) == [
-        "__pycache__",
         "program.py",
         "table.txt",
     ]

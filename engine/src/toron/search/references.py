@@ -89,15 +89,16 @@ def load_module(path: Path) -> ModuleType:
     name = ".".join(path.relative_to(root).with_suffix("").parts)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
+    if path.suffix not in importlib.machinery.SOURCE_SUFFIXES:
+        raise BadKernel(f"{display_path(path)} is not a Python file")
     # Without the cache: an edit in the same second that leaves the size alone would not be seen.
     loader = _SourceLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    if spec is None or spec.loader is None:
-        raise BadKernel(f"{display_path(path)} is not a Python file")
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except SyntaxError as error:
         file = error.filename or display_path(path)
         raise BadKernel(f"{file}:{error.lineno or 1}: {error.msg}") from error

@@ -231,7 +231,9 @@ def branches_of(count: int | None, numbers: str | None = None) -> list[int]:
         if wanted[-1] > _branch.SALT_MAX:
             raise BadKernel(f"--seeds {numbers}: branches have numbers up to 2^53")
         return list(wanted)
-    if count is None or count < 1:
+    if count is None:
+        raise BadKernel("--branches N is missing: how many times to fork the run")
+    if count < 1:
         raise BadKernel(f"--branches {count} must be at least 1")
     return list(range(count))
 

@@ -75,7 +75,9 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
     verdict = "FAIL" if failing else "INCONCLUSIVE" if is_unclear else "PASS"
     if exploration.interrupted:
         verdict = "INTERRUPTED"
-    counts = f"{exploration.seeds_run} seeds, {failing} failing, {unclear} inconclusive"
+    # What enumerates takes one seed, and counts its runs from the first on.
+    unit = "seeds" if exploration.bound is None else "runs"
+    counts = f"{exploration.seeds_run} {unit}, {failing} failing, {unclear} inconclusive"
     print(f"{verdict}  {reference}  {counts}  ({rate:g} seeds/s)")
     if exploration.bound is not None:
         print(f"  {exploration.strategy}: {exploration.bound}")
@@ -88,7 +90,9 @@ def _print_exploration(exploration: Exploration, reference: KernelRef) -> None:
         seeds = ", ".join(map(str, cluster.seeds[:8])) + (" …" if len(cluster.seeds) > 8 else "")
         chaos_seed = cluster.outcome.chaos_seed
         under = "" if chaos_seed == exploration.chaos_seed else f"  (chaos seed {chaos_seed})"
-        print(f"\n#{number}  {len(cluster.seeds)} seeds: {seeds}{under}")
+        noun = unit if len(cluster.seeds) > 1 else unit.removesuffix("s")
+        print(f"\n#{number}  {len(cluster.seeds)} {noun}: {seeds}{under}")
         print_failure(cluster.outcome)
         print(f"    replay: toron replay {cluster.outcome.token}")
+        print(f"    explain: toron explain {cluster.outcome.token}")
         print(f"    trace:  toron trace {cluster.outcome.token} --format html")

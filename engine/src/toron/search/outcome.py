@@ -35,7 +35,7 @@ class Failure:
     property: str | None = None
     cause: str = ""
     """What failures of one bug have in common; see `toron.search.clusters`."""
-    legality: str | None = None
+    legality: str | None = field(default=None, compare=False)
     """Whether stock asyncio could fail so; None when nobody has asked yet."""
 
 

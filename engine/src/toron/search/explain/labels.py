@@ -15,7 +15,9 @@ from toron.search.references import KernelRef, Token
 
 CLUSTERS_MAX = 5
 WITNESS_RUNS = 25
-"""Fewer than an explanation tries: nobody has asked for this failure in particular yet."""
+WITNESS_STEPS = 30_000
+"""Fewer than an explanation tries, and of long runs very few: nobody has asked for this failure in
+particular yet."""
 STEPS_MAX = 100_000
 """Nor are longer runs executed again, event by event: that of a livelock takes a minute."""
 
@@ -58,7 +60,8 @@ def _labelled(outcome: Outcome, worker: Worker) -> Outcome:
     if execution.outcome.trace_digest != outcome.trace_digest:
         return outcome  # not deterministic: what is seen now says nothing of the failure
     deviations = deviations_of(account_of(execution), program_cancels(runs, execution.tape))
-    label = labelled(outcome, deviations, [execution.tape], runs, WITNESS_RUNS)
+    most = max(1, min(WITNESS_RUNS, WITNESS_STEPS // max(1, outcome.steps)))
+    label = labelled(outcome, deviations, [execution.tape], runs, most)
     return _with_label(outcome, label.text)
 
 

@@ -327,13 +327,14 @@ def explore(
     function: Callable[..., Any] | KernelRef,
     *,
     seeds: Iterable[int] | None = None,
-    chaos_seed: int = 0,
+    chaos_seed: int | None = None,
     jobs: int = 1,
     strategy: str = DEFAULT_STRATEGY,
     beyond: bool = False,
 ) -> _explore.Exploration:
     """Execute a kernel under many seeds; failures come grouped by cause.
 
+    A ``chaos_seed`` that is named is kept; else the default strategy varies the plan of faults.
     ``beyond`` also searches what stock asyncio would not do, where the strategy can.
     """
     reference = function if isinstance(function, KernelRef) else _reference_of(function)
@@ -342,11 +343,12 @@ def explore(
             KernelOptions().seeds if isinstance(function, KernelRef) else options_of(function).seeds
         )
     checked = [parse_seed(seed, "seeds") for seed in seeds]
-    chaos_seed = parse_seed(chaos_seed, "chaos_seed")
+    varies = chaos_seed is None
+    chaos_seed = parse_seed(chaos_seed or 0, "chaos_seed")
     if reference is not None:
         check_strategy(strategy, explores=True)
         search = _explore.Search(
-            reference, checked, chaos_seed, _at_least_one(jobs), strategy, beyond
+            reference, checked, chaos_seed, _at_least_one(jobs), strategy, beyond, varies
         )
         exploration = _explore.explore(search)
         if exploration.failures:

@@ -129,7 +129,11 @@ def test_the_deadline_of_a_task_that_was_just_woken_is_tried() -> None:
 
 def test_a_swarm_varies_the_faults_and_each_run_says_its_chaos_seed() -> None:
     reference = KernelRef(PROGRAM, "under_faults")
-    runs = list(toron.search.explore.run_many(toron.search.explore.Search(reference, range(8), 3)))
+    runs = list(
+        toron.search.explore.run_many(
+            toron.search.explore.Search(reference, range(8), 3, varies_faults=True)
+        )
+    )
     plans = {str(run.outcome.outputs["plan"]) for run in runs}
     assert len(plans) > 3
     for run in runs:
@@ -139,10 +143,12 @@ def test_a_swarm_varies_the_faults_and_each_run_says_its_chaos_seed() -> None:
 
 def test_a_seed_has_the_same_faults_whichever_seed_is_first() -> None:
     reference = KernelRef(PROGRAM, "under_faults")
-    search = toron.search.explore.Search(reference, range(4), 3)
+    search = toron.search.explore.Search(reference, range(4), 3, varies_faults=True)
     among = [run.outcome for run in toron.search.explore.run_many(search)]
     for seed, outcome in enumerate(among):
-        search = toron.search.explore.Search(reference, range(seed, seed + 1), 3)
+        search = toron.search.explore.Search(
+            reference, range(seed, seed + 1), 3, varies_faults=True
+        )
         (alone,) = toron.search.explore.run_many(search)
         assert alone.outcome == outcome
 

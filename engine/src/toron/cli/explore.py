@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import Any
 
 from toron.cli import progress
@@ -48,7 +49,10 @@ def _explore(options: argparse.Namespace) -> int:
     seeds, chaos_seed = seeds_of(options, default), chaos_seed_of(options)
     if options.json and options.stream:
         raise BadKernel("--json is one object, --stream many lines: give one of them")
-    search = Search(reference, seeds, chaos_seed, options.jobs, options.strategy, options.beyond)
+    varies = options.chaos_seed is None and "CHAOS_SEED" not in os.environ
+    search = Search(
+        reference, seeds, chaos_seed, options.jobs, options.strategy, options.beyond, varies
+    )
     exploration = explore(
         search, progress.as_events if options.stream else progress.on_terminal(len(seeds))
     )

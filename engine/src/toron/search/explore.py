@@ -187,6 +187,9 @@ class Search:
     strategy: str = DEFAULT_STRATEGY
     beyond: bool = False
     """Whether to search what stock asyncio would not do, where the strategy can."""
+    varies_faults: bool = False
+    """Whether the portfolio gives seeds plans of faults of their own, of a kernel that has any:
+    when nobody has named a chaos seed."""
 
 
 def run_many(search: Search) -> Generator[Execution]:
@@ -208,7 +211,9 @@ def run_many(search: Search) -> Generator[Execution]:
     with WorkerLanes(search.jobs) as lanes:
         for execution in lanes.run(first, work):
             # A portfolio has a share for the faults, of a kernel that has any.
-            swarms = swarms or bool(strategy == DEFAULT_STRATEGY and execution.outcome.faults)
+            swarms = swarms or bool(
+                search.varies_faults and strategy == DEFAULT_STRATEGY and execution.outcome.faults
+            )
             if execution.outcome.chaos_seed == chaos_seed_of(first[0]):
                 yield execution
             else:  # again, as it is among others: what a seed runs does not hang on which is first

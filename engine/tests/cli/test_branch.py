@@ -56,7 +56,7 @@ def test_the_moment_of_a_failure_is_drawn_and_named(toron_command: Callable[...,
     ("arguments", "says"),
     [
         ((), "--at SECONDS is missing"),
-        (("--at", "2"), "--branches None must be at least 1"),
+        (("--at", "2"), "--branches N is missing"),
         (("--at", "2", "--branches", "0"), "--branches 0 must be at least 1"),
         (("--at", "2", "--branches", "2", "--seeds", "0:3"), "exclude each other"),
         (("--at", "2", "--seeds", "3:3"), "--seeds '3:3' is empty"),

@@ -97,6 +97,17 @@ def test_a_failure_that_asyncio_never_shows_stays_beyond() -> None:
     assert told.outcome.failure.legality == told.legality.text
 
 
+def test_faults_are_named_by_what_they_do_and_when_they_begin() -> None:
+    program = FILE.parent / "searched.py"
+    run = execute(KernelRef(program, "under_faults"), seed=1, level="events", records_tape=True)
+    (faults,) = [one for one in deviations_of(account_of(run)) if one.kind == "faults"]
+    plan = run.outcome.faults
+    assert plan
+    assert faults.text == f"faults took place: {'; '.join(plan)}"
+    assert f"{faults.at_ns / 1e9:.3f}" == plan[0].partition("-")[0]
+    assert len(faults.keys) == len(plan)
+
+
 def test_a_failure_of_asyncios_own_order_needs_no_deviation() -> None:
     run = execute(KernelRef(FILE, "always_fails"), seed=0, tape=[], level="events")
     label = legality_of(deviations_of(account_of(run)))

@@ -29,7 +29,7 @@ class BadHistory(ValueError):
 
 
 class Model:
-    """The face of a model; inherit, and define at least ``initial`` and ``step``."""
+    """The face of a model; inherit, and define ``initial`` and ``step`` (or ``steps``)."""
 
     name: ClassVar[str] = "model"
     initial: State = None
@@ -40,7 +40,7 @@ class Model:
 
         ``result`` is `UNKNOWN` for an operation that never ended: then any answer is right.
         """
-        raise NotImplementedError
+        raise TypeError(f"the model {type(self).__qualname__} defines neither step nor steps")
 
     def steps(self, state: State, op: str, arg: Any, result: Any) -> Iterable[State]:
         """All states that may follow; for a model that is not deterministic. Default: `step`."""

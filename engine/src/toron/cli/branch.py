@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
+from toron.cli import progress
 from toron.cli.codes import FAILED, HOLDS, INCONCLUSIVE, INTERRUPTED
 from toron.cli.options import (
     SEED_HELP,
@@ -21,8 +21,7 @@ from toron.cli.printing import print_failure
 from toron.core.clock import SECOND_NS
 from toron.errors import BadKernel
 from toron.search.branch import Branching
-from toron.search.inevitable import Inevitability, Point, seconds
-from toron.search.outcome import Outcome
+from toron.search.inevitable import Inevitability, seconds
 from toron.search.references import KernelRef
 from toron.testing import branch, branches_of, inevitable
 
@@ -59,14 +58,6 @@ def _branch(options: argparse.Namespace) -> int:
     if options.at is None:
         raise BadKernel("--at SECONDS is missing: when to fork the run (or ask for --inevitable)")
     salts = branches_of(options.branches, options.seeds)
-    done = 0
-
-    def progress(_salt: int, _outcome: Outcome) -> None:
-        nonlocal done
-        done += 1
-        if sys.stderr.isatty():
-            print(f"\r{done}/{len(salts)} branches", end="", file=sys.stderr, flush=True)
-
     branching = branch(
         reference,
         seed=seed,
@@ -75,10 +66,9 @@ def _branch(options: argparse.Namespace) -> int:
         at=options.at,
         branches=salts,
         jobs=options.jobs,
-        on_branch=progress,
+        on_branch=progress.counter(f"/{len(salts)} branches"),
     )
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
+    progress.clear_terminal()
     if options.json:
         print(json.dumps(branching.to_json()))
     else:
@@ -95,14 +85,6 @@ def _inevitable(
 ) -> int:
     if options.at is not None or options.seeds is not None:
         raise BadKernel("--inevitable chooses the moments itself; leave out --at and --seeds")
-    measured = 0
-
-    def progress(_point: Point) -> None:
-        nonlocal measured
-        measured += 1
-        if sys.stderr.isatty():
-            print(f"\r{measured} moments", end="", file=sys.stderr, flush=True)
-
     found = inevitable(
         reference,
         seed=seed,
@@ -111,10 +93,9 @@ def _inevitable(
         points=options.points,
         branches=20 if options.branches is None else options.branches,
         jobs=options.jobs,
-        on_point=progress,
+        on_point=progress.counter(" moments"),
     )
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
+    progress.clear_terminal()
     if options.json:
         print(json.dumps(found.to_json()))
     else:

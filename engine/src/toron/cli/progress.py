@@ -40,6 +40,19 @@ def on_terminal(total: int) -> Told:
     return tell if sys.stderr.isatty() else lambda exploration, execution: None
 
 
+def counter(noun: str) -> Callable[..., None]:
+    """Called once for each thing that is done: shows how many; nothing to a file."""
+    done = 0
+
+    def tell(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if sys.stderr.isatty():
+            print(f"\r{done}{noun}", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
 def clear_terminal() -> None:
     """Take the count away."""
     if sys.stderr.isatty():

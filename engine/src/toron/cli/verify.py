@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
+from toron.cli import progress
 from toron.cli.codes import HOLDS, INCONCLUSIVE, NONDETERMINISM
 from toron.cli.options import (
     add_kernel,
@@ -19,7 +19,7 @@ from toron.cli.options import (
 )
 from toron.cli.printing import TEXT_MAX
 from toron.search.references import KernelRef
-from toron.search.verify import Verification, Verified, verify
+from toron.search.verify import Verification, verify
 
 
 def add(verbs: Any) -> None:
@@ -39,14 +39,6 @@ def add(verbs: Any) -> None:
 def _verify(options: argparse.Namespace) -> int:
     reference, default = reference_of(options, asks_for_seeds=options.seeds is None)
     seeds, chaos_seed = seeds_of(options, default), chaos_seed_of(options)
-    done = 0
-
-    def progress(_: Verified) -> None:
-        nonlocal done
-        done += 1
-        if sys.stderr.isatty():
-            print(f"\r{done}/{len(seeds)} seeds", end="", file=sys.stderr, flush=True)
-
     verification = verify(
         reference,
         seeds,
@@ -54,10 +46,9 @@ def _verify(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         hash_seeds=options.hash_seeds,
         strategy=options.strategy,
-        on_verified=progress,
+        on_verified=progress.counter(f"/{len(seeds)} seeds"),
     )
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
+    progress.clear_terminal()
     if options.json:
         print(json.dumps(verification.to_json()))
     else:

@@ -227,8 +227,21 @@ def _of_the_tape(account: Account) -> Iterator[Deviation]:
         by_label.setdefault(label, []).append((which, value))
     at_ns = account.execution.outcome.virtual_ns
     for label, chosen in by_label.items():
+        keys = tuple(f"{label} {which}" for which, _ in chosen)
+        if label.startswith("chaos.fault"):
+            continue
         kind, text = _of_the_world(label, chosen)
-        yield Deviation(kind, at_ns, text, keys=tuple(f"{label} {which}" for which, _ in chosen))
+        yield Deviation(kind, at_ns, text, keys=keys)
+    yield from _faults(account)
+
+
+def _faults(account: Account) -> Iterator[Deviation]:
+    """The plan that took place, as a whole: its lines are ordered by time, its keys by kind."""
+    keys = tuple(key for key, _ in account.execution.tape if key.startswith("chaos.fault "))
+    plan = account.execution.outcome.faults
+    if keys and plan:
+        begins_ns = round(float(plan[0].partition("-")[0]) * SECOND_NS)
+        yield Deviation("faults", begins_ns, f"faults took place: {'; '.join(plan)}", keys=keys)
 
 
 def _of_the_world(label: str, chosen: list[tuple[str, int]]) -> tuple[str, str]:

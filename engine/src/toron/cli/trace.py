@@ -109,7 +109,12 @@ def _story(options: argparse.Namespace) -> Story:
 def _window(options: argparse.Namespace, story: Story) -> Window:
     if options.around is None:
         return Window(last=options.last)
-    return Window(around=story.focus if options.around == "failure" else int(options.around))
+    if options.around == "failure":
+        return Window(around=story.focus)
+    last = story.events[-1].number if story.events else 0
+    if not 1 <= int(options.around) <= last:
+        raise BadKernel(f"--around {options.around}: the events of this run are 1 to {last}")
+    return Window(around=int(options.around))
 
 
 # Where it goes

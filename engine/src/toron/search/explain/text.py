@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from toron.search.explain.chain import why
 from toron.search.explain.deviations import seconds, told
@@ -49,7 +50,9 @@ def _head(explanation: Explanation) -> Iterator[str]:
     seeds = f"seed {outcome.sim_seed}, chaos seed {outcome.chaos_seed}"
     when = f"at {seconds(failure.virtual_ns)} virtual s"
     yield f"{failure.kind.upper()}  {outcome.kernel}  {seeds}  {when}"
-    yield from _wrapped("  ", failure.message.partition("; waiting: ")[0])
+    for line in failure.message.partition("; waiting: ")[0].splitlines():
+        # The lines of a verdict on a history are laid out already.
+        yield from _wrapped("  ", line) if len(line) > WIDTH - 2 else [f"  {line}"]
     if failure.where:
         yield f"  {failure.where}"
     yield from _wrapped("", explanation.legality.text)
@@ -229,8 +232,15 @@ def _side_by_side(explanation: Explanation, passing: Passing) -> Iterator[str]:
     half = (WIDTH - 5) // 2
     left = _after(explanation.account, passing.alike)
     right = _after(passing.account, passing.alike)
+    pairs = enumerate(zip_longest(left, right))
+    begin = next((at for at, (one, other) in pairs if one != other), None)
+    if begin is None:
+        yield "  the same steps of the same tasks; what differs is in the world (see toron trace)"
+        return
     yield f"  {'fails':<{half}} | passes"
-    for at in range(max(len(left), len(right))):
+    if begin:
+        yield f"  … {begin} more steps alike"
+    for at in range(begin, min(begin + _SIDE_BY_SIDE, max(len(left), len(right)))):
         one = left[at] if at < len(left) else ""
         other = right[at] if at < len(right) else ""
         yield f"  {_cut(one, half):<{half}} | {_cut(other, half)}".rstrip()
@@ -238,9 +248,7 @@ def _side_by_side(explanation: Explanation, passing: Passing) -> Iterator[str]:
 
 def _after(account: Account, alike: int) -> list[str]:
     steps = [step for step in account.steps if step.number > alike and step.is_task]
-    return [
-        f"{seconds(step.event.at_ns)} {step.who}: {why(step)[0]}" for step in steps[:_SIDE_BY_SIDE]
-    ]
+    return [f"{seconds(step.event.at_ns)} {step.who}: {why(step)[0]}" for step in steps]
 
 
 # The script
